@@ -1,0 +1,156 @@
+"""The nouns of the product, as frozen values. No behaviour beyond their own shape.
+
+Words are the glossary's (README): a *member* is one id in an audience; a *change* is
+one member and an operation; a *batch* is up to `batch_size` changes of one operation
+for one target; a *receipt* is what a destination answered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Operation(StrEnum):
+    """What a batch asks the destination to do with its ids."""
+
+    ADD = "add"
+    """The ids entered: they must be members afterwards."""
+    REMOVE = "remove"
+    """The ids exited: they must not be members afterwards."""
+
+
+class IdType(StrEnum):
+    """Which id of a person a sync matches on (`match:` in the config)."""
+
+    USER_ID = "user_id"
+    """The customer's own id, case-sensitive and opaque."""
+    AMPLITUDE_ID = "amplitude_id"
+    """Amplitude's numeric id, carried as a decimal string."""
+
+
+class Trigger(StrEnum):
+    """Why a run exists."""
+
+    SCHEDULE = "schedule"
+    """Its slot came due."""
+    CATCH_UP = "catch_up"
+    """Slots were missed while no daemon was alive; one run makes up for all."""
+    MANUAL = "manual"
+    """A person typed `syncd run`."""
+    APPROVE = "approve"
+    """A person approved a held plan; sends exactly that plan, reads no source."""
+    RESUME = "resume"
+    """A run was cut off; sends its open batches, reads no source."""
+
+
+class Outcome(StrEnum):
+    """How a run ended. The first two are OK."""
+
+    SUCCESS = "success"
+    """Everything sent was acknowledged; the acknowledged set equals the snapshot."""
+    NO_CHANGE = "no_change"
+    """Nothing had to be sent."""
+    PARTIAL = "partial"
+    """Some batches still wait or are dead; the next due run takes them over."""
+    HELD = "held"
+    """A guard stopped it before the first byte; a person decides."""
+    FAILED = "failed"
+    """It could not be carried out; nothing is forgotten."""
+    SKIPPED = "skipped"
+    """Its slot was not run (overlap, held, paused), on purpose and recorded."""
+    INTERRUPTED = "interrupted"
+    """The daemon was asked to stop; resumes at the next start."""
+    ABANDONED = "abandoned"
+    """Found unfinished at start: the process had died."""
+
+
+class BatchState(StrEnum):
+    """Where a batch is in the outbox."""
+
+    OPEN = "open"
+    """To be sent, or sent without a proven answer: its ids are uncertain."""
+    HELD = "held"
+    """Part of a plan that waits for a person; never sent while held."""
+    ACKNOWLEDGED = "acknowledged"
+    """A parsed 2xx settled every id of it."""
+    DEAD = "dead"
+    """A terminal answer: not sent again, blocks nobody, its ids stay uncertain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a sink writes to: one Amplitude cohort, one partner list, one trait."""
+
+    sync: str
+    """The sync that writes here."""
+    name: str
+    """The name it has, or gets when it is created."""
+    owner: str
+    """Login e-mail of the owner at the vendor; empty where the vendor has none."""
+    id_type: IdType
+    external_id: str | None
+    """The vendor's id once known (bound), else None."""
+    creation_intent_at: datetime | None = None
+    """When we durably decided to create it; None if that was never decided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A target as the destination lists it now (free to ask)."""
+
+    external_id: str
+    name: str
+    size: int | None
+    """Members the vendor counts; None when it was never computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One request worth of changes: one operation, one target, distinct ids."""
+
+    id: int
+    """Primary key in the outbox; the order of ids is the order of application."""
+    binding_id: int
+    run_id: str
+    operation: Operation
+    ids: tuple[bytes, ...]
+    """UTF-8 member ids, 1 to `batch_size`, no duplicates."""
+    attempts: int = 0
+    """Requests already made for it in this run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A parsed answer that proves what happened to every id of a batch.
+
+    `accepted` + `unmatched` + `rejected` are exactly the batch's ids, unless `created`
+    is set: then nobody was acknowledged yet and the batch is sent again.
+    """
+
+    accepted: tuple[bytes, ...] = ()
+    unmatched: tuple[bytes, ...] = ()
+    """Ids the destination does not know: not members, offered again later."""
+    rejected: Mapping[bytes, str] = field(default_factory=dict)
+    """Ids refused for good, with the reason."""
+    created: Found | None = None
+    """Set when this request created (or adopted) the target."""
+    status: int = 200
+    """HTTP status of the answer."""
+    request_id: str = ""
+    """The vendor's own id of the request, where it names one."""
+    created_empty_handed: bool = False
+    """True when creation was refused because every id was unknown (all unmatched)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotDigest:
+    """Order-free fingerprint of a source's list.
+
+    Two lists with equal digests hold the same ids (but for a 2**-64 chance).
+    """
+
+    count: int
+    """Ids read, duplicates included, refused ids excluded."""
+    total: int
+    """Sum of xxh3-64 of each id, modulo 2**64."""
