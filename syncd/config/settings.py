@@ -1,0 +1,234 @@
+"""What the rest of the product gets from the files: resolved, immutable values.
+
+Defaults are merged into every sync, names are looked up, durations are `timedelta`,
+shares are floats (20% is 0.2), a schedule is a `syncd.schedule` value, and a secret
+is a `SecretRef` that has not been read. Only `app` and `cli` see these types.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from syncd.config.secrets import SecretRef
+from syncd.errors import Problem
+from syncd.model import IdType
+from syncd.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where something is written: file as shown to people, 1-based line and column."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Where the state lives."""
+
+    url: str | SecretRef
+    """A SQLAlchemy URL without a password, or the secret that holds a whole URL."""
+    password: SecretRef | None
+    """Put into the URL when it is read."""
+    migrate: Literal["auto", "manual"]
+    keep_runs: timedelta
+    """Age at which finished runs and the ledger are pruned."""
+    spool_dir: Path | None
+    """Where big lists are partitioned; None is beside the SQLite file."""
+
+    def read_url(self) -> str:
+        """The URL with its password, read now. Raises `SecretUnavailable`."""
+        url = self.url.read() if isinstance(self.url, SecretRef) else self.url
+        if self.password is None:
+            return url
+        parts = urlsplit(url)
+        user, _, host = parts.netloc.rpartition("@")
+        login = f"{user.partition(':')[0]}:{quote(self.password.read(), safe='')}"
+        return urlunsplit(parts._replace(netloc=f"{login}@{host}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarehouseSnapshot:
+    """Audiences are read with SQL from the warehouse that Engage fills."""
+
+    url: str | SecretRef
+    tables: Literal["profiles_sync", "engage_users"]
+    """Which of the ready-made queries is used when a sync brings no own `query`."""
+    schema: str | None
+    """Database schema of the tables; None is the connection's `space`."""
+    statement_timeout: timedelta
+    users_table: str | None
+    traits_table: str | None
+    identifiers_table: str | None
+
+    def read_url(self) -> str:
+        """The URL of the warehouse, read now. Raises `SecretUnavailable`."""
+        return self.url.read() if isinstance(self.url, SecretRef) else self.url
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilesSnapshot:
+    """Audiences are read from exported files."""
+
+    path: str
+    """Absolute glob; `{audience}` stands for the sync's audience key."""
+    format: Literal["auto", "csv", "jsonl"]
+    column: str | None
+    """Column (CSV) or key (JSONL) of the id; None lets the source find it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngageConnection:
+    """One Twilio Engage space."""
+
+    name: str
+    space: str | None
+    """Schema prefix of the space in the warehouse."""
+    snapshot: WarehouseSnapshot | FilesSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AmplitudeConnection:
+    """One Amplitude project: one key pair, one region."""
+
+    name: str
+    region: Literal["us", "eu"]
+    app_id: int
+    api_key: SecretRef
+    secret_key: SecretRef
+    owner: str | None
+    """Login e-mail of the owner of cohorts that syncd creates."""
+    name_prefix: str
+    base_url: str | None
+    """Stands in for the vendor; None is the vendor's host of the region."""
+    ca_file: Path | None
+    proxy_url: SecretRef | None
+    request_deadline: timedelta
+    """Total time of one request, real time."""
+
+
+Connection = EngageConnection | AmplitudeConnection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardSettings:
+    """When a plan is held instead of sent. Shares are of acknowledged ∪ uncertain."""
+
+    max_exit: float
+    max_enter: float
+    ignore_below: int
+    """Fewer changes than this never trip `max_exit` or `max_enter`."""
+    on_trip: Literal["hold", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """How the batches of one sync are sent."""
+
+    batch_size: int
+    retries: int
+    """Attempts after the first one."""
+    first_delay: timedelta
+    """Wait before the first retry; doubles each time."""
+    max_delay: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromSettings:
+    """The audience a sync reads (`from:`)."""
+
+    connection: str
+    audience: str
+    """The audience's key in Engage."""
+    query: str | None
+    """Own SQL that returns ids; None is the ready-made query."""
+    freshness_query: str | None
+    """SQL for one timestamp: when the warehouse was last filled."""
+    max_age: timedelta | None
+    """A source older than this is not believed."""
+    column: str | None
+    path: str | None
+    """Absolute glob that replaces the connection's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToSettings:
+    """The cohort a sync writes (`to:`)."""
+
+    connection: str
+    cohort_id: str | None
+    """Set when the sync is bound to an existing cohort."""
+    cohort: str
+    """The cohort's name: as written, else `name_prefix` + audience key."""
+    owner: str | None
+    """Login e-mail; None only where `cohort_id` is set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncSettings:
+    """One audience to one cohort, with the defaults merged in."""
+
+    name: str
+    description: str
+    team: str
+    """The sync's `owner:`, a team's name for people; empty when not given."""
+    source: FromSettings
+    target: ToSettings
+    match: IdType
+    schedule: Schedule
+    timezone: str
+    """IANA zone in which its times are shown."""
+    jitter: timedelta
+    catch_up: Literal["once", "skip"]
+    max_runtime: timedelta
+    fresh_within: timedelta | None
+    """Older than this is stale; None (`once`, `manual`) never is."""
+    guard: GuardSettings
+    delivery: DeliverySettings
+    enabled: bool
+    place: Place
+    """Where the sync is defined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """How log lines look and which are written."""
+
+    format: Literal["auto", "console", "json"]
+    level: Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the files, the environment and the defaults say together."""
+
+    instance: str
+    store: StoreSettings
+    connections: Mapping[str, Connection]
+    syncs: tuple[SyncSettings, ...]
+    """In the order in which they are written."""
+    delivery_workers: int
+    log: LogSettings
+    shutdown_grace: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A valid configuration and what was seen while reading it."""
+
+    settings: Settings
+    warnings: tuple[Problem, ...]
+    files: tuple[str, ...]
+    """Every file read, as shown to people, in reading order."""
+    config_hash: str
+    """`sha256:` and 8 hex digits of the resolved settings; equal means same effect."""
+    sources: Mapping[str, tuple[str, ...]]
+    """File → its lines, for showing problems."""
