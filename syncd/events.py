@@ -1,0 +1,400 @@
+"""Every log event of the product, and the one function that writes them.
+
+An event's name and its fields are public API: operators search, count and alert on
+them. So they are written down here once, as data, and `emit` refuses a field that an
+event does not list. Messages name counts, syncs and causes, never a member id.
+
+Where a field has a name in OpenTelemetry's conventions the line carries that name:
+`error_type` is written as `error.type`, `http_status` as `http.response.status_code`.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+import structlog
+
+from syncd.model import Outcome
+
+
+class Level(StrEnum):
+    """How much an event wants of a person."""
+
+    DEBUG = "debug"
+    """One batch, one request; without bodies."""
+    INFO = "info"
+    """A milestone; at most five in a clean run."""
+    WARNING = "warning"
+    """Degraded: it will heal by itself, or it is a choice to review."""
+    ERROR = "error"
+    """A person must act."""
+
+
+_NUMBERS = logging.getLevelNamesMapping()
+
+ERROR_TYPES = frozenset(
+    "auth forbidden not_found rate_limited quota timeout connect tls http_4xx http_5xx "
+    "bad_response too_large unknown_user invalid_id config guard baseline store "
+    "lease_lost cancelled internal".split()
+)
+"""Every value of `error.type`; closed, so that it can label a metric."""
+
+CONTEXT = frozenset(
+    "sync owner run_id trigger direction attempt phase connection target code "
+    "error_type error vendor_message http_status api_request_id server_address "
+    "next exc_info".split()
+)
+"""Fields that any event may carry; the rest an event lists itself."""
+
+_WIRE_NAMES = {
+    "error_type": "error.type",
+    "http_status": "http.response.status_code",
+    "server_address": "server.address",
+    "api_request_id": "api.request_id",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of the catalogue."""
+
+    name: str
+    """`noun.verb_past`; never reused for another meaning."""
+    level: Level
+    """The usual level; `emit` may be told another where the outcome decides."""
+    message: str
+    """The sentence for people, with `{field}` where a value goes."""
+    fields: frozenset[str] = frozenset()
+    """What it may carry besides `CONTEXT`."""
+    next: str = ""
+    """The next command to type, with `{field}`; warnings and errors name one."""
+
+
+class _Values(dict[str, object]):
+    """Fields for a template; an absent one shows as `<field>`, as in a usage line."""
+
+    def __missing__(self, key: str) -> str:
+        return f"<{key}>"
+
+
+def emit(event: Event, *, level: Level | None = None, **fields: object) -> None:
+    """Write one line for `event`, with the bound context and these fields.
+
+    `level` overrides the usual one (the canonical line of a failed run is an error).
+    `next` in `fields` overrides the event's next command. Raises `ValueError` for a
+    field that the catalogue does not list.
+    """
+    unknown = fields.keys() - event.fields - CONTEXT
+    if unknown:
+        raise ValueError(f"{event.name} has no field {', '.join(sorted(unknown))}")
+    severity = level or event.level
+    bound = structlog.contextvars.get_contextvars()
+    values = _Values({**bound, **fields})
+    if "next" not in fields and severity in {Level.WARNING, Level.ERROR}:
+        fields["next"] = (event.next or "syncd status").format_map(values)
+    structlog.get_logger("syncd").log(
+        _NUMBERS[severity.upper()],
+        event.name,
+        msg=event.message.format_map(values),
+        **_wire(fields),
+    )
+
+
+def _wire(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields under their public names, absent ones (None) left out."""
+    named = {
+        _WIRE_NAMES.get(name, name): value
+        for name, value in fields.items()
+        if value is not None
+    }
+    if named.get("error.type", "internal") not in ERROR_TYPES:
+        named["error.type"] = "internal"
+    return named
+
+
+def level_of(outcome: Outcome) -> Level:
+    """The level of a run's canonical line."""
+    match outcome:
+        case Outcome.FAILED | Outcome.ABANDONED:
+            return Level.ERROR
+        case Outcome.PARTIAL | Outcome.HELD | Outcome.INTERRUPTED:
+            return Level.WARNING
+        case Outcome.SUCCESS | Outcome.NO_CHANGE | Outcome.SKIPPED:
+            return Level.INFO
+
+
+def _event(
+    level: Level, name: str, message: str, fields: str = "", then: str = ""
+) -> Event:
+    """A catalogue entry; `fields` are names separated by blanks, `then` is `next`."""
+    names = frozenset(fields.split())
+    return Event(name=name, level=level, message=message, fields=names, next=then)
+
+
+_debug = partial(_event, Level.DEBUG)
+_info = partial(_event, Level.INFO)
+_warning = partial(_event, Level.WARNING)
+_error = partial(_event, Level.ERROR)
+
+# ---- the daemon ---------------------------------------------------------------
+
+DAEMON_STARTED = _info(
+    "daemon.started",
+    "serving {syncs} syncs, state in {store}",
+    "config_hash syncs pid store sqlite speed",
+)
+DAEMON_STOPPING = _info(
+    "daemon.stopping",
+    "{signal}: finishing the requests in flight, {runs_in_flight} runs",
+    "signal runs_in_flight",
+)
+DAEMON_STOPPED = _info("daemon.stopped", "stopped in {duration_ms} ms", "duration_ms")
+DAEMON_FORCED_STOP = _warning(
+    "daemon.forced_stop",
+    "stopped before every run came to rest; the next start resumes them",
+    "run_ids signal",
+    then="syncd serve",
+)
+DAEMON_CRASHED = _error(
+    "daemon.crashed", "an unexpected error: {error}", "thread", then="syncd serve"
+)
+CONFIG_LOADED = _info(
+    "config.loaded",
+    "configuration {config_hash}: {syncs} syncs",
+    "files config_hash syncs added removed changed",
+)
+CONFIG_RELOAD_FAILED = _error(
+    "config.reload_failed",
+    "the new configuration is invalid, the old one stays: {error}",
+    "file line column problems",
+    then="syncd check",
+)
+SECRET_RELOADED = _info("secret.reloaded", "secret {name} was read again", "name")
+LEASE_ACQUIRED = _debug(
+    "lease.acquired",
+    "{sync}: this process holds the lease, fence {fence}",
+    "holder fence",
+)
+"""Debug, since a lease is per sync and taken by every run."""
+LEASE_LOST = _warning(
+    "lease.lost",
+    "{sync}: another process took over, this one stopped writing",
+    "holder fence",
+    then="syncd status",
+)
+
+# ---- the store ----------------------------------------------------------------
+
+STORE_MIGRATED = _info(
+    "store.migrated",
+    "store schema {from_version} -> {to_version}",
+    "from_version to_version backup duration_ms",
+)
+STORE_SLOW = _warning(
+    "store.slow",
+    "the store took {duration_ms} ms for {operation}",
+    "operation duration_ms",
+    then="syncd status",
+)
+STORE_UNAVAILABLE = _error(
+    "store.unavailable",
+    "the store cannot be used: {error}",
+    "operation",
+    then="syncd status",
+)
+COMPACT_FINISHED = _debug(
+    "compact.finished",
+    "{sync}: {batches} batches moved into {chunks} chunks",
+    "batches chunks members buckets duration_ms",
+)
+PRUNE_FINISHED = _debug(
+    "prune.finished",
+    "removed {rows} rows past their retention",
+    "rows tables duration_ms",
+)
+
+# ---- a run --------------------------------------------------------------------
+
+_RUN_FIELDS = (
+    "due_at started_at lag_ms outcome reason duration_ms phase_ms last_phase "
+    "members_before members_after snapshot entered exited exit_ratio "
+    "sent accepted unmatched rejected refused waiting dead "
+    "batches requests retries throttled_ms config_hash cohort_id"
+)
+
+SCHEDULE_DUE = _debug("schedule.due", "{sync} is due", "due_at lag_ms")
+RUN_SKIPPED = _info(
+    "run.skipped",
+    "{sync}: skipped, {reason}",
+    "reason until due_at",
+    then="syncd runs {sync}",
+)
+RUN_MISSED = _warning(
+    "run.missed",
+    "{sync}: {missed} slots passed without a daemon; one run catches up",
+    "due_at missed",
+    then="syncd runs {sync}",
+)
+RUN_STARTED = _info(
+    "run.started", "{sync}: run started ({trigger})", "due_at lag_ms batches"
+)
+RUN_FINISHED = _info(
+    "run.finished",
+    "{sync}: {outcome}, +{entered} -{exited} in {duration_ms} ms",
+    _RUN_FIELDS,
+    then="syncd show {run_id}",
+)
+"""The canonical line: exactly one per run, whatever happened to it."""
+RUN_INTERRUPTED = _warning(
+    "run.interrupted",
+    "{sync}: stopped with {pending} batches to send; resumes at the next start",
+    "accepted pending",
+    then="syncd serve",
+)
+RUN_ABANDONED = _error(
+    "run.abandoned",
+    "{sync}: found unfinished, its process had died in {last_phase}",
+    _RUN_FIELDS,
+    then="syncd show {run_id}",
+)
+"""The canonical line of a run whose process died, written at the next start."""
+SOURCE_NOT_READY = _info(
+    "source.not_ready", "{sync}: the source is not ready: {reason}", "reason status"
+)
+SNAPSHOT_TAKEN = _info(
+    "snapshot.taken",
+    "{sync}: the source holds {members} members",
+    "side members refused duration_ms pages",
+)
+SNAPSHOT_SUSPICIOUS = _warning(
+    "snapshot.suspicious",
+    "{sync}: the source's list is not believed: {reason}",
+    "reason members previous",
+    then="syncd plan {sync}",
+)
+BASELINE_CREATED = _info(
+    "baseline.created",
+    "{sync}: first run, {members} members to send",
+    "members found_size cohort_id",
+)
+BASELINE_MISSING = _error(
+    "baseline.missing",
+    "{sync}: the acknowledged set is lost or incomplete: {reason}",
+    "reason counted stored",
+    then="syncd show {run_id}",
+)
+DIFF_COMPUTED = _info(
+    "diff.computed",
+    "{sync}: {entered} entered, {exited} exited, {unchanged} unchanged",
+    "entered exited unchanged reasserted duration_ms",
+)
+CHANGES_COMMITTED = _info(
+    "changes.committed",
+    "{sync}: {batches} batches are durable",
+    "batches snapshot taken_over",
+)
+GUARD_TRIPPED = _warning(
+    "guard.tripped",
+    "{sync}: held by {guard}: {value}, allowed {limit}; nothing was sent",
+    "guard value limit before entered exited reason until",
+    then="syncd show {run_id}",
+)
+GUARD_APPROVED = _info(
+    "guard.approved",
+    "{sync}: {actor} approved the held plan",
+    "actor reason plan_hash batches",
+)
+GUARD_REJECTED = _info(
+    "guard.rejected",
+    "{sync}: {actor} rejected the held plan; the baseline stays",
+    "actor reason plan_hash batches",
+)
+GUARD_EXPIRED = _warning(
+    "guard.expired",
+    "{sync}: nobody decided on the held plan, it expired",
+    "guard held_at plan_hash",
+    then="syncd run {sync}",
+)
+
+# ---- delivery -----------------------------------------------------------------
+
+BATCH_SENT = _debug(
+    "batch.sent",
+    "{sync}: batch {batch}, {operation} {size}",
+    "batch operation size accepted unmatched rejected duration_ms",
+)
+BATCH_RETRIED = _debug(
+    "batch.retried",
+    "{sync}: batch {batch} goes again in {delay_ms} ms: {reason}",
+    "batch operation size delay_ms retry_at reason",
+    then="syncd show {run_id}",
+)
+BATCH_SPLIT = _debug(
+    "batch.split",
+    "{sync}: batch {batch} of {size} halved: {reason}",
+    "batch operation size reason",
+)
+BATCH_DEAD_LETTERED = _error(
+    "batch.dead_lettered",
+    "{sync}: batch {batch} of {size} was refused for good: {error}",
+    "batch operation size attempts",
+    then="syncd show {run_id}",
+)
+MEMBER_REJECTED = _warning(
+    "member.rejected",
+    "{sync}: {count} ids rejected: {reason}",
+    "reason count samples",
+    then="syncd show {run_id}",
+)
+"""Once per run and reason; `samples` are `person_hash` values, never ids."""
+API_THROTTLED = _warning(
+    "api.throttled",
+    "{connection}: told to wait {wait_ms} ms",
+    "api limit wait_ms until",
+    then="syncd status",
+)
+API_UNAUTHORIZED = _error(
+    "api.unauthorized",
+    "{connection}: key, secret or region refused: {vendor_message}",
+    "api operation",
+    then="syncd check",
+)
+API_CONTRACT_CHANGED = _error(
+    "api.contract_changed",
+    "{connection}: an answer of unexpected shape: {error}",
+    "api operation",
+    then="syncd show {run_id}",
+)
+CONNECTION_STOPPED = _error(
+    "connection.stopped",
+    "{connection}: stopped, {reason}; tried again at {probe_at}",
+    "reason probe_at",
+    then="syncd status",
+)
+CONNECTION_RESUMED = _info(
+    "connection.resumed", "{connection}: accepted again", "stopped_at duration_ms"
+)
+TARGET_CREATED = _info(
+    "target.created", "{sync}: created cohort {cohort_id}", "cohort_id name"
+)
+TARGET_ADOPTED = _info(
+    "target.adopted",
+    "{sync}: writes to the existing cohort {cohort_id}, {found_size} members",
+    "cohort_id name found_size reason",
+)
+TARGET_HELD = _warning(
+    "target.held",
+    "{sync}: the cohort must not be written: {reason}",
+    "cohort_id name reason",
+    then="syncd show {run_id}",
+)
+
+# ---- people -------------------------------------------------------------------
+
+_OPERATOR = "actor via reason until run"
+
+OPERATOR_RAN = _info("operator.ran", "{actor} started a run of {sync}", _OPERATOR)
+OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
+OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)
