@@ -11,6 +11,7 @@ Where a field has a name in OpenTelemetry's conventions the line carries that na
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
@@ -75,8 +76,14 @@ class Event:
 class _Values(dict[str, object]):
     """Fields for a template; an absent one shows as `<field>`, as in a usage line."""
 
-    def __missing__(self, key: str) -> str:
-        return f"<{key}>"
+    def __getitem__(self, key: str) -> object:
+        match self.get(key):
+            case None | bytes():
+                return f"<{key}>"
+            case datetime() as moment:
+                return f"{moment:%Y-%m-%dT%H:%M:%S%z}"
+            case value:
+                return value
 
 
 def emit(event: Event, *, level: Level | None = None, **fields: object) -> None:
