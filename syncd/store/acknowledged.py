@@ -1,0 +1,321 @@
+"""The acknowledged set of a binding: chunks, plus the log of acknowledged batches.
+
+Reading is by ranges of buckets, so that memory stays bounded by one range. The log
+is applied in order of batch id on top of the chunks; applying a part of it twice
+changes nothing, which is what makes compaction safe to cut off anywhere.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from syncd.model import BatchState, Operation
+from syncd.store.buckets import (
+    SPLIT_ABOVE,
+    bucket_hash,
+    bucket_of,
+    buckets_for,
+    decode,
+    encode,
+)
+from syncd.store.database import Database
+from syncd.store.tables import (
+    CODEC_TEXT,
+    batch,
+    batch_ids,
+    binding,
+    chunk,
+    unaccepted,
+)
+
+RANGE = 64
+"""Buckets read or compacted together."""
+COMPACT_ABOVE = 50_000
+COMPACT_SHARE = 0.02
+COMPACT_AGE = timedelta(hours=24)
+
+
+@dataclass(slots=True)
+class Bucket:
+    """What is known about the ids of one bucket at the destination."""
+
+    index: int
+    acknowledged: set[bytes] = field(default_factory=set)
+    """Certain members (before the uncertain ones are looked at)."""
+    uncertain: set[bytes] = field(default_factory=set)
+    """Ids of open and dead batches: sent or not, nobody knows."""
+    waiting: set[bytes] = field(default_factory=set)
+    """Unmatched and rejected ids whose next offer is not due yet."""
+    unaccepted: set[bytes] = field(default_factory=set)
+    """All unmatched and rejected ids, due or not."""
+    chunk_intact: bool = True
+    """False when the chunk holds another number of ids than it says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSize:
+    """How much the log of acknowledged batches holds."""
+
+    ids: int
+    oldest: datetime | None
+
+
+def read(
+    connection: Connection, binding_id: int, n_buckets: int, now: datetime
+) -> Iterator[Bucket]:
+    """Every bucket of the binding in order, empty ones too."""
+    for first in range(0, n_buckets, RANGE):
+        last = min(first + RANGE, n_buckets) - 1
+        buckets = [Bucket(index) for index in range(first, last + 1)]
+        _load_chunks(connection, binding_id, buckets)
+        _apply_batches(connection, binding_id, n_buckets, buckets)
+        _load_unaccepted(connection, binding_id, buckets, now)
+        yield from buckets
+
+
+def stored_members(connection: Connection, binding_id: int) -> int:
+    """How many ids the chunks say they hold, to compare with the binding."""
+    query = select(func.coalesce(func.sum(chunk.c.n), 0))
+    return int(
+        connection.execute(query.where(chunk.c.binding_id == binding_id)).scalar_one()
+    )
+
+
+def log_size(connection: Connection, binding_id: int) -> LogSize:
+    """Ids in acknowledged batches that are not compacted yet."""
+    row = connection.execute(
+        select(func.sum(batch.c.n), func.min(batch.c.acknowledged_at)).where(
+            batch.c.binding_id == binding_id,
+            batch.c.state == BatchState.ACKNOWLEDGED,
+        )
+    ).one()
+    return LogSize(ids=int(row[0] or 0), oldest=row[1])
+
+
+def compaction_due(size: LogSize, members: int, now: datetime) -> bool:
+    """Whether the log is large or old enough to be moved into the chunks."""
+    if size.ids == 0:
+        return False
+    too_large = size.ids > max(COMPACT_ABOVE, COMPACT_SHARE * members)
+    return too_large or (size.oldest is not None and now - size.oldest > COMPACT_AGE)
+
+
+def contains(
+    connection: Connection, binding_id: int, n_buckets: int, member_id: bytes
+) -> bool:
+    """Whether one id is acknowledged as a member; reads one chunk and the log."""
+    bucket = Bucket(bucket_of(member_id, n_buckets))
+    _load_chunks(connection, binding_id, [bucket])
+    _apply_batches(connection, binding_id, n_buckets, [bucket])
+    return member_id in bucket.acknowledged
+
+
+def compact(database: Database, binding_id: int) -> int:
+    """Move the acknowledged batches into the chunks; returns the ids moved.
+
+    One transaction per range of buckets, the batches deleted in the last one. A cut
+    in between leaves chunks that already hold part of the log: harmless.
+    """
+    with database.read() as connection:
+        n_buckets = _n_buckets(connection, binding_id)
+        moved = _acknowledged_batches(connection, binding_id)
+    for first in range(0, n_buckets, RANGE):
+        last = min(first + RANGE, n_buckets) - 1
+        with database.begin() as connection:
+            _compact_range(connection, binding_id, n_buckets, first, last)
+    with database.begin() as connection:
+        _drop_payloads(connection, [batch_id for batch_id, _ in moved])
+        members = stored_members(connection, binding_id)
+        _spread(connection, binding_id, n_buckets, members)
+        connection.execute(
+            update(binding).where(binding.c.id == binding_id).values(members=members)
+        )
+    return sum(n for _, n in moved)
+
+
+def _n_buckets(connection: Connection, binding_id: int) -> int:
+    query = select(binding.c.n_buckets).where(binding.c.id == binding_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def _load_chunks(
+    connection: Connection, binding_id: int, buckets: Sequence[Bucket]
+) -> None:
+    first, last = buckets[0].index, buckets[-1].index
+    rows = connection.execute(
+        select(chunk.c.bucket, chunk.c.n, chunk.c.ids).where(
+            chunk.c.binding_id == binding_id, chunk.c.bucket.between(first, last)
+        )
+    )
+    for index, n, ids in rows:
+        found = buckets[index - first]
+        found.acknowledged = set(decode(ids))
+        found.chunk_intact = len(found.acknowledged) == n
+
+
+def _apply_batches(
+    connection: Connection, binding_id: int, n_buckets: int, buckets: Sequence[Bucket]
+) -> None:
+    first, last = buckets[0].index, buckets[-1].index
+    rows = connection.execute(
+        select(batch.c.state, batch.c.operation, batch_ids.c.ids)
+        .join(batch_ids, batch_ids.c.batch_id == batch.c.id)
+        .where(
+            batch.c.binding_id == binding_id,
+            batch.c.state != BatchState.HELD,
+            batch.c.first_bucket <= last,
+            batch.c.last_bucket >= first,
+        )
+        .order_by(batch.c.id)
+    )
+    mask = n_buckets - 1
+    for state, operation, ids in rows:
+        for member_id in decode(ids):
+            index = bucket_hash(member_id) & mask
+            if not first <= index <= last:
+                continue
+            found = buckets[index - first]
+            if state != BatchState.ACKNOWLEDGED:
+                found.uncertain.add(member_id)
+            elif operation == Operation.ADD:
+                found.acknowledged.add(member_id)
+            else:
+                found.acknowledged.discard(member_id)
+
+
+def _load_unaccepted(
+    connection: Connection, binding_id: int, buckets: Sequence[Bucket], now: datetime
+) -> None:
+    first, last = buckets[0].index, buckets[-1].index
+    rows = connection.execute(
+        select(unaccepted.c.bucket, unaccepted.c.id, unaccepted.c.next_at).where(
+            unaccepted.c.binding_id == binding_id,
+            unaccepted.c.bucket.between(first, last),
+        )
+    )
+    for index, text, next_at in rows:
+        found, member_id = buckets[index - first], text.encode()
+        found.unaccepted.add(member_id)
+        if next_at > now:
+            found.waiting.add(member_id)
+
+
+def _acknowledged_batches(
+    connection: Connection, binding_id: int
+) -> list[tuple[int, int]]:
+    rows = connection.execute(
+        select(batch.c.id, batch.c.n).where(
+            batch.c.binding_id == binding_id,
+            batch.c.state == BatchState.ACKNOWLEDGED,
+        )
+    )
+    return [(row.id, row.n) for row in rows]
+
+
+def _compact_range(
+    connection: Connection, binding_id: int, n_buckets: int, first: int, last: int
+) -> None:
+    buckets = [Bucket(index) for index in range(first, last + 1)]
+    _load_chunks(connection, binding_id, buckets)
+    stored = [frozenset(found.acknowledged) for found in buckets]
+    _apply_batches(connection, binding_id, n_buckets, buckets)
+    changed = [
+        found
+        for found, before in zip(buckets, stored, strict=True)
+        if found.acknowledged != before
+    ]
+    _write_chunks(connection, binding_id, changed)
+
+
+def _write_chunks(
+    connection: Connection, binding_id: int, buckets: Sequence[Bucket]
+) -> None:
+    if not buckets:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    upsert = dialect.insert(chunk)
+    upsert = upsert.on_conflict_do_update(
+        index_elements=[chunk.c.binding_id, chunk.c.bucket],
+        set_={"n": upsert.excluded.n, "ids": upsert.excluded.ids},
+    )
+    connection.execute(
+        upsert,
+        [
+            {
+                "binding_id": binding_id,
+                "bucket": found.index,
+                "n": len(found.acknowledged),
+                "codec": CODEC_TEXT,
+                "ids": encode(found.acknowledged),
+            }
+            for found in buckets
+        ],
+    )
+
+
+def _drop_payloads(connection: Connection, batches: Sequence[int]) -> None:
+    if not batches:
+        return
+    rows = [{"gone": batch_id} for batch_id in batches]
+    connection.execute(
+        delete(batch_ids).where(batch_ids.c.batch_id == bindparam("gone")), rows
+    )
+    connection.execute(delete(batch).where(batch.c.id == bindparam("gone")), rows)
+
+
+def _spread(
+    connection: Connection, binding_id: int, n_buckets: int, members: int
+) -> None:
+    """Double the number of buckets (as often as needed) when they grew too full.
+
+    Called when the log is empty, so only chunks and unaccepted rows move; batches
+    still open are marked as touching every bucket.
+    """
+    if members <= n_buckets * SPLIT_ABOVE:
+        return
+    wanted = buckets_for(members)
+    for index in range(n_buckets):
+        old = Bucket(index)
+        _load_chunks(connection, binding_id, [old])
+        pieces = {i: Bucket(i) for i in range(index, wanted, n_buckets)}
+        for member_id in old.acknowledged:
+            pieces[bucket_of(member_id, wanted)].acknowledged.add(member_id)
+        _write_chunks(connection, binding_id, list(pieces.values()))
+    _move_unaccepted(connection, binding_id, wanted)
+    connection.execute(
+        update(batch)
+        .where(batch.c.binding_id == binding_id)
+        .values(first_bucket=0, last_bucket=wanted - 1)
+    )
+    connection.execute(
+        update(binding).where(binding.c.id == binding_id).values(n_buckets=wanted)
+    )
+
+
+def _move_unaccepted(connection: Connection, binding_id: int, n_buckets: int) -> None:
+    rows = connection.execute(
+        select(unaccepted.c.id).where(unaccepted.c.binding_id == binding_id)
+    ).scalars()
+    moves = [
+        {"which": text, "bucket": bucket_of(text.encode(), n_buckets)} for text in rows
+    ]
+    if moves:
+        connection.execute(
+            update(unaccepted)
+            .where(
+                unaccepted.c.binding_id == binding_id,
+                unaccepted.c.id == bindparam("which"),
+            )
+            .values(bucket=bindparam("bucket")),
+            moves,
+        )
+
+
+def set_buckets(connection: Connection, binding_id: int, n_buckets: int) -> None:
+    """Choose the number of buckets of a binding that holds nothing yet."""
+    connection.execute(
+        update(binding).where(binding.c.id == binding_id).values(n_buckets=n_buckets)
+    )

@@ -1,0 +1,185 @@
+"""A sync's hold on one target: who it is at the vendor, and the baseline's figures."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.engine import Row
+
+from syncd.model import Found, IdType, SnapshotDigest
+from syncd.store.tables import batch, batch_ids, binding, chunk, unaccepted
+
+
+class Role(StrEnum):
+    """Which part a binding plays for its sync."""
+
+    CURRENT = "current"
+    """The one that runs work on."""
+    NEXT = "next"
+    """Prepared by a held change of identity; becomes current when approved."""
+    RETIRING = "retiring"
+    """The same cohort under the old id type: being emptied by an approved change."""
+    RETIRED = "retired"
+    """A former target, left as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """One row of `binding`."""
+
+    id: int
+    sync: str
+    role: Role
+    connection: str
+    target: str
+    """The target as configured: `name:…` or `id:…`."""
+    owner: str
+    id_type: IdType
+    source_fingerprint: str
+    external_id: str | None
+    external_name: str | None
+    creation_intent_at: datetime | None
+    n_buckets: int
+    members: int
+    """Ids in the chunks, without the log of acknowledged batches."""
+    digest: SnapshotDigest | None
+    """Of the last plan that went out; None before the first."""
+
+
+def current(connection: Connection, sync: str) -> Binding | None:
+    """The binding that runs of this sync work on."""
+    return _one(connection, sync, Role.CURRENT)
+
+
+def prepared(connection: Connection, sync: str) -> Binding | None:
+    """The binding a held change of identity would switch to."""
+    return _one(connection, sync, Role.NEXT)
+
+
+def of_sync(connection: Connection, sync: str) -> list[Binding]:
+    """Every binding the sync ever had, oldest first."""
+    rows = connection.execute(
+        select(binding).where(binding.c.sync == sync).order_by(binding.c.id)
+    )
+    return [_binding(row) for row in rows]
+
+
+def get(connection: Connection, binding_id: int) -> Binding:
+    """One binding by key."""
+    return _binding(
+        connection.execute(select(binding).where(binding.c.id == binding_id)).one()
+    )
+
+
+def create(
+    connection: Connection,
+    *,
+    sync: str,
+    role: Role,
+    connection_name: str,
+    target: str,
+    owner: str,
+    id_type: IdType,
+    source_fingerprint: str,
+    now: datetime,
+) -> Binding:
+    """A new binding with an empty acknowledged set."""
+    key = connection.execute(
+        insert(binding)
+        .values(
+            sync=sync,
+            role=role,
+            connection=connection_name,
+            target=target,
+            owner=owner,
+            id_type=id_type,
+            source_fingerprint=source_fingerprint,
+            n_buckets=1,
+            members=0,
+            created_at=now,
+        )
+        .returning(binding.c.id)
+    ).scalar_one()
+    return get(connection, key)
+
+
+def bind(connection: Connection, binding_id: int, found: Found) -> None:
+    """Store the vendor's id of the target; the creation, if any, is settled."""
+    connection.execute(
+        update(binding)
+        .where(binding.c.id == binding_id)
+        .values(external_id=found.external_id, external_name=found.name)
+    )
+
+
+def intend_creation(connection: Connection, binding_id: int, now: datetime) -> None:
+    """Note that the target may be created from now on (looked up after a crash)."""
+    connection.execute(
+        update(binding)
+        .where(binding.c.id == binding_id, binding.c.creation_intent_at.is_(None))
+        .values(creation_intent_at=now)
+    )
+
+
+def set_role(connection: Connection, binding_id: int, role: Role) -> None:
+    """Move the binding to another role."""
+    connection.execute(
+        update(binding).where(binding.c.id == binding_id).values(role=role)
+    )
+
+
+def plan_went_out(
+    connection: Connection,
+    binding_id: int,
+    digest: SnapshotDigest | None,
+    source_fingerprint: str,
+) -> None:
+    """Remember which snapshot the batches now in the outbox were made from."""
+    connection.execute(
+        update(binding)
+        .where(binding.c.id == binding_id)
+        .values(
+            digest_count=digest.count if digest else None,
+            digest_total=f"{digest.total:016x}" if digest else None,
+            source_fingerprint=source_fingerprint,
+        )
+    )
+
+
+def drop(connection: Connection, binding_id: int) -> None:
+    """Delete a binding and all it holds."""
+    owned = select(batch.c.id).where(batch.c.binding_id == binding_id)
+    connection.execute(delete(batch_ids).where(batch_ids.c.batch_id.in_(owned)))
+    for table in (batch, unaccepted, chunk):
+        connection.execute(delete(table).where(table.c.binding_id == binding_id))
+    connection.execute(delete(binding).where(binding.c.id == binding_id))
+
+
+def _one(connection: Connection, sync: str, role: Role) -> Binding | None:
+    row = connection.execute(
+        select(binding).where(binding.c.sync == sync, binding.c.role == role)
+    ).one_or_none()
+    return _binding(row) if row is not None else None
+
+
+def _binding(row: Row) -> Binding:  # type: ignore[type-arg]
+    digest = None
+    if row.digest_count is not None:
+        digest = SnapshotDigest(count=row.digest_count, total=int(row.digest_total, 16))
+    return Binding(
+        id=row.id,
+        sync=row.sync,
+        role=Role(row.role),
+        connection=row.connection,
+        target=row.target,
+        owner=row.owner,
+        id_type=IdType(row.id_type),
+        source_fingerprint=row.source_fingerprint,
+        external_id=row.external_id,
+        external_name=row.external_name,
+        creation_intent_at=row.creation_intent_at,
+        n_buckets=row.n_buckets,
+        members=row.members,
+        digest=digest,
+    )

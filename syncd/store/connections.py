@@ -1,0 +1,69 @@
+"""State that belongs to a credential, not to a sync: stopped, throttled.
+
+It lives in rows, so that a rejected key or a long Retry-After survives a restart.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, insert, select, update
+
+from syncd.store.tables import connection as table
+
+PROBE_EVERY = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionState:
+    """Whether requests may be made with a connection's credentials."""
+
+    name: str
+    stopped_at: datetime | None = None
+    stopped_reason: str | None = None
+    """The vendor's words when the credentials were rejected."""
+    probe_at: datetime | None = None
+    """When the credentials are tried again by a free call."""
+    throttled_until: datetime | None = None
+
+
+def get(connection: Connection, name: str) -> ConnectionState:
+    """The state of one connection; the default state if nothing ever happened."""
+    row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+    if row is None:
+        return ConnectionState(name=name)
+    return ConnectionState(
+        name=name,
+        stopped_at=row.stopped_at,
+        stopped_reason=row.stopped_reason,
+        probe_at=row.probe_at,
+        throttled_until=row.throttled_until,
+    )
+
+
+def stop(connection: Connection, name: str, reason: str, now: datetime) -> None:
+    """No request until a probe succeeds; each failing probe puts it off again."""
+    _set(
+        connection,
+        name,
+        stopped_at=now,
+        stopped_reason=reason,
+        probe_at=now + PROBE_EVERY,
+    )
+
+
+def resume(connection: Connection, name: str) -> None:
+    """The credentials work again."""
+    _set(connection, name, stopped_at=None, stopped_reason=None, probe_at=None)
+
+
+def throttle(connection: Connection, name: str, until: datetime) -> None:
+    """The vendor asked for a pause of the whole credential."""
+    _set(connection, name, throttled_until=until)
+
+
+def _set(connection: Connection, name: str, **values: object) -> None:
+    changed = connection.execute(
+        update(table).where(table.c.name == name).values(**values)
+    )
+    if changed.rowcount == 0:
+        connection.execute(insert(table).values(name=name, **values))

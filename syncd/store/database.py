@@ -1,0 +1,193 @@
+"""Opening the database: one code path for SQLite and Postgres.
+
+On SQLite exactly one connection writes and checkpoints, every other one is
+read-only: the library's WAL bug (3.7.0 to 3.51.2) needs two writers. Commits are
+full-sync: a commit that returned survives a power cut.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from syncd.errors import StoreRefused, StoreUnavailable
+
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs"}
+)
+BUSY_TIMEOUT_MS = 5_000
+WRITER_PATIENCE_S = 300
+"""How long a writer queues behind another one (a large plan takes seconds)."""
+
+
+class Database:
+    """Engines for one store; hands out transactions and read-only connections."""
+
+    def __init__(self, url: str | URL, *, readers: int = 8) -> None:
+        self.url = make_url(url)
+        self._sqlite = self.url.get_backend_name() == "sqlite"
+        if self._sqlite:
+            self._writer = _sqlite_engine(self.path, writes=True, size=1)
+            self._reader = _sqlite_engine(self.path, writes=False, size=readers)
+        else:
+            self._writer = _postgres_engine(self.url, size=readers)
+            self._reader = self._writer
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return "sqlite" if self._sqlite else "postgresql"
+
+    @property
+    def path(self) -> Path:
+        """The database file; only meaningful on SQLite."""
+        return Path(self.url.database or "")
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One write transaction: commits at the end, rolls back on any error."""
+        with unavailable_on_database_error(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One read-only transaction that sees a single consistent state."""
+        with unavailable_on_database_error(), self._reader.connect() as connection:
+            if not self._sqlite:
+                connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        """Close every connection; the last one of SQLite folds the WAL."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+@contextmanager
+def unavailable_on_database_error() -> Iterator[None]:
+    """Turn driver errors into `StoreUnavailable`, without parameters or data."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StoreUnavailable(
+            f"the store failed: {_cause(error)}",
+            hint="check the disk and the database, then: syncd status",
+        ) from None
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(f"the store failed: {type(error).__name__}") from None
+
+
+def _cause(error: DBAPIError) -> str:
+    # Postgres' own text quotes key values; its SQLSTATE says enough.
+    state = getattr(error.orig, "sqlstate", None)
+    if state:
+        return f"{type(error.orig).__name__} (SQLSTATE {state})"
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return str(error.orig)
+    return type(error.orig).__name__
+
+
+def create_file(path: Path) -> None:
+    """Create an empty database file only its owner can read.
+
+    Raises `StoreRefused` on a network file system: WAL needs the shared memory of
+    one host, and its locks do not hold there.
+    """
+    folder = path.parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot create the store file {path}: {error.strerror}",
+            hint="set store.url to a folder the daemon may write to",
+        ) from None
+    kind = file_system_of(path)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreRefused(
+            f"{path} is on a network file system ({kind}); SQLite would corrupt it",
+            hint="use a local disk, or store.url: postgresql://…",
+        )
+
+
+def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+    """The type of the file system `path` lies on; empty where it cannot be told."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    resolved = path.resolve()
+    best, kind = "", ""
+    for line in lines:
+        _, point, fs_type, *_ = line.split(" ")
+        folder = point.replace("\\040", " ")
+        if resolved.is_relative_to(folder) and len(folder) >= len(best):
+            best, kind = folder, fs_type
+    return kind
+
+
+def _sqlite_engine(path: Path, *, writes: bool, size: int) -> Engine:
+    mode = "rw" if writes else "ro"
+    engine = create_engine(
+        f"sqlite:///file:{path}?mode={mode}&uri=true",
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0 if writes else 16,
+        pool_timeout=WRITER_PATIENCE_S,
+        hide_parameters=True,
+        connect_args={"check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(raw: Any, _record: Any) -> None:
+        # Our own BEGIN below, or DDL and SELECTs would run outside transactions.
+        raw.isolation_level = None
+        for pragma in _WRITER_PRAGMAS if writes else _READER_PRAGMAS:
+            raw.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A plain BEGIN that turns into a write fails at once when it must wait.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+_READER_PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "cache_size=-4096")
+_WRITER_PRAGMAS = (
+    # Only takes effect before the first table: first-load pages can be given back.
+    "auto_vacuum=INCREMENTAL",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+    "cache_size=-16384",
+    # Compactions write tens of MB; checkpoint less often than every 4 MB.
+    "wal_autocheckpoint=4000",
+    "journal_size_limit=67108864",
+)
+
+
+def _postgres_engine(url: URL, *, size: int) -> Engine:
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=size,
+        max_overflow=16,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={
+            # PgBouncer in transaction mode keeps no prepared statements.
+            "prepare_threshold": None,
+            "application_name": "syncd",
+            "connect_timeout": 10,
+        },
+    )

@@ -1,0 +1,138 @@
+"""Who may work on a sync: one row per sync, with a fence that only grows.
+
+The holder may write as long as its fence is the row's. Every transaction that moves
+an id between in, out and uncertain calls `check`, so a process that was taken over
+cannot write any more, however late it wakes up.
+"""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, insert, select, update
+
+from syncd.errors import LeaseLost
+from syncd.store.tables import lease
+
+TTL = timedelta(seconds=90)
+RENEW_EVERY = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to work on one sync."""
+
+    sync: str
+    holder: str
+    fence: int
+    taken_over: bool
+    """True when the last holder never released it: it died, or lost its way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Somebody else has the lease."""
+
+    holder: str
+    expires_at: datetime
+
+
+def holder_name() -> str:
+    """This process, told apart from every other one that ever ran."""
+    return f"{_machine()}/{os.getpid()}/{_started_at(os.getpid())}"
+
+
+def is_dead(holder: str) -> bool:
+    """True when `holder` surely runs no more: same machine, its process is gone."""
+    machine, _, rest = holder.partition("/")
+    pid, _, started = rest.partition("/")
+    if machine != _machine() or not pid.isdigit():
+        return False
+    return _started_at(int(pid)) != started
+
+
+def acquire(
+    connection: Connection, sync: str, holder: str, now: datetime
+) -> Lease | Held:
+    """Take the lease if it is free, released, expired, ours, or its holder is dead."""
+    row = connection.execute(
+        select(lease).where(lease.c.sync == sync).with_for_update()
+    ).one_or_none()
+    if row is None:
+        connection.execute(
+            insert(lease).values(
+                sync=sync, holder=holder, fence=1, expires_at=now + TTL, released=False
+            )
+        )
+        return Lease(sync=sync, holder=holder, fence=1, taken_over=False)
+    theirs = row.holder != holder and not row.released
+    if theirs and row.expires_at > now and not is_dead(row.holder):
+        return Held(holder=row.holder, expires_at=row.expires_at)
+    connection.execute(
+        update(lease)
+        .where(lease.c.sync == sync)
+        .values(
+            holder=holder, fence=row.fence + 1, expires_at=now + TTL, released=False
+        )
+    )
+    return Lease(sync=sync, holder=holder, fence=row.fence + 1, taken_over=theirs)
+
+
+def check(connection: Connection, held: Lease, now: datetime) -> None:
+    """Renew the lease inside this transaction, or raise `LeaseLost` and stop it."""
+    renewed = connection.execute(
+        update(lease)
+        .where(
+            lease.c.sync == held.sync,
+            lease.c.holder == held.holder,
+            lease.c.fence == held.fence,
+            lease.c.released.is_(False),
+        )
+        .values(expires_at=now + TTL)
+    )
+    if renewed.rowcount != 1:
+        raise LeaseLost(
+            f"another process took over sync {held.sync}",
+            hint=f"syncd show {held.sync}",
+        )
+
+
+def release(connection: Connection, held: Lease) -> None:
+    """Give the lease back at once; nothing happens if it is no longer ours."""
+    connection.execute(
+        update(lease)
+        .where(
+            lease.c.sync == held.sync,
+            lease.c.holder == held.holder,
+            lease.c.fence == held.fence,
+        )
+        .values(released=True)
+    )
+
+
+def _machine() -> str:
+    # A pid means something only inside one boot and one pid namespace.
+    boot = _read("/proc/sys/kernel/random/boot_id")
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    host = socket.gethostname().replace("/", "_")
+    return f"{host}:{boot[:8]}:{namespace.strip('pid:[]')}"
+
+
+def _started_at(pid: int) -> str:
+    # Field 22 of /proc/PID/stat: ticks since boot; tells a reused pid apart.
+    text = _read(f"/proc/{pid}/stat")
+    _, _, fields = text.rpartition(")")
+    parts = fields.split()
+    return parts[19] if len(parts) > 19 and parts[0] != "Z" else ""
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

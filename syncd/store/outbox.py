@@ -1,0 +1,336 @@
+"""The outbox: batches that are to be sent, and what became of them.
+
+A batch that is open or dead makes its ids *uncertain*: whatever the acknowledged set
+says, nobody knows whether the destination applied it. `retry_at` says when an open
+batch may be sent next; null means its retries are used up for this run.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from syncd.model import Batch, BatchState, Operation
+from syncd.store.buckets import decode, encode
+from syncd.store.tables import CODEC_TEXT, batch, batch_ids
+
+UNCERTAIN = (BatchState.OPEN, BatchState.DEAD)
+_INSERT_TOGETHER = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A batch as the plan made it, before it has a key."""
+
+    operation: Operation
+    ids: Sequence[bytes]
+    first_bucket: int
+    last_bucket: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """An open batch as the pool sees it: enough to know when it may go."""
+
+    id: int
+    binding_id: int
+    n: int
+    retry_at: datetime | None
+
+
+def add(
+    connection: Connection,
+    *,
+    binding_id: int,
+    run_id: str,
+    state: BatchState,
+    batches: Iterable[Planned],
+    now: datetime,
+) -> int:
+    """Insert a plan's batches in order; returns how many. They may go from `now` on."""
+    count = 0
+    for group in _grouped(batches, _INSERT_TOGETHER):
+        keys = (
+            connection.execute(
+                insert(batch).returning(batch.c.id, sort_by_parameter_order=True),
+                [
+                    {
+                        "binding_id": binding_id,
+                        "run_id": run_id,
+                        "operation": planned.operation,
+                        "n": len(planned.ids),
+                        "state": state,
+                        "first_bucket": planned.first_bucket,
+                        "last_bucket": planned.last_bucket,
+                        "attempts": 0,
+                        "retry_at": now,
+                    }
+                    for planned in group
+                ],
+            )
+            .scalars()
+            .all()
+        )
+        connection.execute(
+            insert(batch_ids),
+            [
+                {"batch_id": key, "codec": CODEC_TEXT, "ids": encode(planned.ids)}
+                for key, planned in zip(keys, group, strict=True)
+            ],
+        )
+        count += len(group)
+    return count
+
+
+def take_over(connection: Connection, binding_id: int) -> int:
+    """Delete the open and dead batches whose ids a new plan asserts again."""
+    return _delete(connection, binding_id, UNCERTAIN)
+
+
+def drop_held(connection: Connection, binding_id: int) -> int:
+    """Delete a held plan's batches (rejected or expired)."""
+    return _delete(connection, binding_id, (BatchState.HELD,))
+
+
+def open_held(
+    connection: Connection, binding_id: int, run_id: str, now: datetime
+) -> int:
+    """Turn a held plan's batches into open ones of the run that sends them."""
+    return connection.execute(
+        update(batch)
+        .where(batch.c.binding_id == binding_id, batch.c.state == BatchState.HELD)
+        .values(state=BatchState.OPEN, run_id=run_id, attempts=0, retry_at=now)
+    ).rowcount
+
+
+def reopen(
+    connection: Connection,
+    binding_id: int,
+    run_id: str,
+    now: datetime,
+    *,
+    fresh_attempts: bool,
+) -> int:
+    """Hand the open batches to a run, to be sent again as they stand.
+
+    A resumed run keeps the attempts already made; a new run starts over.
+    """
+    values: dict[str, object] = {"run_id": run_id}
+    if fresh_attempts:
+        values |= {"attempts": 0, "retry_at": now}
+    return connection.execute(
+        update(batch)
+        .where(batch.c.binding_id == binding_id, batch.c.state == BatchState.OPEN)
+        .values(values)
+    ).rowcount
+
+
+def waiting(connection: Connection, run_id: str) -> list[Waiting]:
+    """The open batches of a run, in the order they must be applied."""
+    rows = connection.execute(
+        select(batch.c.id, batch.c.binding_id, batch.c.n, batch.c.retry_at)
+        .where(batch.c.run_id == run_id, batch.c.state == BatchState.OPEN)
+        .order_by(batch.c.id)
+    )
+    return [
+        Waiting(id=r.id, binding_id=r.binding_id, n=r.n, retry_at=r.retry_at)
+        for r in rows
+    ]
+
+
+def claim(connection: Connection, batch_id: int) -> Batch:
+    """One open batch with its ids."""
+    row = connection.execute(
+        select(batch, batch_ids.c.ids)
+        .join(batch_ids, batch_ids.c.batch_id == batch.c.id)
+        .where(batch.c.id == batch_id)
+    ).one()
+    return Batch(
+        id=row.id,
+        binding_id=row.binding_id,
+        run_id=row.run_id,
+        operation=Operation(row.operation),
+        ids=tuple(decode(row.ids)),
+        attempts=row.attempts,
+    )
+
+
+def acknowledge(
+    connection: Connection,
+    done: Batch,
+    *,
+    applied: Sequence[bytes],
+    not_applied: Sequence[bytes],
+    now: datetime,
+) -> None:
+    """Settle a batch: `applied` as its operation says, `not_applied` as out.
+
+    The ids that were not applied become an acknowledged REMOVE of their own, since
+    an earlier batch may have made them members of the acknowledged set.
+    """
+    values: dict[str, object] = {
+        "state": BatchState.ACKNOWLEDGED,
+        "acknowledged_at": now,
+        "n": len(applied),
+        "attempts": done.attempts + 1,
+        "error_type": None,
+        "error": None,
+    }
+    connection.execute(update(batch).where(batch.c.id == done.id).values(values))
+    if not not_applied:
+        return
+    connection.execute(
+        update(batch_ids)
+        .where(batch_ids.c.batch_id == done.id)
+        .values(ids=encode(applied))
+    )
+    _insert_beside(
+        connection,
+        done,
+        not_applied,
+        operation=Operation.REMOVE,
+        state=BatchState.ACKNOWLEDGED,
+        acknowledged_at=now,
+    )
+
+
+def retry(
+    connection: Connection,
+    failed: Batch,
+    *,
+    retry_at: datetime | None,
+    counted: bool,
+    error_type: str,
+    error: str,
+) -> None:
+    """Put a batch back; `retry_at` None means its retries are used up."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == failed.id)
+        .values(
+            attempts=failed.attempts + (1 if counted else 0),
+            retry_at=retry_at,
+            error_type=error_type,
+            error=error,
+        )
+    )
+
+
+def split(connection: Connection, large: Batch, now: datetime) -> list[Waiting]:
+    """Replace a batch by two halves in its place; the halves may go at once."""
+    middle = len(large.ids) // 2
+    head, tail = large.ids[:middle], large.ids[middle:]
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == large.id)
+        .values(n=len(head), attempts=0, retry_at=now)
+    )
+    connection.execute(
+        update(batch_ids)
+        .where(batch_ids.c.batch_id == large.id)
+        .values(ids=encode(head))
+    )
+    key = _insert_beside(
+        connection,
+        large,
+        tail,
+        operation=large.operation,
+        state=BatchState.OPEN,
+        retry_at=now,
+    )
+    sizes = ((large.id, len(head)), (key, len(tail)))
+    return [
+        Waiting(id=key, binding_id=large.binding_id, n=n, retry_at=now)
+        for key, n in sizes
+    ]
+
+
+def dead_letter(
+    connection: Connection, failed: Batch, *, error_type: str, error: str
+) -> None:
+    """Not sent again, blocks nobody; its ids stay uncertain."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == failed.id)
+        .values(
+            state=BatchState.DEAD,
+            attempts=failed.attempts + 1,
+            retry_at=None,
+            error_type=error_type,
+            error=error,
+        )
+    )
+
+
+def uncertain_count(connection: Connection, binding_id: int) -> int:
+    """Ids in open and dead batches."""
+    total = connection.execute(
+        select(func.sum(batch.c.n)).where(
+            batch.c.binding_id == binding_id, batch.c.state.in_(UNCERTAIN)
+        )
+    ).scalar_one()
+    return int(total or 0)
+
+
+def held_batches(connection: Connection, sync_bindings: Sequence[int]) -> int:
+    """How many batches of these bindings wait for a person."""
+    return int(
+        connection.execute(
+            select(func.count())
+            .select_from(batch)
+            .where(
+                batch.c.binding_id.in_(sync_bindings),
+                batch.c.state == BatchState.HELD,
+            )
+        ).scalar_one()
+    )
+
+
+def _delete(
+    connection: Connection, binding_id: int, states: Sequence[BatchState]
+) -> int:
+    chosen = select(batch.c.id).where(
+        batch.c.binding_id == binding_id, batch.c.state.in_(states)
+    )
+    connection.execute(delete(batch_ids).where(batch_ids.c.batch_id.in_(chosen)))
+    return connection.execute(
+        delete(batch).where(batch.c.binding_id == binding_id, batch.c.state.in_(states))
+    ).rowcount
+
+
+def _insert_beside(
+    connection: Connection, beside: Batch, ids: Sequence[bytes], **values: object
+) -> int:
+    """A further batch of the same plan, touching the same buckets."""
+    place = connection.execute(
+        select(batch.c.first_bucket, batch.c.last_bucket).where(batch.c.id == beside.id)
+    ).one()
+    key = connection.execute(
+        insert(batch)
+        .values(
+            binding_id=beside.binding_id,
+            run_id=beside.run_id,
+            n=len(ids),
+            first_bucket=place.first_bucket,
+            last_bucket=place.last_bucket,
+            attempts=0,
+            **values,
+        )
+        .returning(batch.c.id)
+    ).scalar_one()
+    connection.execute(
+        insert(batch_ids).values(batch_id=key, codec=CODEC_TEXT, ids=encode(ids))
+    )
+    return int(key)
+
+
+def _grouped(batches: Iterable[Planned], size: int) -> Iterator[list[Planned]]:
+    group: list[Planned] = []
+    for planned in batches:
+        group.append(planned)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group

@@ -1,0 +1,301 @@
+"""The tables, as SQLAlchemy Core sees them; `migrations/` builds exactly these.
+
+`binding` is one sync's hold on one target. Its acknowledged set is `chunk` (hash
+buckets of newline-joined ids) plus the acknowledged batches not compacted yet, in
+order of `batch.id`. Payloads (`batch_ids`) live apart from the narrow `batch` row,
+since SQLite rewrites a whole row on UPDATE. Instants are UTC everywhere.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+CODEC_TEXT = 0
+"""`ids` holds the ids joined by newlines; the only codec so far."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite has no zones, so ours is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(
+        self, value: datetime | None, dialect: Dialect
+    ) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            return value.replace(tzinfo=UTC)
+        return value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+BigKey = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _table(name: str, *columns: Any, **options: Any) -> Table:
+    return Table(name, metadata, *columns, **options)
+
+
+meta = _table(
+    "meta",
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+sync = _table(
+    "sync",
+    Column("name", Text, primary_key=True),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("last_slot", Instant),
+)
+
+binding = _table(
+    "binding",
+    Column("id", BigKey, primary_key=True),
+    Column("sync", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("connection", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("id_type", Text, nullable=False),
+    Column("source_fingerprint", Text, nullable=False),
+    Column("external_id", Text),
+    Column("external_name", Text),
+    Column("creation_intent_at", Instant),
+    Column("n_buckets", Integer, nullable=False),
+    Column("members", BigInteger, nullable=False),
+    Column("digest_count", BigInteger),
+    Column("digest_total", Text),
+    Column("created_at", Instant, nullable=False),
+    Index("ix_binding_sync_role", "sync", "role"),
+    sqlite_autoincrement=True,
+)
+
+chunk = _table(
+    "chunk",
+    Column("binding_id", ForeignKey("binding.id"), primary_key=True),
+    Column("bucket", Integer, primary_key=True, autoincrement=False),
+    Column("n", Integer, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Column("ids", Text, nullable=False),
+)
+
+batch = _table(
+    "batch",
+    Column("id", BigKey, primary_key=True),
+    Column("binding_id", ForeignKey("binding.id"), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("first_bucket", Integer, nullable=False),
+    Column("last_bucket", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("retry_at", Instant),
+    Column("acknowledged_at", Instant),
+    Column("error_type", Text),
+    Column("error", Text),
+    Index("ix_batch_binding_id_state_id", "binding_id", "state", "id"),
+    Index("ix_batch_run_id", "run_id"),
+    sqlite_autoincrement=True,
+)
+
+batch_ids = _table(
+    "batch_ids",
+    Column(
+        "batch_id",
+        ForeignKey("batch.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("codec", Integer, nullable=False),
+    Column("ids", Text, nullable=False),
+)
+
+unaccepted = _table(
+    "unaccepted",
+    Column("binding_id", ForeignKey("binding.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("bucket", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("next_at", Instant, nullable=False),
+    Column("offers", Integer, nullable=False),
+    Index("ix_unaccepted_binding_id_bucket", "binding_id", "bucket"),
+)
+
+run = _table(
+    "run",
+    Column("id", Text, primary_key=True),
+    Column("sync", Text, nullable=False),
+    Column("slot", Instant),
+    Column("trigger", Text, nullable=False),
+    Column("outcome", Text),
+    Column("reason", Text),
+    Column("phase", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("hold_expires_at", Instant),
+    Column("plan_hash", Text),
+    Column("config_hash", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    UniqueConstraint("sync", "slot"),
+    Index("ix_run_sync_started_at", "sync", "started_at"),
+    Index("ix_run_outcome", "outcome"),
+)
+
+attempt = _table(
+    "attempt",
+    Column("id", BigKey, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("sync", Text, nullable=False),
+    Column("batch_id", BigInteger, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("duration_ms", Float, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("status", Integer),
+    Column("accepted", Integer, nullable=False),
+    Column("unmatched", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("error_type", Text),
+    Column("message", Text),
+    Column("request_id", Text),
+    Index("ix_attempt_run_id", "run_id"),
+    Index("ix_attempt_at", "at"),
+    sqlite_autoincrement=True,
+)
+
+lease = _table(
+    "lease",
+    Column("sync", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("released", Boolean, nullable=False),
+)
+
+connection = _table(
+    "connection",
+    Column("name", Text, primary_key=True),
+    Column("stopped_at", Instant),
+    Column("stopped_reason", Text),
+    Column("probe_at", Instant),
+    Column("throttled_until", Instant),
+)
+
+daemon = _table(
+    "daemon",
+    Column("holder", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("heartbeat_at", Instant, nullable=False),
+)
+
+action = _table(
+    "action",
+    Column("id", BigKey, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("via", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("sync", Text, nullable=False),
+    Column("run_id", Text),
+    Column("reason", Text, nullable=False),
+    Column("plan_hash", Text),
+    sqlite_autoincrement=True,
+)
+
+MEMBER_VIEW = {
+    "sqlite": """
+CREATE VIEW member AS
+WITH stored AS (
+  SELECT c.binding_id, j.value AS id
+  FROM chunk c, json_each('["' || replace(replace(replace(
+    c.ids, '\\', '\\\\'), '"', '\\"'), char(10), '","') || '"]') j
+  WHERE c.n > 0
+), logged AS (
+  SELECT b.binding_id, j.value AS id, b.operation,
+    row_number() OVER (PARTITION BY b.binding_id, j.value ORDER BY b.id DESC) AS nth
+  FROM batch b JOIN batch_ids p ON p.batch_id = b.id, json_each('["' || replace(
+    replace(replace(p.ids, '\\', '\\\\'), '"', '\\"'), char(10), '","') || '"]') j
+  WHERE b.state = 'acknowledged' AND b.n > 0
+), latest AS (SELECT * FROM logged WHERE nth = 1)
+SELECT binding.sync, binding.external_id AS target_id, s.id AS member_id
+FROM stored s JOIN binding ON binding.id = s.binding_id
+WHERE NOT EXISTS (SELECT 1 FROM latest l
+  WHERE l.binding_id = s.binding_id AND l.id = s.id)
+UNION ALL
+SELECT binding.sync, binding.external_id, l.id
+FROM latest l JOIN binding ON binding.id = l.binding_id WHERE l.operation = 'add'
+""",
+    "postgresql": """
+CREATE VIEW member AS
+WITH stored AS (
+  SELECT c.binding_id, j.id FROM chunk c, string_to_table(c.ids, E'\\n') AS j(id)
+  WHERE c.n > 0
+), logged AS (
+  SELECT b.binding_id, j.id, b.operation,
+    row_number() OVER (PARTITION BY b.binding_id, j.id ORDER BY b.id DESC) AS nth
+  FROM batch b JOIN batch_ids p ON p.batch_id = b.id,
+    string_to_table(p.ids, E'\\n') AS j(id)
+  WHERE b.state = 'acknowledged' AND b.n > 0
+), latest AS (SELECT * FROM logged WHERE nth = 1)
+SELECT binding.sync, binding.external_id AS target_id, s.id AS member_id
+FROM stored s JOIN binding ON binding.id = s.binding_id
+WHERE NOT EXISTS (SELECT 1 FROM latest l
+  WHERE l.binding_id = s.binding_id AND l.id = s.id)
+UNION ALL
+SELECT binding.sync, binding.external_id, l.id
+FROM latest l JOIN binding ON binding.id = l.binding_id WHERE l.operation = 'add'
+""",
+}
+"""The acknowledged members as plain SQL, exact: chunks, then the newest of the log."""
+
+POSTGRES_STORAGE = (
+    # Random ids do not compress: trying doubles the backend's CPU (measured).
+    "ALTER TABLE chunk ALTER COLUMN ids SET STORAGE EXTERNAL",
+    "ALTER TABLE batch_ids ALTER COLUMN ids SET STORAGE EXTERNAL",
+    # A compaction rewrites many chunks; give the pages back early.
+    "ALTER TABLE chunk SET (autovacuum_vacuum_scale_factor = 0.05)",
+)
