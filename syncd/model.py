@@ -5,7 +5,7 @@ one member and an operation; a *batch* is up to `batch_size` changes of one oper
 for one target; a *receipt* is what a destination answered.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -103,6 +103,18 @@ class Found:
     name: str
     size: int | None
     """Members the vendor counts; None when it was never computed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedBatch:
+    """A batch as a plan made it, before it has a key in the outbox."""
+
+    operation: Operation
+    ids: Sequence[bytes]
+    first_bucket: int
+    """The lowest bucket any of its ids is in."""
+    last_bucket: int
+    """The highest bucket any of its ids is in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

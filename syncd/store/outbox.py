@@ -11,22 +11,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from syncd.model import Batch, BatchState, Operation
+from syncd.model import Batch, BatchState, Operation, PlannedBatch
 from syncd.store.buckets import decode, encode
 from syncd.store.tables import CODEC_TEXT, batch, batch_ids
 
 UNCERTAIN = (BatchState.OPEN, BatchState.DEAD)
 _INSERT_TOGETHER = 50
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """A batch as the plan made it, before it has a key."""
-
-    operation: Operation
-    ids: Sequence[bytes]
-    first_bucket: int
-    last_bucket: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +35,7 @@ def add(
     binding_id: int,
     run_id: str,
     state: BatchState,
-    batches: Iterable[Planned],
+    batches: Iterable[PlannedBatch],
     now: datetime,
 ) -> int:
     """Insert a plan's batches in order; returns how many. They may go from `now` on."""
@@ -325,8 +315,10 @@ def _insert_beside(
     return int(key)
 
 
-def _grouped(batches: Iterable[Planned], size: int) -> Iterator[list[Planned]]:
-    group: list[Planned] = []
+def _grouped(
+    batches: Iterable[PlannedBatch], size: int
+) -> Iterator[list[PlannedBatch]]:
+    group: list[PlannedBatch] = []
     for planned in batches:
         group.append(planned)
         if len(group) == size:

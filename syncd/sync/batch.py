@@ -1,0 +1,54 @@
+"""Cutting changes into batches: one operation each, at most `size` ids. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from syncd.model import Operation, PlannedBatch
+from syncd.sync.diff import BucketChanges
+
+
+@dataclass(slots=True)
+class _Filling:
+    """The batch of one operation that is not full yet."""
+
+    operation: Operation
+    ids: list[bytes] = field(default_factory=list)
+    first_bucket: int = 0
+
+    def take(self, ids: list[bytes], bucket: int, size: int) -> Iterator[PlannedBatch]:
+        """Add the ids of one bucket; yield every batch that became full."""
+        if not self.ids:
+            self.first_bucket = bucket
+        self.ids += ids
+        while len(self.ids) >= size:
+            yield self._cut(size, bucket)
+            self.first_bucket = bucket
+
+    def rest(self, bucket: int) -> Iterator[PlannedBatch]:
+        """The last, smaller batch, if any id is left."""
+        if self.ids:
+            yield self._cut(len(self.ids), bucket)
+
+    def _cut(self, size: int, bucket: int) -> PlannedBatch:
+        ids, self.ids = self.ids[:size], self.ids[size:]
+        return PlannedBatch(
+            operation=self.operation,
+            ids=ids,
+            first_bucket=self.first_bucket,
+            last_bucket=bucket,
+        )
+
+
+def batches(changes: Iterable[BucketChanges], size: int) -> Iterator[PlannedBatch]:
+    """Batches in order of buckets, so that each touches few of them.
+
+    An id is named once in all of them, since a bucket names it once.
+    """
+    entering, leaving = _Filling(Operation.ADD), _Filling(Operation.REMOVE)
+    bucket = 0
+    for change in changes:
+        bucket = change.bucket
+        yield from entering.take(change.adds, bucket, size)
+        yield from leaving.take(change.removes, bucket, size)
+    yield from entering.rest(bucket)
+    yield from leaving.rest(bucket)

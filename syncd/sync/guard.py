@@ -1,0 +1,111 @@
+"""The brake: judges a whole plan before its first byte. Pure.
+
+A tripped guard never sends a part: the plan is held as a whole and a person decides
+on exactly that plan. Defaults: architecture page, section 8 (between AWS' 15 % and
+rclone's 50 %).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from syncd.sync.identity import Change
+from syncd.sync.plan import Plan
+
+
+class Guard(StrEnum):
+    """Why a plan is held. The value is the code people look up."""
+
+    EMPTY_SOURCE = "guard.empty_source"
+    """The source lists nobody though the destination holds somebody."""
+    MAX_EXIT = "guard.max_exit"
+    """More would leave than the limit allows."""
+    MAX_ENTER = "guard.max_enter"
+    """More would enter than the limit allows."""
+    BASELINE = "guard.baseline"
+    """What is stored about the destination is not what was stored."""
+    IDENTITY = "guard.identity"
+    """The sync now reads, writes or matches something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`guard:` of a sync. Shares are of acknowledged or uncertain ids."""
+
+    max_exit: float = 0.20
+    max_enter: float = 10.0
+    ignore_below: int = 50
+    """Changes up to this many never trip `max_exit` and `max_enter`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trip:
+    """One guard that tripped: measured value, its limit, one sentence."""
+
+    guard: Guard
+    value: float
+    limit: float
+    reason: str
+
+
+def judge(
+    plan: Plan, limits: Limits, *, baseline_intact: bool, change: Change | None
+) -> tuple[Trip, ...]:
+    """Every guard the plan trips; an empty tuple lets it go out."""
+    trips = []
+    if not baseline_intact:
+        trips.append(_baseline(plan))
+    if change is not None:
+        trips.append(_identity(change))
+    if plan.members == 0 and plan.union > 0:
+        trips.append(_empty_source(plan))
+    elif plan.exited > limits.ignore_below and plan.exit_share > limits.max_exit:
+        trips.append(_max_exit(plan, limits))
+    if (
+        plan.union > 0
+        and plan.entered > limits.ignore_below
+        and plan.enter_share > limits.max_enter
+    ):
+        trips.append(_max_enter(plan, limits))
+    return tuple(trips)
+
+
+def _baseline(plan: Plan) -> Trip:
+    return Trip(
+        guard=Guard.BASELINE,
+        value=plan.acknowledged,
+        limit=0,
+        reason="the stored members do not add up to the stored count",
+    )
+
+
+def _identity(change: Change) -> Trip:
+    return Trip(guard=Guard.IDENTITY, value=1, limit=0, reason=change.sentence)
+
+
+def _empty_source(plan: Plan) -> Trip:
+    return Trip(
+        guard=Guard.EMPTY_SOURCE,
+        value=0,
+        limit=1,
+        reason=f"the source is empty, {plan.union:,} people would leave",
+    )
+
+
+def _max_exit(plan: Plan, limits: Limits) -> Trip:
+    return Trip(
+        guard=Guard.MAX_EXIT,
+        value=plan.exit_share,
+        limit=limits.max_exit,
+        reason=f"{plan.exited:,} of {plan.union:,} people would leave "
+        f"({plan.exit_share:.1%}, limit {limits.max_exit:.0%})",
+    )
+
+
+def _max_enter(plan: Plan, limits: Limits) -> Trip:
+    return Trip(
+        guard=Guard.MAX_ENTER,
+        value=plan.enter_share,
+        limit=limits.max_enter,
+        reason=f"{plan.entered:,} people would enter, {plan.union:,} are there "
+        f"({plan.enter_share:.0%}, limit {limits.max_enter:.0%})",
+    )
