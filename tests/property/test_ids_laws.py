@@ -38,6 +38,8 @@ IDS = st.one_of(
     id_type=st.sampled_from(IdType),
 )
 @example(odd=[b"a b", b"a", b""], plain=0, place=0, id_type=IdType.USER_ID)
+@example(odd=[b" a", b"b c"], plain=0, place=0, id_type=IdType.USER_ID)
+@example(odd=[b"b c", b"a "], plain=0, place=0, id_type=IdType.USER_ID)
 @example(odd=[b"1", b"02", b"3"], plain=0, place=0, id_type=IdType.AMPLITUDE_ID)
 def test_a_block_is_sorted_as_if_each_id_were_asked_alone(odd, plain, place, id_type):
     block = [b"%d" % (10**11 + number) for number in range(plain)]
