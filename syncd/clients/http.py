@@ -1,0 +1,282 @@
+"""HTTP towards vendors, and towards our own daemon. The only importer of httpx.
+
+Adds what httpx alone does not give: a deadline for the whole request
+(`clients/deadline`), a cap on the answer, which is read raw so that neither a huge
+body nor a gzip bomb grows, and errors in our words that say whether a byte of the
+request may have left.
+
+It must never follow a redirect, read proxy variables, keep a cookie, retry, or put a
+header into an error text (the credentials are one).
+"""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Literal, Self
+
+import httpcore
+import httpx
+
+from syncd import __version__
+from syncd.clients.deadline import BoundedNetwork, Budget, NameNotResolved
+from syncd.clock import Clock
+from syncd.errors import SyncdError
+
+ACKNOWLEDGEMENT_BYTES = 64 * 1024
+"""Cap on an answer unless the call names another; acknowledgements are small."""
+
+Kind = Literal["timeout", "connect", "tls", "reset", "too_large", "dns"]
+
+_CONNECT_SECONDS = 5.0
+_KEEP_ALIVE_SECONDS = 5.0
+_SPARE_CONNECTIONS = 2
+"""More connections than workers: httpx 0.28's pool can lose slots when they are short
+(libraries.md 2.4)."""
+_SHORT_RUN_ID = 8
+"""The last digits: the first ones of a UUIDv7 are a time that runs have in common."""
+
+
+class TransportError(SyncdError):
+    """No usable answer came. Proves nothing about what the other side did.
+
+    `kind`: `timeout` (one phase, or the whole), `dns`, `connect` (refused, unreachable,
+    no TLS spoken), `tls` (the certificate does not verify), `reset` (cut off, or not
+    HTTP), `too_large` (a 2xx body over the cap). `sent` is False only if no byte of the
+    request left.
+    """
+
+    code = "transport"
+
+    def __init__(self, message: str, *, kind: Kind, sent: bool) -> None:
+        super().__init__(message, code=f"transport.{kind}")
+        self.kind = kind
+        self.sent = sent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A whole HTTP answer. Its repr shows neither body nor headers."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case."""
+    body: bytes = field(repr=False)
+    """As sent, never decompressed. When the status is not 2xx it only explains, so it
+    is cut at the cap rather than hide the status behind a size."""
+    duration: float
+    """Seconds from the call to the last byte."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status <= 299
+
+
+class _TooLarge(Exception):
+    """A 2xx body is over the cap."""
+
+
+class HttpClient:
+    """One origin with one connection pool, shared by the threads that talk to it."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        clock: Clock,
+        workers: int = 4,
+        deadline: float = 30.0,
+        proxy_url: str | None = None,
+        ca_file: Path | None = None,
+        unix_socket: Path | None = None,
+    ) -> None:
+        """`base_url` as the config checked it; `deadline` in real seconds per request.
+
+        `ca_file` adds a private authority to the usual ones; there is no switch that
+        turns verification off. `proxy_url` is http or https and may hold a password.
+        """
+        self._base_url = base_url.rstrip("/")
+        self._clock = clock
+        self._deadline = deadline
+        self._budget = Budget(clock.monotonic)
+        secure = base_url.startswith("https://")
+        pool = _pool(
+            network=BoundedNetwork(self._budget),
+            tls=_tls(ca_file) if secure or proxy_url else None,
+            workers=workers,
+            proxy_url=proxy_url,
+            unix_socket=unix_socket,
+        )
+        self._client = httpx.Client(
+            transport=_PoolTransport(pool),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(deadline, connect=min(_CONNECT_SECONDS, deadline)),
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            headers={
+                "accept": "application/json",
+                "accept-encoding": "identity",
+                "user-agent": f"syncd/{__version__}",
+            },
+        )
+
+    @classmethod
+    def over_unix_socket(
+        cls, path: Path, *, clock: Clock, deadline: float = 30.0
+    ) -> Self:
+        """A client of the running daemon's control socket."""
+        return cls("http://daemon", clock=clock, deadline=deadline, unix_socket=path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._client.close()
+
+    @property
+    def host(self) -> str:
+        """Whom it talks to, for messages."""
+        return httpx.URL(self._base_url).netloc.decode("ascii")
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = ACKNOWLEDGEMENT_BYTES,
+        run_id: str = "",
+    ) -> Answer:
+        """Make one request and read the whole answer; raise `TransportError` if none.
+
+        `path` begins with a slash and may carry a query; it must hold no secret.
+        """
+        started = self._clock.monotonic()
+        self._budget.start(self._deadline)
+        try:
+            with self._client.stream(
+                method,
+                self._base_url + path,
+                content=body,
+                headers={**_run_headers(run_id), **(headers or {})},
+            ) as response:
+                return Answer(
+                    status=response.status_code,
+                    headers={k.lower(): v for k, v in response.headers.items()},
+                    body=_read(response, max_bytes),
+                    duration=self._clock.monotonic() - started,
+                )
+        except (httpx.HTTPError, _TooLarge) as error:
+            failure = self._failure(error, max_bytes)
+        # Raised out here, without the cause: its text may quote a header we sent.
+        raise failure
+
+    def _failure(
+        self, error: httpx.HTTPError | _TooLarge, max_bytes: int
+    ) -> TransportError:
+        kind = _kind(error)
+        what: dict[Kind, str] = {
+            "timeout": f"no whole answer from {self.host} within {self._deadline:g} s",
+            "dns": f"the name {self.host} could not be resolved",
+            "connect": f"no connection to {self.host}",
+            "tls": f"the certificate of {self.host} does not verify",
+            "reset": f"{self.host} cut the connection or did not speak HTTP",
+            "too_large": f"{self.host} answered with more than {max_bytes} bytes",
+        }
+        return TransportError(what[kind], kind=kind, sent=self._budget.sent)
+
+
+class _PoolTransport(httpx.HTTPTransport):
+    """httpx's own transport, over a pool that was built elsewhere.
+
+    The parent's constructor only builds `_pool`, and takes no network backend (httpx
+    0.28, pinned below 0.29), so it is not called.
+    """
+
+    def __init__(self, pool: httpcore.ConnectionPool) -> None:
+        self._pool = pool
+
+
+def _pool(
+    *,
+    network: BoundedNetwork,
+    tls: ssl.SSLContext | None,
+    workers: int,
+    proxy_url: str | None,
+    unix_socket: Path | None,
+) -> httpcore.ConnectionPool:
+    if proxy_url is None:
+        return httpcore.ConnectionPool(
+            ssl_context=tls,
+            max_connections=workers + _SPARE_CONNECTIONS,
+            max_keepalive_connections=workers,
+            keepalive_expiry=_KEEP_ALIVE_SECONDS,
+            uds=str(unix_socket) if unix_socket else None,
+            network_backend=network,
+        )
+    proxy = httpx.Proxy(proxy_url)
+    return httpcore.HTTPProxy(
+        proxy_url=str(proxy.url),
+        proxy_auth=proxy.raw_auth,
+        proxy_ssl_context=tls if proxy.url.scheme == "https" else None,
+        ssl_context=tls,
+        max_connections=workers + _SPARE_CONNECTIONS,
+        max_keepalive_connections=workers,
+        keepalive_expiry=_KEEP_ALIVE_SECONDS,
+        network_backend=network,
+    )
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    """The usual authorities, and the private one of `ca_file` beside them."""
+    context = httpx.create_ssl_context(trust_env=False)
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+def _run_headers(run_id: str) -> dict[str, str]:
+    if not run_id:
+        return {}
+    agent = f"syncd/{__version__} (run {run_id[-_SHORT_RUN_ID:]})"
+    return {"user-agent": agent, "x-request-id": run_id}
+
+
+def _read(response: httpx.Response, max_bytes: int) -> bytes:
+    """The raw body up to the cap; over it, 2xx raises and anything else is cut."""
+    body = bytearray()
+    for piece in response.iter_raw():
+        body += piece
+        if len(body) > max_bytes:
+            if response.is_success:
+                raise _TooLarge
+            return bytes(body[:max_bytes])
+    return bytes(body)
+
+
+def _kind(error: BaseException) -> Kind:
+    """Sort an error by its type and by what caused it, deepest cause first."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    kinds: tuple[tuple[type[BaseException], Kind], ...] = (
+        (_TooLarge, "too_large"),
+        (NameNotResolved, "dns"),
+        (ssl.SSLCertVerificationError, "tls"),
+        (httpx.TimeoutException, "timeout"),
+        (httpx.ConnectError, "connect"),
+        (httpx.ProxyError, "connect"),
+    )
+    for kind, name in kinds:
+        if any(isinstance(each, kind) for each in causes):
+            return name
+    return "reset"
