@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from hashlib import sha256
 from pathlib import PurePath
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 from urllib.parse import quote, quote_plus
 from uuid import UUID
 
@@ -33,14 +33,20 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.types import EventDict, Processor
 
-from syncd.clock import Clock
-
 _HEAD = "ts level event msg service.name service.version instance".split()
 _CONTEXT = "sync owner direction run_id trigger attempt".split()
 _FOLD_SECONDS = 10.0
 _SHORTEST_SECRET = 8
 _LONGEST_TEXT = 4_000
 _REDACTED = "[redacted]"
+
+
+class Clock(Protocol):
+    """What a line needs of `syncd.clock.Clock`; this layer does not import it."""
+
+    def now(self) -> datetime: ...
+
+    def monotonic(self) -> float: ...
 
 
 def configure(
