@@ -1,1 +1,21 @@
-"""simulator."""
+"""A local stand-in for the vendors: strict, faithful to what is known of them.
+
+It is a product part (`syncd simulate`, `python -m syncd.simulator`) and a process of
+its own that imports nothing of the product: what both sides believe about the wire
+must be written down twice, so that one wrong belief makes a test fail.
+
+Every outside system has its own origin (a loopback port), because two systems on one
+port would hide leaked credentials:
+
+    amplitude   Amplitude's cohort API                      amplitude.py
+    control     `/_sim/`: users, cohorts, faults, log, clock control.py
+
+The way of one request on `amplitude`:
+
+    wire -> calls (what is asked) -> faults (is something scripted?)
+         -> auth -> busy (one request per cohort) -> listing | upload | membership
+         -> world (projects, people, cohorts) -> log and traffic (what tests read)
+
+One asyncio loop in one thread runs all origins, so the state needs no lock. Nothing is
+kept on disk; secrets are compared and never logged.
+"""

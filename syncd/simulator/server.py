@@ -1,0 +1,176 @@
+"""The process: one port per origin, one ready line, a clean end.
+
+`serve` blocks until SIGTERM or SIGINT (or the end of stdin, if wanted) and belongs in
+the main thread of a process of its own.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvicorn
+
+from syncd.simulator.amplitude import AmplitudeApi
+from syncd.simulator.control import control_app
+from syncd.simulator.state import Simulator
+from syncd.simulator.wire import OpenProtocol
+
+GRACE = 1
+"""Real seconds that running requests get when the process ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to run. Port 0 is any free port."""
+
+    host: str = "127.0.0.1"
+    """A loopback address; others are refused, as the control origin has no lock."""
+    amplitude_port: int = 0
+    control_port: int = 0
+    speed: float = 1.0
+    """Virtual seconds per real second."""
+    origin: datetime | None = None
+    """The instant at which virtual and wall time agree; None: the start."""
+    region: str = "us"
+    """`us` or `eu`."""
+    seed: int = 1
+    """Of cohort ids and of faults with a probability."""
+    latency: float = 0.2
+    """Real seconds a writing request takes."""
+    ready_file: Path | None = None
+    """Also write the ready line here, in one step."""
+    stop_on_eof: bool = False
+    """End when stdin ends, so that a killed parent leaves no orphan."""
+
+
+def serve(options: Options) -> int:
+    """Run all origins until told to stop; returns the exit code, 0.
+
+    Raises ValueError for a host that is not loopback, OSError for a port in use.
+    """
+    if not ipaddress.ip_address(options.host).is_loopback:
+        raise ValueError("the simulator listens on a loopback address only")
+    asyncio.run(_run(options))
+    return 0
+
+
+class Server(uvicorn.Server):
+    """uvicorn beside others in one loop: signals are ours, readiness is an event."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `_run`."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell when requests are taken."""
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+
+async def _run(options: Options) -> None:
+    simulator = Simulator(
+        region=options.region,
+        seed=options.seed,
+        speed=options.speed,
+        origin=options.origin,
+        latency=options.latency,
+    )
+    apps = {
+        "amplitude": (AmplitudeApi(simulator), options.amplitude_port),
+        "control": (control_app(simulator), options.control_port),
+    }
+    sockets = {
+        name: socket.create_server((options.host, port), backlog=512)
+        for name, (_, port) in apps.items()
+    }
+    servers = {name: _server(app) for name, (app, _) in apps.items()}
+    stop = _stop_event(options)
+    running = [
+        asyncio.create_task(server.serve(sockets=[sockets[name]]))
+        for name, server in servers.items()
+    ]
+    for server in servers.values():
+        await server.ready.wait()
+    origins = {name: _url(listening) for name, listening in sockets.items()}
+    _announce(options, simulator, origins)
+    await stop.wait()
+    simulator.clear_faults()
+    for server in servers.values():
+        server.should_exit = True
+    await asyncio.gather(*running)
+
+
+def _server(app: Any) -> Server:
+    return Server(
+        uvicorn.Config(
+            app,
+            http=OpenProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Longer than clients keep idle connections, so that we never hang up first.
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=GRACE,
+        )
+    )
+
+
+def _stop_event(options: Options) -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if options.stop_on_eof:
+        loop.add_reader(sys.stdin.fileno(), _end_of_input, stop)
+    return stop
+
+
+def _end_of_input(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://{host}:{port}"
+
+
+def _announce(options: Options, simulator: Simulator, origins: dict[str, str]) -> None:
+    projects = simulator.world.projects.values()
+    line = orjson.dumps(
+        {
+            "event": "simulator.ready",
+            "pid": os.getpid(),
+            "region": options.region,
+            "now": simulator.clock.now().isoformat(),
+            "speed": options.speed,
+            "origins": origins,
+            "projects": [
+                {"app_id": one.app_id, "api_key": one.api_key} for one in projects
+            ],
+        }
+    ).decode()
+    if options.ready_file is not None:
+        draft = options.ready_file.with_suffix(".draft")
+        draft.write_text(f"{line}\n")
+        draft.replace(options.ready_file)
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

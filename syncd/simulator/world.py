@@ -1,0 +1,90 @@
+"""What exists: projects, each with its people and its cohorts.
+
+One key pair is one project (contract section 1). A project lives in one region; on a
+simulator of the other region its key is unknown (R3).
+"""
+
+import random
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from syncd.simulator.cohorts import USER, Cohort
+from syncd.simulator.people import People
+
+ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@dataclass(slots=True, kw_only=True)
+class Project:
+    """One Amplitude project (app)."""
+
+    app_id: int
+    api_key: str
+    secret_key: str = field(repr=False)
+    region: str
+    owners: list[str]
+    """Login e-mails of the people who may own a cohort."""
+    people: dict[str, People] = field(default_factory=lambda: {USER: People()})
+    """One table per count group."""
+    cohorts: dict[str, Cohort] = field(default_factory=dict)
+    """By cohort id, in the order of creation."""
+    download_limit: int = 500
+    downloads: tuple[str, int] = ("", 0)
+    """The month (YYYY-MM, UTC) of the last counted download, and their number in it."""
+
+    def downloads_in(self, now: datetime) -> int:
+        """R7: downloads used in the calendar month of `now`."""
+        month, used = self.downloads
+        return used if month == f"{now:%Y-%m}" else 0
+
+    def everybody(self, count_group: str) -> People:
+        """The table of a count group, made when first asked for."""
+        return self.people.setdefault(count_group, People())
+
+    def remove_people(self, count_group: str, names: list[str] | None) -> int:
+        """Forget people, also as members. Returns how many existed."""
+        gone = self.everybody(count_group).remove(names)
+        for cohort in self.cohorts.values():
+            if cohort.count_group == count_group:
+                cohort.members -= gone
+        return len(gone)
+
+
+class World:
+    """All projects; hands out cohort ids."""
+
+    def __init__(self, *, region: str, seed: int) -> None:
+        self.region = region
+        self._random = random.Random(seed)  # noqa: S311 - repeatable, guards nothing
+        self.projects: dict[int, Project] = {}
+        self.add_project(
+            Project(
+                app_id=187520,
+                api_key="demo-api-key",
+                secret_key="demo-secret-key",  # noqa: S106 - opens the simulator only
+                region=region,
+                owners=["growth-ops@acme.example"],
+            )
+        )
+
+    def add_project(self, project: Project) -> None:
+        """Add or replace a project. Raises ValueError for a key that is in use."""
+        for other in self.projects.values():
+            if other.api_key == project.api_key and other.app_id != project.app_id:
+                raise ValueError("api_key is in use by another project")
+        self.projects[project.app_id] = project
+
+    def by_key(self, api_key: str) -> Project | None:
+        """The project a key opens in this region."""
+        for project in self.projects.values():
+            if project.api_key == api_key and project.region == self.region:
+                return project
+        return None
+
+    def new_cohort_id(self) -> str:
+        """Eight letters and digits, as recorded ones; never used before."""
+        used = {key for project in self.projects.values() for key in project.cohorts}
+        while True:
+            made = "".join(self._random.choices(ID_LETTERS, k=8))
+            if made not in used:
+                return made
