@@ -1,1 +1,57 @@
-"""Configuration."""
+"""Files and environment in, one immutable `Settings` out, or every problem at once.
+
+The way of a configuration, one file each:
+
+    reader        YAML text -> a tree of nodes that know file, line and column
+    merge         files and their includes -> one tree
+    environment   `SYNCD_…` variables laid over the tree, `${SYNCD_…}` filled in
+    schema        the keys that exist and their types (pydantic)
+    findings      what pydantic said -> `Problem`s in our words
+    resolve       defaults into syncs, names looked up, rules across sections
+    settings      the result
+    report        problems -> text for people, CI and programs
+
+No other part of the product reads a config file or the environment.
+"""
+
+from syncd.config.loader import InvalidConfig, load
+from syncd.config.place import Place
+from syncd.config.secrets import SecretRef, SecretUnavailable
+from syncd.config.settings import (
+    AmplitudeConnection,
+    Connection,
+    DeliverySettings,
+    EngageConnection,
+    FilesSnapshot,
+    FromSettings,
+    GuardSettings,
+    Loaded,
+    LogSettings,
+    Settings,
+    StoreSettings,
+    SyncSettings,
+    ToSettings,
+    WarehouseSnapshot,
+)
+
+__all__ = [
+    "AmplitudeConnection",
+    "Connection",
+    "DeliverySettings",
+    "EngageConnection",
+    "FilesSnapshot",
+    "FromSettings",
+    "GuardSettings",
+    "InvalidConfig",
+    "Loaded",
+    "LogSettings",
+    "Place",
+    "SecretRef",
+    "SecretUnavailable",
+    "Settings",
+    "StoreSettings",
+    "SyncSettings",
+    "ToSettings",
+    "WarehouseSnapshot",
+    "load",
+]

@@ -13,10 +13,10 @@ below systemd's `$CREDENTIALS_DIRECTORY`, or on a mount that is read-only
 
 import os
 import stat
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from syncd.config.interpolate import BadReference, Lookup, fill, names
 from syncd.errors import SyncdError
 
 LARGEST = 64 * 1024
@@ -32,19 +32,27 @@ class SecretUnavailable(SyncdError):
     code = "secret"
 
 
+def _nothing(_: str) -> None:
+    """An environment without variables."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretRef:
-    """Where one secret is: exactly one of `file` and `env` is set."""
+    """Where one secret is: exactly one of `file`, `env` and `template` is set."""
 
     key: str
     """The config key that names it, e.g. `connections.amplitude-main.api_key_file`."""
     origin: str
     """Where that key is written: `file:line:column`."""
     file: Path | None = None
-    env: str | None = None
+    env: str = ""
+    """Name of the variable that holds it."""
+    template: str = ""
+    """Or text around variables: `postgresql://syncd:${SYNCD_PASSWORD}@db/syncd`."""
     token: bool = False
     """True for keys that travel in a header: printable ASCII without spaces."""
-    environ: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    lookup: Lookup = field(default=_nothing, repr=False, compare=False)
+    """Reads one variable. Not the variables: those would be printed with the value."""
 
     def read(self) -> str:
         """The secret as it is now, without one trailing newline.
@@ -61,13 +69,20 @@ class SecretRef:
         return text
 
     def __str__(self) -> str:
-        return f"${self.env}" if self.file is None else str(self.file)
+        if self.file is not None:
+            return str(self.file)
+        variables = {self.env} if self.env else names(self.template)
+        return " ".join(f"${name}" for name in sorted(variables))
 
     def _from_environment(self) -> str:
-        value = self.environ.get(self.env or "")
-        if value is None:
+        try:
+            filled = None if self.env else str(fill(self.template, self.lookup))
+        except BadReference:
+            filled = None
+        text = self.lookup(self.env) if self.env else filled
+        if text is None:
             raise self._refused("secret.missing", "is not set")
-        return _without_newline(value)
+        return _without_newline(text)
 
     def _from(self, file: Path) -> str:
         try:
@@ -90,7 +105,7 @@ class SecretRef:
 
     def _in_runtime_mount(self, file: Path) -> bool:
         folders = [RUNTIME_FOLDER]
-        if credentials := self.environ.get(CREDENTIALS):
+        if credentials := self.lookup(CREDENTIALS):
             folders.append(Path(credentials))
         if any(file.is_relative_to(folder) for folder in folders):
             return True

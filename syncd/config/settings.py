@@ -12,22 +12,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from syncd.config.place import Place
 from syncd.config.secrets import SecretRef
 from syncd.errors import Problem
 from syncd.model import IdType
 from syncd.schedule import Schedule
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where something is written: file as shown to people, 1-based line and column."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +109,7 @@ Connection = EngageConnection | AmplitudeConnection
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    """When a plan is held instead of sent. Shares are of acknowledged ∪ uncertain."""
+    """When a plan is held. Shares are of the acknowledged and uncertain ids."""
 
     max_exit: float
     max_enter: float

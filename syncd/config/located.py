@@ -1,0 +1,82 @@
+"""Where the things are that a config names: files, secrets, database URLs.
+
+A relative path is relative to the file it is written in (to the working folder where
+it comes from the environment or standard input); names of `…_file` keys are looked
+up in `secrets_dir`.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from syncd.config.findings import Path as KeyPath
+from syncd.config.findings import node_at, value_place
+from syncd.config.interpolate import EnvText, Lookup
+from syncd.config.overrides import variable_of
+from syncd.config.reader import Mapping, Scalar
+from syncd.config.secrets import CREDENTIALS, RUNTIME_FOLDER, SecretRef
+from syncd.config.values import holds_password
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """Finds what the values of one tree stand for."""
+
+    root: Mapping
+    lookup: Lookup
+    secrets_dir: Path
+
+    def path(self, key: KeyPath, value: str) -> Path:
+        """An absolute path for a value written at `key`."""
+        return Path(beside(self.root, key, value))
+
+    def secret(
+        self, owner: KeyPath, name: str, shape: object, *, token: bool = False
+    ) -> SecretRef | None:
+        """The secret that `name_file` or `name_env` of a map refers to, if any."""
+        file = getattr(shape, f"{name}_file", None)
+        env = getattr(shape, f"{name}_env", None)
+        if file is None and env is None:
+            return None
+        key = (*owner, f"{name}_env" if file is None else f"{name}_file")
+        return SecretRef(
+            key=".".join(map(str, key)),
+            origin=str(value_place(self.root, key)),
+            file=None if file is None else self.secrets_dir / file,
+            env=env or "",
+            token=token,
+            lookup=self.lookup,
+        )
+
+    def url(self, owner: KeyPath, url: str | None, shape: object) -> str | SecretRef:
+        """A database URL; as a secret where it comes from one or holds one."""
+        key = (*owner, "url")
+        if url is None:
+            secret = self.secret(owner, "url", shape)
+            return "" if secret is None else secret
+        node = node_at(self.root, key)
+        if not isinstance(node, Scalar) or not isinstance(node.value, EnvText):
+            return url
+        if not holds_password(url):
+            return url
+        return SecretRef(
+            key=".".join(map(str, key)),
+            origin=str(node.place),
+            template=node.text,
+            lookup=self.lookup,
+        )
+
+
+def beside(root: Mapping, key: KeyPath, value: str) -> str:
+    """`value` as an absolute path, seen from the file in which `key` is written."""
+    place = value_place(root, key)
+    in_a_file = not variable_of(place) and not place.file.startswith("<")
+    folder = os.path.dirname(place.file) if in_a_file else ""
+    return os.path.abspath(os.path.join(folder, value))
+
+
+def secrets_folder(root: Mapping, value: str | None, lookup: Lookup) -> Path:
+    """`secrets_dir`, else systemd's credentials folder, else `/run/secrets`."""
+    if value is not None:
+        return Path(beside(root, ("secrets_dir",), value))
+    return Path(lookup(CREDENTIALS) or RUNTIME_FOLDER)

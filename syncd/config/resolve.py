@@ -1,0 +1,242 @@
+"""A valid document to `Settings`: defaults merged into syncs, parts located.
+
+Nothing here can fail: what could is an error of the schema or of `crosschecks`.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import TypeVar
+
+from syncd.config.findings import node_at, value_place
+from syncd.config.freshness import default_fresh_within
+from syncd.config.interpolate import Lookup
+from syncd.config.located import Locator, secrets_folder
+from syncd.config.reader import Mapping
+from syncd.config.schema import (
+    DEFAULT_ZONE,
+    AmplitudeShape,
+    DefaultsShape,
+    Document,
+    EngageShape,
+    FilesShape,
+    StoreShape,
+    SyncShape,
+    WarehouseShape,
+)
+from syncd.config.settings import (
+    AmplitudeConnection,
+    Connection,
+    DeliverySettings,
+    EngageConnection,
+    FilesSnapshot,
+    FromSettings,
+    GuardSettings,
+    LogSettings,
+    Settings,
+    StoreSettings,
+    SyncSettings,
+    ToSettings,
+    WarehouseSnapshot,
+)
+from syncd.errors import Problem
+from syncd.model import IdType
+from syncd.schedule import shortest_period
+
+STORE_URL = "sqlite:///data/syncd.db"
+WORKERS = 4
+JITTER = timedelta(minutes=5)
+MAX_RUNTIME = timedelta(minutes=45)
+SHUTDOWN_GRACE = timedelta(seconds=8)
+KEEP_RUNS = timedelta(days=400)
+REQUEST_DEADLINE = timedelta(seconds=30)
+STATEMENT_TIMEOUT = timedelta(minutes=10)
+GUARD = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=50, on_trip="hold")
+DELIVERY = DeliverySettings(
+    batch_size=1000,
+    retries=8,
+    first_delay=timedelta(seconds=1),
+    max_delay=timedelta(seconds=128),
+)
+
+T = TypeVar("T")
+
+
+def resolve(document: Document, root: Mapping, lookup: Lookup) -> Settings:
+    """Everything the document says, complete."""
+    locator = Locator(root, lookup, secrets_folder(root, document.secrets_dir, lookup))
+    connections = {
+        name: _connection(name, shape, locator)
+        for name, shape in document.connections.items()
+    }
+    return Settings(
+        instance=document.instance,
+        store=_store(document.store, locator),
+        connections=connections,
+        syncs=tuple(_syncs(document, connections, locator)),
+        delivery_workers=document.defaults.delivery.workers or WORKERS,
+        log=LogSettings(format=document.log.format, level=document.log.level),
+        shutdown_grace=_first(document.shutdown_grace, SHUTDOWN_GRACE),
+    )
+
+
+def short_freshness(settings: Settings, root: Mapping) -> Iterator[Problem]:
+    """Warn of syncs that are stale before their next run is due."""
+    for index, sync in enumerate(settings.syncs):
+        period = shortest_period(sync.schedule)
+        if period is None or sync.fresh_within is None or sync.fresh_within > period:
+            continue
+        at = node_at(root, ("syncs", index, "fresh_within"))
+        place = sync.place if at is None else at.place
+        message = f"sync '{sync.name}' is stale before its next run is due"
+        hint = "raise fresh_within above the schedule's period"
+        yield place.problem(
+            "fresh_within.short", message, hint=hint, severity="warning"
+        )
+
+
+def _store(shape: StoreShape, locator: Locator) -> StoreSettings:
+    url = shape.url if shape.url or shape.url_file else STORE_URL
+    spool = ("store", "spool_dir")
+    return StoreSettings(
+        url=locator.url(("store",), url, shape),
+        password=locator.secret(("store",), "password", shape),
+        migrate=shape.migrate,
+        keep_runs=_first(shape.keep_runs, KEEP_RUNS),
+        spool_dir=locator.path(spool, shape.spool_dir) if shape.spool_dir else None,
+    )
+
+
+def _connection(
+    name: str, shape: EngageShape | AmplitudeShape, locator: Locator
+) -> Connection:
+    match shape:
+        case EngageShape():
+            return _engage(name, shape, locator)
+        case AmplitudeShape():
+            return _amplitude(name, shape, locator)
+
+
+def _engage(name: str, shape: EngageShape, locator: Locator) -> EngageConnection:
+    owner = ("connections", name, "snapshot")
+    snapshot: WarehouseSnapshot | FilesSnapshot
+    match shape.snapshot:
+        case WarehouseShape() as warehouse:
+            snapshot = WarehouseSnapshot(
+                url=locator.url(owner, warehouse.url, warehouse),
+                tables=warehouse.tables,
+                schema=warehouse.schema_,
+                statement_timeout=_first(
+                    warehouse.statement_timeout, STATEMENT_TIMEOUT
+                ),
+                users_table=warehouse.users_table,
+                traits_table=warehouse.traits_table,
+                identifiers_table=warehouse.identifiers_table,
+            )
+        case FilesShape() as files:
+            snapshot = FilesSnapshot(
+                path=str(locator.path((*owner, "path"), files.path)),
+                format=files.format,
+                column=files.column,
+            )
+    return EngageConnection(name=name, space=shape.space, snapshot=snapshot)
+
+
+def _amplitude(
+    name: str, shape: AmplitudeShape, locator: Locator
+) -> AmplitudeConnection:
+    owner = ("connections", name)
+    api_key = locator.secret(owner, "api_key", shape, token=True)
+    secret_key = locator.secret(owner, "secret_key", shape, token=True)
+    assert api_key is not None  # noqa: S101 - the schema refuses a file without it
+    assert secret_key is not None  # noqa: S101
+    return AmplitudeConnection(
+        name=name,
+        region=shape.region,
+        app_id=shape.app_id,
+        api_key=api_key,
+        secret_key=secret_key,
+        owner=shape.owner,
+        name_prefix=shape.name_prefix,
+        base_url=shape.base_url,
+        ca_file=locator.secrets_dir / shape.ca_file if shape.ca_file else None,
+        proxy_url=locator.secret(owner, "proxy_url", shape),
+        request_deadline=_first(shape.request_deadline, REQUEST_DEADLINE),
+    )
+
+
+def _syncs(
+    document: Document, connections: dict[str, Connection], locator: Locator
+) -> Iterator[SyncSettings]:
+    defaults = document.defaults
+    for index, shape in enumerate(document.syncs):
+        max_runtime = _first(shape.max_runtime, defaults.max_runtime, MAX_RUNTIME)
+        fresh = shape.fresh_within or defaults.fresh_within
+        usual = default_fresh_within(shape.schedule, max_runtime)
+        yield SyncSettings(
+            name=shape.name,
+            description=shape.description,
+            team=shape.owner,
+            source=_source(index, shape, locator),
+            target=_target(shape, connections),
+            match=IdType(shape.match or defaults.match or IdType.USER_ID),
+            schedule=shape.schedule,
+            timezone=_first(shape.timezone, defaults.timezone, DEFAULT_ZONE),
+            jitter=_first(shape.jitter, defaults.jitter, JITTER),
+            catch_up=shape.catch_up or defaults.catch_up or "once",
+            max_runtime=max_runtime,
+            fresh_within=usual if fresh is None or usual is None else fresh,
+            guard=_guard(shape, defaults),
+            delivery=_delivery(shape, defaults),
+            enabled=shape.enabled,
+            place=value_place(locator.root, ("syncs", index, "name")),
+        )
+
+
+def _source(index: int, shape: SyncShape, locator: Locator) -> FromSettings:
+    written = shape.from_
+    key = ("syncs", index, "from", "path")
+    return FromSettings(
+        connection=written.connection,
+        audience=written.audience,
+        query=written.query,
+        freshness_query=written.freshness_query,
+        max_age=written.max_age,
+        column=written.column,
+        path=str(locator.path(key, written.path)) if written.path else None,
+    )
+
+
+def _target(shape: SyncShape, connections: dict[str, Connection]) -> ToSettings:
+    connection = connections[shape.to.connection]
+    assert isinstance(connection, AmplitudeConnection)  # noqa: S101 - see schema
+    return ToSettings(
+        connection=shape.to.connection,
+        cohort_id=shape.to.cohort_id,
+        cohort=shape.to.cohort or connection.name_prefix + shape.from_.audience,
+        owner=shape.to.owner or connection.owner,
+    )
+
+
+def _guard(shape: SyncShape, defaults: DefaultsShape) -> GuardSettings:
+    own, shared = shape.guard, defaults.guard
+    return GuardSettings(
+        max_exit=_first(own.max_exit, shared.max_exit, GUARD.max_exit),
+        max_enter=_first(own.max_enter, shared.max_enter, GUARD.max_enter),
+        ignore_below=_first(own.ignore_below, shared.ignore_below, GUARD.ignore_below),
+        on_trip=own.on_trip or shared.on_trip or GUARD.on_trip,
+    )
+
+
+def _delivery(shape: SyncShape, defaults: DefaultsShape) -> DeliverySettings:
+    own, shared = shape.delivery, defaults.delivery
+    return DeliverySettings(
+        batch_size=_first(own.batch_size, shared.batch_size, DELIVERY.batch_size),
+        retries=_first(own.retries, shared.retries, DELIVERY.retries),
+        first_delay=_first(own.first_delay, shared.first_delay, DELIVERY.first_delay),
+        max_delay=_first(own.max_delay, shared.max_delay, DELIVERY.max_delay),
+    )
+
+
+def _first(*values: T | None) -> T:
+    """The first that is given; the last one always is."""
+    return next(value for value in values if value is not None)
