@@ -34,6 +34,10 @@ class OpenProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Remember the transport for the requests of this connection."""
         super().connection_made(transport)
+        # asyncio sets this itself only on sockets opened with an explicit protocol;
+        # without it each answer waits 40 ms for the client's delayed ACK.
+        raw: socket.socket = transport.get_extra_info("socket")
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, TRANSPORT: transport}
 
 
