@@ -1,0 +1,77 @@
+"""The catalogue and the code agree: what is emitted is listed, what is listed happens.
+
+Read from the syntax of the code, so that a line which no test reaches is checked too.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syncd import events
+from syncd.events import CONTEXT, ERROR_TYPES, Event
+
+ROOT = Path(__file__).parents[2]
+OUR_EMIT = {"emit", "events.emit"}
+CATALOGUE = {
+    name: entry for name, entry in vars(events).items() if isinstance(entry, Event)
+}
+
+
+def emits() -> Iterator[tuple[str, ast.Call]]:
+    """Every call of `emit(...)` or `events.emit(...)` in the product, with its place."""
+    for path in sorted((ROOT / "syncd").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in OUR_EMIT:
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", node
+
+
+def named(expression: ast.expr) -> str:
+    match expression:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def constants(expression: ast.expr) -> list[str]:
+    """The names that the first argument of `emit` may be."""
+    match expression:
+        case ast.IfExp(body=body, orelse=orelse):
+            return [*constants(body), *constants(orelse)]
+        case _:
+            return [named(expression)]
+
+
+EMITS = list(emits())
+
+
+@pytest.mark.parametrize(("place", "call"), EMITS, ids=[place for place, _ in EMITS])
+def test_only_events_of_the_catalogue_are_emitted(place: str, call: ast.Call) -> None:
+    assert call.args, f"{place}: emit without an event"
+    for name in constants(call.args[0]):
+        assert name in CATALOGUE, f"{place}: {name} is not in the catalogue"
+        listed = CATALOGUE[name].fields | CONTEXT | {"level"}
+        given = {keyword.arg for keyword in call.keywords if keyword.arg}
+        assert given <= listed, f"{place}: {name} has no {sorted(given - listed)}"
+
+
+def test_every_event_of_the_catalogue_is_emitted_somewhere() -> None:
+    emitted = {name for _, call in EMITS for name in constants(call.args[0])}
+
+    assert CATALOGUE.keys() - emitted == set()
+
+
+def test_every_error_type_in_the_code_is_one_of_the_closed_list() -> None:
+    strangers = [
+        f"{path.relative_to(ROOT)}:{node.value.lineno} {node.value.value}"
+        for path in sorted((ROOT / "syncd").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.keyword)
+        and node.arg == "error_type"
+        and isinstance(node.value, ast.Constant)
+        and node.value.value not in ERROR_TYPES
+    ]
+
+    assert strangers == []
