@@ -102,7 +102,7 @@ class AmplitudeCohortSink:
         return cohorts
 
     def _look_for_creation(self, target: Target) -> Found | None:
-        """The cohort that an earlier request of ours made, although its answer was lost.
+        """The cohort that an earlier request made although its answer was lost.
 
         Nothing is asked when no creation was ever decided.
         """
