@@ -101,8 +101,8 @@ def _problem(root: Mapping, error: ErrorDetails) -> Problem:
         case "missing" | "union_tag_not_found":
             key = "type" if kind == "union_tag_not_found" else path[-1]
             owner = path if kind == "union_tag_not_found" else path[:-1]
-            place = _owner_place(root, owner)
-            return place.problem("key.missing", f"needs '{key}'")
+            message = f"{_name_of(owner)} needs '{key}'"
+            return _owner_place(root, owner).problem("key.missing", message)
         case "union_tag_invalid":
             return _wrong_choice(root, (*path, "type"), str(context["expected_tags"]))
         case "literal_error":
@@ -118,10 +118,10 @@ def _own(
     root: Mapping, path: Path, code: str, context: dict[str, Any], place: Place
 ) -> Problem:
     """A refusal of our own validators: only the quoted text is to be filled in."""
-    if code.startswith("key."):
-        place = _owner_place(root, path)
     text = _quotable(node_at(root, path))
     message = str(context["message"]).replace("{text}", text)
+    if code.startswith("key."):
+        place, message = _owner_place(root, path), f"{_name_of(path)} {message}"
     hint = str(context["hint"]).replace("{text}", text)
     return place.problem(code, message, hint=hint)
 
@@ -242,7 +242,10 @@ def _keys(shape: type[BaseModel]) -> list[str]:
 
 
 def _name_of(path: Path) -> str:
-    return f"'{path[-1]}'" if path and isinstance(path[-1], str) else "this"
+    """How a message names what a path leads to."""
+    if not path:
+        return "the file"
+    return f"'{path[-1]}'" if isinstance(path[-1], str) else "this entry"
 
 
 def _quotable(node: Node | None) -> str:
