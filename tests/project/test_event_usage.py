@@ -20,7 +20,7 @@ CATALOGUE = {
 
 
 def emits() -> Iterator[tuple[str, ast.Call]]:
-    """Every call of `emit(...)` or `events.emit(...)` in the product, with its place."""
+    """Every call of our `emit` in the product, with its place."""
     for path in sorted((ROOT / "syncd").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in OUR_EMIT:
