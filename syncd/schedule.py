@@ -106,6 +106,11 @@ def shortest_period(schedule: Schedule) -> timedelta | None:
             return None
 
 
+def runs_every_hour(schedule: Cron) -> bool:
+    """Whether it means real time (`*/15 * * * *`) rather than times of a day."""
+    return _runs_every_hour(schedule.expression)
+
+
 def describe(schedule: Schedule) -> str:
     """The normal form, as a person may type it: `daily at 03:00 Europe/Berlin`."""
     match schedule:
@@ -123,7 +128,8 @@ def explain(schedule: Schedule) -> str:
     """One sentence for somebody who does not read cron."""
     match schedule:
         case Every(period, offset):
-            return f"Every {duration_text(period)}{_shift_text(period, offset)}, UTC"
+            text = f"{duration_text(period)}{_shift_text(period, offset)}"
+            return f"Every {text} of elapsed time, in any zone"
         case Cron(expression, zone):
             words = CronSim(expression, _NEVER_BEFORE).explain()
             return f"{words}, {zone}{_either_day_note(expression)}"

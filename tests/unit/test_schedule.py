@@ -178,7 +178,7 @@ def test_cron_is_explained_in_words() -> None:
         "At minute 25 past every sixth hour, UTC"
     )
     assert explain(Cron("0 0 1 * 1", "UTC")).endswith("(either day matches)")
-    assert explain(Every(HOUR)) == "Every 1h, UTC"
+    assert explain(Every(HOUR)) == "Every 1h of elapsed time, in any zone"
     assert "until it succeeded" in explain(Once())
     assert "runs it" in explain(Manual())
 

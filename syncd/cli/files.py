@@ -1,0 +1,103 @@
+"""The verbs around the configuration's files: `init` and `schedule`."""
+
+from datetime import datetime
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from syncd.cli.clock_changes import notes
+from syncd.cli.configured import chosen, load
+from syncd.cli.due import next_times, shift, without_times
+from syncd.cli.frame import DEFAULT_FILES, Frame, verb
+from syncd.cli.words import dated, span, utc_clock
+from syncd.config.settings import Settings, SyncSettings
+from syncd.errors import SyncdError
+from syncd.schedule import describe, explain
+
+
+@verb("init")
+@click.argument("folder", metavar="[DIR]", default="config")
+@click.option("--force", is_flag=True, help="Replace a syncd.yaml that is there.")
+def init(frame: Frame, folder: str, force: bool) -> None:
+    """Write a commented starter syncd.yaml into DIR (default: config)."""
+    path = Path(folder) / "syncd.yaml"
+    text = package_files("syncd.cli").joinpath("starter.yaml").read_text("utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise SyncdError(
+            f"{path} is already there and was left as it is",
+            code="init.exists",
+            hint=f"syncd init {folder} --force, to replace it",
+        ) from None
+    except OSError as error:
+        raise SyncdError(
+            f"cannot write {path}: {error.strerror}", code="init.unwritable"
+        ) from None
+    frame.out.message(f"wrote {path}")
+    where = "" if path == Path(DEFAULT_FILES[0]) else f" {path}"
+    frame.out.message(f"Next: edit it, then syncd check{where}")
+
+
+@verb("schedule", reads=True)
+@click.argument("names", metavar="[SYNC]...", nargs=-1)
+@click.option(
+    "--next",
+    "count",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="How many coming times to show.",
+)
+def schedule(frame: Frame, names: tuple[str, ...], count: int) -> None:
+    """Show when syncs run: normal form, coming times, and changes of clocks."""
+    settings = load(frame).settings
+    now = frame.clock.now()
+    syncs = chosen(settings, names)
+    if frame.as_json:
+        documents = [_schedule_document(settings, one, now, count) for one in syncs]
+        frame.out.json("schedule", {"now": now, "syncs": documents})
+        return
+    for number, one in enumerate(syncs):
+        if number:
+            frame.out.line()
+        _show_schedule(frame, settings, one, now, count)
+
+
+def _show_schedule(
+    frame: Frame, settings: Settings, sync: SyncSettings, now: datetime, count: int
+) -> None:
+    jitter = shift(settings, sync)
+    added = f"   jitter +{span(jitter)}" if jitter else ""
+    out = frame.out
+    out.line(f"{sync.name}   {describe(sync.schedule)}{added}", style="bold")
+    words = explain(sync.schedule)
+    out.line(f"  {words}")
+    if instead := without_times(sync):
+        out.line(f"  {instead}")
+        return
+    for t in next_times(settings, sync, now, count):
+        utc = "" if sync.timezone == "UTC" else f"   {utc_clock(t, sync.timezone)}"
+        out.line(f"  {dated(t, sync.timezone)}{utc}")
+    for note in notes(sync.schedule, now):
+        out.line(f"  note: {note}")
+
+
+def _schedule_document(
+    settings: Settings, sync: SyncSettings, now: datetime, count: int
+) -> dict[str, Any]:
+    times = next_times(settings, sync, now, count) if sync.enabled else []
+    return {
+        "name": sync.name,
+        "enabled": sync.enabled,
+        "schedule": describe(sync.schedule),
+        "words": explain(sync.schedule),
+        "timezone": sync.timezone,
+        "jitter_seconds": int(shift(settings, sync).total_seconds()),
+        "next": times,
+        "notes": notes(sync.schedule, now),
+    }

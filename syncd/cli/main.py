@@ -1,0 +1,142 @@
+"""The command `syncd`: finds the verb, loads only its module, ends with the right code.
+
+To add a verb, add one line to `VERBS` and a module whose function is made with
+`syncd.cli.frame.verb`. Nothing here may load sqlalchemy, httpx, starlette or pydantic:
+the help and the shell's completion must come at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+from syncd import __version__
+from syncd.cli import failure
+from syncd.cli.exit_codes import ExitCode
+from syncd.cli.frame import Frame, common_flags
+from syncd.errors import SyncdError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """Where a verb is, and how the help names it."""
+
+    target: str
+    """`module:name` of its click command."""
+    section: str
+    summary: str
+
+
+START, DAILY, ON_CALL, OPERATE = "Start here", "Every day", "On call", "Operate"
+SECTIONS = (START, DAILY, ON_CALL, OPERATE)
+
+VERBS = {
+    "init": Verb(
+        target="syncd.cli.files:init",
+        section=START,
+        summary="write a commented config/syncd.yaml",
+    ),
+    "check": Verb(
+        target="syncd.cli.check:check",
+        section=START,
+        summary="validate config files (no network)",
+    ),
+    "schedule": Verb(
+        target="syncd.cli.files:schedule",
+        section=OPERATE,
+        summary="normal form and next times of each sync",
+    ),
+    "help": Verb(
+        target="syncd.cli.topics:help_",
+        section=OPERATE,
+        summary="this page, a verb's page, or exit-codes",
+    ),
+}
+
+
+class Verbs(click.Group):
+    """A group that imports a verb's module only when that verb is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, _, name = VERBS[cmd_name].target.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            raise click.NoSuchCommand(args[0], possibilities=VERBS, ctx=ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(overview())
+
+
+def overview() -> str:
+    """The first page: what it is, the verbs by occasion, where to read on."""
+    lines = ["syncd: keep Twilio Engage audiences and Amplitude cohorts in step", ""]
+    for section in SECTIONS:
+        title = section
+        for name, entry in VERBS.items():
+            if entry.section == section:
+                lines.append(f"{title:<18}{name:<13}{entry.summary}")
+                title = ""
+    lines += [
+        "",
+        "Flags everywhere  -c/--config PATH (repeatable), -q, -v, --no-input, -y/--yes",
+        "                  and --color auto|always|never; --json on reading commands",
+        "Exit codes        syncd help exit-codes         One verb: syncd VERB --help",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="syncd", message="%(prog)s %(version)s")
+@common_flags
+def syncd() -> None:
+    """Keep Twilio Engage audiences and Amplitude cohorts in step."""
+
+
+def run(args: Sequence[str], read_environ: Callable[[], Mapping[str, str]]) -> int:
+    """Carry one command out and return its exit code; never raises, but for signals."""
+    root = Frame(read_environ=read_environ, as_json="--json" in args)
+    context: click.Context | None = None
+    try:
+        context = syncd.make_context("syncd", [*args] or ["--help"], obj=root)
+        with context:
+            result: Any = syncd.invoke(context)
+        sys.stdout.flush()
+        return int(result or ExitCode.OK)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        _let_go_of_stdout()
+        return int(ExitCode.READER_GONE)
+    except click.ClickException as error:
+        return int(failure.report_usage(error, _frame(context, root)))
+    except SyncdError as error:
+        return int(failure.report(error, _frame(context, root)))
+    except Exception as error:  # noqa: BLE001 - the outermost frame
+        return int(failure.report_bug(error, _frame(context, root)))
+
+
+def _frame(context: click.Context | None, root: Frame) -> Frame:
+    return context.obj if context and isinstance(context.obj, Frame) else root
+
+
+def _let_go_of_stdout() -> None:
+    """Keep the interpreter from complaining when it flushes to nobody at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
