@@ -92,6 +92,7 @@ class BoundedNetwork(httpcore.NetworkBackend):
         socket_options: SocketOptions | None = None,
     ) -> httpcore.NetworkStream:
         limit = self._budget.within(timeout)
+        _require_listener(path, limit)
         stream = self._inner.connect_unix_socket(path, limit, socket_options)
         return BoundedStream(stream, self._budget)
 
@@ -127,6 +128,19 @@ class BoundedStream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
+
+
+def _require_listener(path: str, timeout: float) -> None:
+    """Fail where nobody listens, and close the socket.
+
+    httpcore 1.0.9 leaves it to the garbage collector when its own connect fails.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(timeout)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            raise httpcore.ConnectError("nobody listens on the socket") from error
 
 
 def _addresses(host: str, port: int) -> list[str]:
