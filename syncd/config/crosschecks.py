@@ -6,7 +6,7 @@ same file is wrong, and say nothing about what the schema refuses anyway.
 
 from collections.abc import Iterator
 
-from syncd.config.findings import node_at
+from syncd.config.findings import Path, key_place, node_at
 from syncd.config.interpolate import EnvText
 from syncd.config.place import Place
 from syncd.config.reader import Mapping, Scalar, Sequence, plain
@@ -19,6 +19,8 @@ def crosschecks(root: Mapping) -> Iterator[Problem]:
     """Every broken rule."""
     yield from _duplicate_syncs(root)
     yield from _shared_targets(root)
+    yield from _key_choices(root)
+    yield from _owners(root)
     yield from _inline_passwords(root)
     yield from _unread_connections(root)
 
@@ -85,6 +87,73 @@ def _target(root: Mapping, sync: Mapping) -> tuple[str, str, str] | None:
         return None
     prefix = _text(root, "connections", connection, "name_prefix")
     return connection, "name", (NAME_PREFIX if prefix is None else prefix) + audience
+
+
+def _key_choices(root: Mapping) -> Iterator[Problem]:
+    """Keys of which one is needed, or at most one may be given."""
+    yield from _choice(root, ("store",), ("url", "url_file"))
+    for name, connection, _ in _connections(root):
+        path = ("connections", name)
+        match _text(connection, "type"):
+            case "amplitude":
+                for key in ("api_key", "secret_key"):
+                    keys = (f"{key}_file", f"{key}_env")
+                    # A key in plain sight is refused as such; that is enough.
+                    needed = key not in connection.entries
+                    yield from _choice(root, path, keys, needed=needed)
+            case "engage" if _text(connection, "snapshot", "type") == "warehouse":
+                snapshot = (*path, "snapshot")
+                yield from _choice(root, snapshot, ("url", "url_file"), needed=True)
+            case _:
+                pass
+    for index in _indexes(root):
+        yield from _choice(root, ("syncs", index, "to"), ("cohort", "cohort_id"))
+
+
+def _choice(
+    root: Mapping, path: Path, keys: tuple[str, str], *, needed: bool = False
+) -> Iterator[Problem]:
+    owner = node_at(root, path)
+    if not isinstance(owner, Mapping):
+        return
+    given = [key for key in keys if key in _given(owner)]
+    either = f"'{keys[0]}' or '{keys[1]}'"
+    place = key_place(root, path)
+    if len(given) > 1:
+        message = f"'{path[-1]}' takes only one of {either}"
+        yield place.problem("key.exclusive", message, hint="remove one of them")
+    if needed and not given:
+        yield place.problem("key.missing", f"'{path[-1]}' needs {either}")
+
+
+def _owners(root: Mapping) -> Iterator[Problem]:
+    """A cohort can only be created for somebody."""
+    for index in _indexes(root):
+        to = node_at(root, ("syncs", index, "to"))
+        if not isinstance(to, Mapping) or {"cohort_id", "owner"} & _given(to):
+            continue
+        connection = node_at(root, ("connections", _text(to, "connection") or ""))
+        if not isinstance(connection, Mapping) or "owner" in _given(connection):
+            continue
+        if _text(connection, "type") == "amplitude":
+            place = key_place(root, ("syncs", index, "to"))
+            message = "'to' needs 'owner' to create a cohort"
+            hint = "the login e-mail of an Amplitude user, here or at the connection"
+            yield place.problem("key.missing", message, hint=hint)
+
+
+def _given(mapping: Mapping) -> set[str]:
+    """Keys that have a value: `owner:` with nothing behind it says nothing."""
+    return {
+        key
+        for key, entry in mapping.entries.items()
+        if not isinstance(entry.node, Scalar) or entry.node.value is not None
+    }
+
+
+def _indexes(root: Mapping) -> range:
+    node = node_at(root, ("syncs",))
+    return range(len(node.items)) if isinstance(node, Sequence) else range(0)
 
 
 def _inline_passwords(root: Mapping) -> Iterator[Problem]:

@@ -1,9 +1,10 @@
 """The keys that exist and the types of their values, as the files write them.
 
 One model per map. A key exists once its feature does. What is left out is None here
-and gets its default in `resolve`, so that `defaults:` can stand in between. Rules
-across maps come in through the validation context (`Known`), so that pydantic
-reports all of them in one go.
+and gets its default in `resolve`, so that `defaults:` can stand in between. What a
+value may refer to comes in through the validation context (`Known`). There are no
+model validators: pydantic leaves them out where a field is wrong, and every problem
+is wanted at once; rules between keys are in `crosschecks`.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,6 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from syncd.config.place import did_you_mean
@@ -83,16 +83,6 @@ class Shape(BaseModel):
     )
 
 
-def one_of(shape: Shape, *keys: str) -> None:
-    """Refuse unless exactly one of the keys is given."""
-    given = [key for key in keys if getattr(shape, key) is not None]
-    names = " or ".join(f"'{key}'" for key in keys)
-    if not given:
-        refuse("key.missing", f"needs {names}")
-    if len(given) > 1:
-        refuse("key.exclusive", f"takes only one of {names}")
-
-
 class StoreShape(Shape):
     """`store:`"""
 
@@ -102,12 +92,6 @@ class StoreShape(Shape):
     migrate: Literal["auto", "manual"] = "auto"
     keep_runs: Days | None = None
     spool_dir: Text | None = None
-
-    @model_validator(mode="after")
-    def _one_url(self) -> "StoreShape":
-        if self.url is not None and self.url_file is not None:
-            one_of(self, "url", "url_file")
-        return self
 
 
 class WarehouseShape(Shape):
@@ -122,11 +106,6 @@ class WarehouseShape(Shape):
     users_table: Identifier | None = None
     traits_table: Identifier | None = None
     identifiers_table: Identifier | None = None
-
-    @model_validator(mode="after")
-    def _one_url(self) -> "WarehouseShape":
-        one_of(self, "url", "url_file")
-        return self
 
 
 class FilesShape(Shape):
@@ -162,12 +141,6 @@ class AmplitudeShape(Shape):
     ca_file: Text | None = None
     proxy_url_file: Text | None = None
     request_deadline: OneSecond | None = None
-
-    @model_validator(mode="after")
-    def _keys(self) -> "AmplitudeShape":
-        one_of(self, "api_key_file", "api_key_env")
-        one_of(self, "secret_key_file", "secret_key_env")
-        return self
 
 
 class GuardShape(Shape):
@@ -261,17 +234,6 @@ class ToShape(Shape):
     @classmethod
     def _is_amplitude(cls, value: str, info: ValidationInfo) -> str:
         return _known_connection(value, "amplitude", _known(info))
-
-    @model_validator(mode="after")
-    def _one_cohort(self, info: ValidationInfo) -> "ToShape":
-        if self.cohort is not None and self.cohort_id is not None:
-            one_of(self, "cohort", "cohort_id")
-        raw = _known(info).connections.get(self.connection)
-        has_owner = isinstance(raw, dict) and raw.get("owner") is not None
-        if self.cohort_id is None and self.owner is None and not has_owner:
-            hint = "the login e-mail of an Amplitude user, here or at the connection"
-            refuse("key.missing", "needs 'owner' to create a cohort", hint=hint)
-        return self
 
 
 class CronShape(Shape):
