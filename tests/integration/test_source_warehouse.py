@@ -1,5 +1,6 @@
 """The warehouse source against a real Postgres and real SQLite files."""
 
+import itertools
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -225,6 +226,14 @@ def test_an_own_query_is_given_the_audience_as_a_bound_value(postgres_database):
     ]
 
 
+def test_a_comment_at_the_end_of_an_own_query_hides_nothing(postgres_database):
+    load_users(postgres_database)
+
+    ids = own_query(postgres_database, "SELECT user_id FROM users -- everybody")
+
+    assert len(ids) == 5
+
+
 def test_a_source_can_be_read_again_and_asks_for_its_url_again(postgres_database):
     load_users(postgres_database)
     asked = []
@@ -300,14 +309,11 @@ def test_text_that_is_no_utf8_is_handed_on_as_it_is_stored(sqlite_file):
 
 def test_a_writer_during_the_read_changes_nothing_on_postgres(postgres_database):
     load_users(postgres_database, count=30_000)
-    looks = 0
+    looks = itertools.count()
     with psycopg.connect(postgres_database, autocommit=True) as writer:
 
         def move_people() -> float:
-            """At each look but the first, which comes before the transaction."""
-            nonlocal looks
-            looks += 1
-            if looks > 1:
+            if next(looks):  # the first comes before the transaction
                 writer.execute("DELETE FROM users WHERE user_id LIKE 'person-%7'")
                 writer.execute("INSERT INTO users VALUES ('n', 'new', 1, true)")
             return 0.0
@@ -323,7 +329,7 @@ def test_a_writer_during_the_read_changes_nothing_on_postgres(postgres_database)
 
     assert len(set(ids)) == len(ids) == 15_000
     assert b"new" not in ids
-    assert looks == 4
+    assert next(looks) == 4  # the deadline, the freshness, two blocks
 
 
 def test_a_writer_during_the_read_changes_nothing_on_sqlite(sqlite_file):
@@ -332,12 +338,22 @@ def test_a_writer_during_the_read_changes_nothing_on_sqlite(sqlite_file):
         "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 25000) "
         "INSERT INTO users (user_id, lapsed_trials) SELECT 'p' || n, 1 FROM n"
     )
+    looks = itertools.count()
 
-    ids = []
-    for block in source(sqlite_url(sqlite_file), flavour=Flavour.ENGAGE_USERS).blocks():
-        writer.execute("DELETE FROM users WHERE user_id LIKE 'p%0'")
-        writer.execute("INSERT INTO users VALUES ('new', 1, 'true')")
-        ids += block
+    def move_people() -> float:
+        if next(looks):  # the first comes before the transaction
+            writer.execute("DELETE FROM users WHERE user_id LIKE 'p%0'")
+            writer.execute("INSERT INTO users VALUES ('new', 1, 'true')")
+        return 0.0
+
+    blocks = source(
+        sqlite_url(sqlite_file),
+        WatchedClock(look=move_people),
+        flavour=Flavour.ENGAGE_USERS,
+        freshness_query="SELECT '2026-03-01 11:59:00' FROM users LIMIT 1",
+        max_age=timedelta(hours=1),
+    ).blocks()
+    ids = [id_ for block in blocks for id_ in block]
     writer.close()
 
     assert len(ids) == 25_003
@@ -690,13 +706,38 @@ def test_an_unreachable_warehouse_is_unavailable_and_its_password_stays_secret(u
     assert error.__suppress_context__
 
 
-def test_a_wrong_password_that_the_driver_repeats_is_taken_out(postgres_database):
-    url = postgres_database.replace("postgres:@", "nobody:s3cret@") + "&sslcert=hush"
+def test_what_a_driver_repeats_of_the_url_is_taken_out(postgres_database):
+    """libpq quotes an option it does not know; other drivers quote a whole URL."""
+    reachable = postgres_database.replace("postgres:@", "nobody:s3cret@")
 
-    error = errors_of(url)
+    unknown_role = errors_of(reachable)
+    unknown_option = errors_of(f"{reachable}&sslmode=hush-hush")
 
-    assert 'role "nobody" does not exist' in str(error)
-    assert "s3cret" not in str(error)
+    assert 'role "nobody" does not exist' in str(unknown_role)
+    assert "s3cret" not in str(unknown_role)
+    assert 'invalid sslmode value: "***"' in str(unknown_option)
+
+
+def test_a_locked_warehouse_is_unavailable_not_untrusted(tmp_path):
+    path = tmp_path / "warehouse.db"
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("CREATE TABLE users (user_id TEXT, lapsed_trials BOOLEAN)")
+    writer.execute("BEGIN EXCLUSIVE")
+
+    error = errors_of(f"sqlite:///{path}?timeout=0.1", flavour=Flavour.ENGAGE_USERS)
+    writer.close()
+
+    assert isinstance(error, SourceUnavailable)
+    assert "SQLITE_BUSY" in str(error)
+
+
+def test_a_query_that_sqlite_cannot_read_is_untrusted_and_says_why(sqlite_file):
+    error = errors_of(
+        sqlite_url(sqlite_file), flavour=Flavour.QUERY, query="SELECT x FROM users"
+    )
+
+    assert isinstance(error, SourceUntrusted)
+    assert "no such column: x" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -167,11 +167,15 @@ def _words_without_secrets(error: exc.DBAPIError, url: sa.URL) -> str:
 
     The URL's password and options may stand in it and are taken out.
     """
-    words = str(error.orig).strip().partition("\n")[0][:300]
-    options = [value for values in url.normalized_query.values() for value in values]
-    for secret in filter(None, (str(url.password or ""), *options)):
+    words = str(error.orig).strip().partition("\n")[0]
+    secrets = {url.password or ""}
+    for option, values in url.normalized_query.items():
+        if option not in ("host", "port"):
+            secrets |= set(values)
+    for secret in secrets - {""}:
         for form in (secret, quote(secret, safe="")):
             words = words.replace(form, "***")
+    words = words[:300]
     return f"{words} ({type(error.orig).__name__})"
 
 
