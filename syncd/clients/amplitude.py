@@ -15,15 +15,13 @@ import orjson
 
 from syncd.clients.amplitude_answers import (
     Cohort,
-    Endpoint,
     Membership,
     Uploaded,
-    classify,
     read_cohorts,
-    read_envelope,
     read_membership,
     read_upload,
 )
+from syncd.clients.amplitude_errors import Endpoint, classify, read_envelope
 from syncd.clients.http import (
     ACKNOWLEDGEMENT_BYTES,
     Answer,

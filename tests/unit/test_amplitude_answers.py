@@ -9,14 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.clients.amplitude_answers import (
-    Endpoint,
     Membership,
-    classify,
     read_cohorts,
-    read_envelope,
     read_membership,
     read_upload,
 )
+from syncd.clients.amplitude_errors import Endpoint, classify, read_envelope
 from syncd.clients.http import Answer
 from syncd.errors import DeliveryError, Fault
 
