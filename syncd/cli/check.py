@@ -12,7 +12,7 @@ from syncd.cli.clock_changes import notes
 from syncd.cli.configured import load
 from syncd.cli.due import next_times, without_times
 from syncd.cli.exit_codes import ExitCode
-from syncd.cli.failure import style_of
+from syncd.cli.failure import report, style_of
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column
 from syncd.cli.words import moment, plural
@@ -72,6 +72,8 @@ def _show_invalid(frame: Frame, form: Form, error: ConfigError) -> None:
     if form == "json":
         problems = [asdict(problem) for problem in error.problems]
         frame.out.json("check", {"ok": False, "problems": problems})
+        if frame.as_json:
+            report(error, frame)
     else:
         _show(frame, render(error.problems, sources, form))
 
@@ -98,7 +100,8 @@ def _show_valid(frame: Frame, form: Literal["full", "concise"], loaded: Loaded) 
 
 
 def _show_last_line(frame: Frame, files: tuple[str, ...], loaded: Loaded) -> None:
-    places = "".join(f" -c {quote(file)}" for file in files or frame.config)
+    named = "".join(f" -c {quote(file)}" for file in files)
+    places = named or frame.config_flags()
     following = "" if "-" in files else f"  Next: syncd plan{places}"
     frame.out.line()
     counted = plural(len(loaded.warnings), "warning")

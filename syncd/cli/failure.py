@@ -6,20 +6,24 @@
 """
 
 import traceback
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import click
 
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame
 from syncd.cli.output import json_line
-from syncd.errors import ConfigError, SyncdError
+from syncd.errors import ConfigError, Problem, SyncdError
 
 
 def report(error: SyncdError, frame: Frame) -> ExitCode:
     """Show an error that was raised on purpose; returns how to exit."""
     code = for_error(error)
     if frame.as_json:
-        _json(frame, code, error.code, str(error), error.hint)
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        _json(frame, code, error.code, str(error), error.hint, problems)
     elif isinstance(error, ConfigError):
         _show_problems(error, frame)
     else:
@@ -64,7 +68,8 @@ def _show_problems(error: ConfigError, frame: Frame) -> None:
     sources = error.sources if isinstance(error, InvalidConfig) else {}
     for line in render(error.problems, sources, "full").splitlines():
         frame.out.error(line, style=style_of(line))
-    frame.out.error(f"next: {error.hint}")
+    if any(problem.code != "file.missing" for problem in error.problems):
+        frame.out.error(f"next: {error.hint}{frame.config_flags()}")
 
 
 def style_of(line: str) -> str:
@@ -75,13 +80,20 @@ def style_of(line: str) -> str:
 
 
 def _json(
-    frame: Frame, exit_code: ExitCode, code: str, message: str, hint: str
+    frame: Frame,
+    exit_code: ExitCode,
+    code: str,
+    message: str,
+    hint: str,
+    problems: Sequence[Problem] = (),
 ) -> None:
-    line = {
+    line: dict[str, Any] = {
         "type": "error",
         "code": code,
         "message": message,
         "hint": hint,
         "exit_code": int(exit_code),
     }
+    if problems:
+        line["problems"] = [asdict(problem) for problem in problems]
     frame.out.error(json_line(line))

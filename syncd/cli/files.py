@@ -35,9 +35,8 @@ def init(frame: Frame, folder: str, force: bool) -> None:
             hint=f"syncd init {folder} --force, to replace it",
         ) from None
     except OSError as error:
-        raise SyncdError(
-            f"cannot write {path}: {error.strerror}", code="init.unwritable"
-        ) from None
+        what = f"cannot write {path}: {error.strerror}"
+        raise SyncdError(what, code="init.unwritable") from None
     frame.out.message(f"wrote {path}")
     where = "" if path == Path(DEFAULT_FILES[0]) else f" {path}"
     frame.out.message(f"Next: edit it, then syncd check{where}")
@@ -71,16 +70,16 @@ def schedule(frame: Frame, names: tuple[str, ...], count: int) -> None:
 def _show_schedule(
     frame: Frame, settings: Settings, sync: SyncSettings, now: datetime, count: int
 ) -> None:
-    jitter = shift(settings, sync)
-    added = f"   jitter +{span(jitter)}" if jitter else ""
+    jitter, times = shift(settings, sync), next_times(settings, sync, now, count)
+    added = f"   jitter +{span(jitter)}" if jitter and times else ""
     out = frame.out
     out.line(f"{sync.name}   {describe(sync.schedule)}{added}", style="bold")
-    words = explain(sync.schedule)
-    out.line(f"  {words}")
+    if times:
+        out.line(f"  {explain(sync.schedule)}")
     if instead := without_times(sync):
         out.line(f"  {instead}")
         return
-    for t in next_times(settings, sync, now, count):
+    for t in times:
         utc = "" if sync.timezone == "UTC" else f"   {utc_clock(t, sync.timezone)}"
         out.line(f"  {dated(t, sync.timezone)}{utc}")
     for note in notes(sync.schedule, now):
@@ -97,7 +96,7 @@ def _schedule_document(
         "schedule": describe(sync.schedule),
         "words": explain(sync.schedule),
         "timezone": sync.timezone,
-        "jitter_seconds": int(shift(settings, sync).total_seconds()),
+        "jitter_seconds": int(shift(settings, sync).total_seconds()) if times else 0,
         "next": times,
         "notes": notes(sync.schedule, now),
     }

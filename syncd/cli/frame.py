@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -65,6 +66,10 @@ class Frame:
             if Path(name).is_file():
                 return [Path(name)]
         raise _nothing_found()
+
+    def config_flags(self) -> str:
+        """The `-c` flags of this call, to go on with in a command that is shown."""
+        return "".join(f" -c {quote(name)}" for name in self.config)
 
     def may_ask(self) -> bool:
         """Whether a person is there to answer a question."""
