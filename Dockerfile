@@ -1,0 +1,51 @@
+# One image, two stages: the first has the build tools, the second only what runs.
+# Pin the base by digest in your own builds: --build-arg PYTHON_IMAGE=python@sha256:...
+ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+WORKDIR /build
+COPY deploy/build.lock deploy/requirements.lock deploy/
+RUN python3 -m venv tools \
+ && tools/bin/pip install --require-hashes --no-deps --only-binary :all: -r deploy/build.lock \
+ && python3 -m venv /opt/syncd \
+ && /opt/syncd/bin/pip install --require-hashes --no-deps --only-binary :all: -r deploy/requirements.lock
+# Each path is named, so that nothing else of a working folder can enter the image.
+COPY pyproject.toml README.md ./
+COPY syncd/ syncd/
+COPY config/ config/
+RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
+ && /opt/syncd/bin/pip install --no-deps --no-index wheels/*.whl \
+ && /opt/syncd/bin/pip check \
+ && /opt/syncd/bin/syncd check -c config/syncd.yaml \
+ && /opt/syncd/bin/pip uninstall --yes pip
+
+FROM ${PYTHON_IMAGE}
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="syncd" \
+      org.opencontainers.image.description="Keeps Twilio Engage audiences and Amplitude cohorts equal" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+RUN groupadd --gid 10001 syncd \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data \
+    --shell /usr/sbin/nologin syncd \
+ && install -d -o 10001 -g 10001 -m 0700 /data
+# Bytecode was compiled by pip above; at run time only /data is written.
+COPY --from=build /opt/syncd /opt/syncd
+ENV PATH=/opt/syncd/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1
+# The default store, sqlite:///data/syncd.db, is relative: from here it is in the volume.
+WORKDIR /
+USER 10001:10001
+RUN ["syncd", "--version"]
+VOLUME /data
+STOPSIGNAL SIGTERM
+HEALTHCHECK --start-period=20s --interval=30s --timeout=5s --retries=3 \
+  CMD ["syncd", "healthcheck"]
+# No init: syncd installs its own signal handlers and starts no children that outlive
+# their call. Exec form, so that SIGTERM reaches it and not a shell.
+ENTRYPOINT ["syncd"]
+CMD ["serve"]
