@@ -108,19 +108,19 @@ async def reset(request: Request) -> Response:
 
 
 async def clock(request: Request) -> Response:
-    """Show the clock; set, advance, freeze or hurry it, in this order."""
+    """Show the clock; freeze, hurry, set and advance it, in this order."""
     shown = simulator_of(request).clock
     if request.method == "POST":
         body = await read_object(request)
         try:
-            if "set" in body:
-                shown.set(_instant(body["set"]))
-            if "advance" in body:
-                shown.advance(timedelta(seconds=body["advance"]))
             if "freeze" in body:
                 shown.freeze(bool(body["freeze"]))
             if "speed" in body:
                 shown.run_at(float(body["speed"]))
+            if "set" in body:
+                shown.set(_instant(body["set"]))
+            if "advance" in body:
+                shown.advance(timedelta(seconds=body["advance"]))
         except (TypeError, ValueError) as error:
             raise ControlError(str(error)) from error
     now = shown.now()

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -138,14 +139,20 @@ def _stop_event(options: Options) -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if options.stop_on_eof:
-        loop.add_reader(sys.stdin.fileno(), _end_of_input, stop)
+        reader = threading.Thread(
+            target=_await_end_of_input, args=(loop, stop), name="stdin", daemon=True
+        )
+        reader.start()
     return stop
 
 
-def _end_of_input(stop: asyncio.Event) -> None:
-    if not os.read(sys.stdin.fileno(), 4096):
-        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-        stop.set()
+def _await_end_of_input(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    # A thread, as a selector takes pipes but neither files nor /dev/null; os.read, as
+    # a daemon thread inside sys.stdin would hold its lock while the interpreter ends.
+    while os.read(sys.stdin.fileno(), 4096):
+        continue
+    with contextlib.suppress(RuntimeError):  # the loop has ended before stdin did
+        loop.call_soon_threadsafe(stop.set)
 
 
 def _url(listening: socket.socket) -> str:

@@ -54,13 +54,13 @@ class Sim:
         cohorts = self.api.get("/api/3/cohorts").raise_for_status().json()["cohorts"]
         return next(one for one in cohorts if one["id"] == cohort_id)
 
-    def upload(self, ids: Iterable[str], **fields: Any) -> httpx.Response:
+    def upload(self, ids: Any, **fields: Any) -> httpx.Response:
         """Upload with everything required; a field given as None is left out."""
         body = {
             "name": "[Segment] VIP",
             "app_id": APP_ID,
             "id_type": "BY_USER_ID",
-            "ids": list(ids),
+            "ids": ids,
             "owner": "growth-ops@acme.example",
             "published": True,
         } | fields
