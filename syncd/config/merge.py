@@ -34,7 +34,8 @@ class Gathered:
     )
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """File → its lines, in reading order."""
-    seen: set[Path] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+    """Real paths of what was read."""
 
 
 def gather(
@@ -72,7 +73,11 @@ def _take_folder(gathered: Gathered, folder: str) -> None:
 
 def _take_file(gathered: Gathered, file: str, named_at: Place) -> None:
     """Read one file unless it was read before."""
-    real = Path(file).resolve()
+    if "\0" in file:
+        message = "a file name cannot hold a NUL character"
+        gathered.problems.append(named_at.problem("file.unreadable", message))
+        return
+    real = os.path.realpath(file)
     if real in gathered.seen:
         return
     gathered.seen.add(real)
@@ -109,7 +114,7 @@ def _take_pattern(gathered: Gathered, file: str, pattern: str, place: Place) -> 
     """Read what one item of `include:` names, relative to the file it stands in."""
     folder = "" if file == _STDIN_NAME else os.path.dirname(file)
     path = os.path.normpath(os.path.join(folder, pattern))
-    if glob.has_magic(pattern):
+    if glob.has_magic(pattern) and "\0" not in pattern:
         for found in sorted(glob.glob(path)):
             _take_file(gathered, found, place)
     else:
@@ -126,9 +131,8 @@ def _text_of(file: str, named_at: Place, problems: list[Problem]) -> str | None:
         message = f"there is no file {file}"
         problems.append(named_at.problem("file.missing", message, hint=hint))
         return None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a file name"
-        message = f"{file} cannot be read: {reason}"
+    except OSError as error:
+        message = f"{file} cannot be read: {error.strerror}"
         problems.append(named_at.problem("file.unreadable", message))
         return None
     start = Place(file=file, line=1, column=1)

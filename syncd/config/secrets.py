@@ -87,7 +87,8 @@ class SecretRef:
     def _from(self, file: Path) -> str:
         try:
             # One descriptor, so that what is checked is what is read.
-            with file.open("rb") as stream:
+            # Not blocking, since a pipe that nobody fills would hang the daemon.
+            with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
                 mode = os.fstat(stream.fileno()).st_mode
                 refusal = mode_refusal(mode, in_mount=self._in_runtime_mount(file))
                 content = b"" if refusal else stream.read(LARGEST + 1)
