@@ -58,11 +58,10 @@ def test_the_concise_form_is_a_line_for_each_problem() -> None:
 
     text = render([problem(), warning], {}, "concise")
 
+    said = "'every 1h at 03:00' mixes interval and clock time"
     assert text.splitlines() == [
-        "conf.d/growth.yaml:3:15: error[schedule.mixed] 'every 1h at 03:00' mixes "
-        "interval and clock time; 'every 1h' or 'daily at 03:00'",
-        "conf.d/growth.yaml:9:15: warning[schedule.mixed] 'every 1h at 03:00' mixes "
-        "interval and clock time",
+        f"{FILE}:3:15: error[schedule.mixed] {said}; 'every 1h' or 'daily at 03:00'",
+        f"{FILE}:9:15: warning[schedule.mixed] {said}",
         "1 error, 1 warning in 1 file",
     ]
 
