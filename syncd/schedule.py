@@ -33,8 +33,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _LONGEST_FOLD = timedelta(hours=3)
 """No zone repeats more than this since 2020 (Antarctica/Troll repeats two hours)."""
-_NEVER_BEFORE = datetime(2024, 1, 1)  # noqa: DTZ001 - wall-clock time without a zone
-"""A leap year's start: where patterns are sampled from."""
+_A_LEAP_YEAR = datetime(2024, 1, 1)  # noqa: DTZ001 - wall-clock time without a zone
+"""Where patterns are sampled from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def explain(schedule: Schedule) -> str:
             text = f"{duration_text(period)}{_shift_text(period, offset)}"
             return f"Every {text} of elapsed time, in any zone"
         case Cron(expression, zone):
-            words = CronSim(expression, _NEVER_BEFORE).explain()
+            words = CronSim(expression, _A_LEAP_YEAR).explain()
             return f"{words}, {zone}{_either_day_note(expression)}"
         case Once():
             return "One time, as soon as possible, until it succeeded"
@@ -165,7 +165,7 @@ def validate_cron(expression: str, zone: str) -> None:
             f"cron needs five fields (minute hour day month weekday), got {len(fields)}"
         )
     try:
-        first = next(CronSim(expression, _NEVER_BEFORE), None)
+        first = next(CronSim(expression, _A_LEAP_YEAR), None)
     except CronSimError as error:
         what = str(error).removeprefix("Bad ")
         raise ValueError(f"bad {what} in cron '{expression}'") from None
@@ -193,7 +193,7 @@ def _next_cron(expression: str, zone: ZoneInfo, t: datetime) -> datetime | None:
     again = max(timedelta(0), _offset_at(t, zone) - _offset_at(t + _LONGEST_FOLD, zone))
     start = _local(t, zone) - again
     best: datetime | None = None
-    for local in CronSim(expression, start - timedelta(seconds=1)):
+    for local in CronSim(expression, start):
         if best is not None and _instant(local, zone, fold=0) >= best:
             return best
         later = [due for due in _dues(expression, local, zone) if due > t]
@@ -260,15 +260,15 @@ def _offset_at(t: datetime, zone: ZoneInfo) -> timedelta:
 
 @lru_cache(maxsize=1024)
 def _runs_every_hour(expression: str) -> bool:
-    return len(set(CronSim(expression, _NEVER_BEFORE).hours)) == 24
+    return len(set(CronSim(expression, _A_LEAP_YEAR).hours)) == 24
 
 
 @lru_cache(maxsize=1024)
 def _shortest_distance(expression: str) -> timedelta | None:
     """Sampled over a bit more than a year, or 1,500 times; never fewer than two."""
-    enough = _NEVER_BEFORE + timedelta(days=400)
+    enough = _A_LEAP_YEAR + timedelta(days=400)
     shortest: timedelta | None = None
-    sample = CronSim(expression, _NEVER_BEFORE)
+    sample = CronSim(expression, _A_LEAP_YEAR)
     for count, (one, two) in enumerate(pairwise(sample)):
         shortest = min(shortest or two - one, two - one)
         if two > enough or count > 1500:

@@ -285,6 +285,34 @@ def test_a_reader_that_goes_away_is_no_trace() -> None:
     assert shown.stderr == ""
 
 
+def test_a_question_is_asked_only_where_somebody_can_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO("y\n"))  # a pipe is nobody
+
+    assert Frame(read_environ=dict, yes=True).confirm("Send?") is True
+    assert Frame(read_environ=dict).confirm("Send?") is False
+    assert Frame(read_environ=dict, no_input=True).confirm("Send?") is False
+
+
+def test_quiet_leaves_data_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    for verbosity in (-1, 0, 1):
+        out = Frame(read_environ=dict, verbosity=verbosity).out
+        out.line("data")
+        out.error("error")
+        out.message("message")
+        out.detail("detail")
+
+    shown = capsys.readouterr()
+
+    assert shown.out.split() == ["data"] * 3
+    assert shown.err.split() == [
+        *("error",),
+        *("error", "message"),
+        *("error", "message", "detail"),
+    ]
+
+
 def test_run_returns_the_code_instead_of_leaving(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.schedule import (
@@ -24,6 +24,7 @@ from syncd.schedule import (
 )
 
 FIRST, LAST = datetime(2020, 1, 1, tzinfo=UTC), datetime(2041, 1, 1, tzinfo=UTC)
+unhurried = settings(deadline=None)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
@@ -127,6 +128,7 @@ def test_no_daily_run_is_lost_or_doubled_at_any_change_of_any_zone() -> None:
                 assert 3 <= len(runs) <= 5
 
 
+@unhurried
 @given(zone_and_change(), a_clock)
 def test_a_daily_run_comes_when_the_wall_clock_first_reaches_its_time(
     where: tuple[ZoneInfo, datetime], clock: time
@@ -140,6 +142,7 @@ def test_a_daily_run_comes_when_the_wall_clock_first_reaches_its_time(
     assert latest_at_or_before(daily, expected) == expected
 
 
+@unhurried
 @given(zone_and_change())
 def test_every_real_quarter_runs_through_a_change(
     where: tuple[ZoneInfo, datetime],
@@ -154,6 +157,7 @@ def test_every_real_quarter_runs_through_a_change(
     assert runs == [t for t in real if wall(t, zone).minute % 15 == 0]
 
 
+@unhurried
 @given(a_zone, expressions(), an_instant)
 def test_next_after_strictly_rises(name: str, expression: str, t: datetime) -> None:
     schedule = Cron(expression, name)
@@ -167,6 +171,7 @@ def test_next_after_strictly_rises(name: str, expression: str, t: datetime) -> N
     assert one < two
 
 
+@unhurried
 @given(zone_and_change(), expressions(), st.integers(-300, 300))
 def test_the_newest_due_time_agrees_with_the_next_one(
     where: tuple[ZoneInfo, datetime], expression: str, minutes: int
@@ -186,6 +191,7 @@ def test_the_newest_due_time_agrees_with_the_next_one(
     assert latest_at_or_before(schedule, following) == following
 
 
+@unhurried
 @given(zone_and_change(), expressions(), st.integers(-300, 300), st.integers(0, 300))
 def test_it_does_not_matter_from_where_one_looks_ahead(
     where: tuple[ZoneInfo, datetime], expression: str, minutes: int, later: int
@@ -201,6 +207,7 @@ def test_it_does_not_matter_from_where_one_looks_ahead(
     assert seen_later == due
 
 
+@unhurried
 @given(
     st.integers(1, 10_000),
     st.integers(0, 10_000),
@@ -224,6 +231,7 @@ def test_elapsed_time_is_anchored_at_the_epoch_whenever_one_asks(
     assert latest_at_or_before(schedule, t) == due - schedule.period
 
 
+@unhurried
 @given(expressions(), an_instant)
 def test_no_two_due_times_are_closer_than_the_shortest_period(
     expression: str, t: datetime
@@ -240,6 +248,7 @@ def test_no_two_due_times_are_closer_than_the_shortest_period(
     assert two - one >= shortest
 
 
+@unhurried
 @given(st.text(), st.text(), st.timedeltas(timedelta(0), timedelta(days=2)))
 def test_jitter_is_the_same_every_time_and_below_its_limit(
     instance: str, sync: str, jitter: timedelta

@@ -81,6 +81,14 @@ def test_quarters_run_in_both_passes_of_a_repeated_hour() -> None:
     ]
 
 
+def test_the_newest_quarter_is_found_inside_the_second_pass() -> None:
+    quarters = Cron("*/15 * * * *", BERLIN)
+
+    latest = latest_at_or_before(quarters, utc("2026-10-25T01:20"))
+
+    assert latest == utc("2026-10-25T01:15")
+
+
 def test_an_hourly_cron_runs_twice_in_the_repeated_half_hour_of_lord_howe() -> None:
     hourly = Cron("45 * * * *", "Australia/Lord_Howe")
 
@@ -211,7 +219,12 @@ def test_jitter_differs_between_syncs_and_is_whole_seconds() -> None:
     five = timedelta(minutes=5)
     shifts = {offset("prod-eu", f"sync-{n}", five) for n in range(100)}
 
+    seconds = {
+        offset("prod-eu", f"sync-{n}", 2 * timedelta(seconds=1)) for n in range(99)
+    }
+
     assert len(shifts) > 70
+    assert seconds == {timedelta(0), timedelta(seconds=1)}
     assert all(shift.microseconds == 0 for shift in shifts)
     assert offset("prod-eu", "vip", timedelta(0)) == timedelta(0)
 
