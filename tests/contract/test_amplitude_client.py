@@ -236,6 +236,23 @@ def test_a_drip_cannot_outlast_the_deadline_in_headers_or_body(whole):
     assert (error.kind, error.sent) == ("timeout", True)
 
 
+def test_silence_after_a_drip_ends_at_the_deadline_not_a_read_time_out_later():
+    stop = threading.Event()
+
+    def drip_then_hang(connection: socket.socket, request: Request) -> None:
+        dripping(b"HTTP/1.1 200 OK\r\n", stop)(connection, request)
+        stop.wait(30)
+
+    with serving(drip_then_hang) as server:
+        started = time.monotonic()
+
+        error = fetched(server, deadline=1.0)
+
+        stop.set()
+        assert time.monotonic() - started < 1.6
+    assert error.kind == "timeout"
+
+
 def test_silence_ends_at_the_deadline():
     stop = threading.Event()
     with serving(silent(stop)) as server:
