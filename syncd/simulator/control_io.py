@@ -53,7 +53,10 @@ async def read_object(request: Request, *, or_list: bool = False) -> Any:
 async def read_people(request: Request) -> dict[str, Any]:
     """People of a body: JSON, or `text/plain` with one user id per line."""
     if request.headers.get("content-type", "").startswith("text/plain"):
-        text = (await request.body()).decode()
+        try:
+            text = (await request.body()).decode()
+        except UnicodeDecodeError as error:
+            raise ControlError("the lines are no UTF-8") from error
         return {"user_ids": [line for line in text.split("\n") if line]}
     body: dict[str, Any] = await read_object(request)
     return body

@@ -45,8 +45,10 @@ async def users(request: Request) -> Response:
 def _add_people(people: People, body: dict[str, Any]) -> Added:
     added = people.add(strings(body, "user_ids"))
     numbered = body.get("users", [])
-    if not isinstance(numbered, list):
-        raise ControlError("users must be a list")
+    if not isinstance(numbered, list) or not all(
+        isinstance(one, dict) for one in numbered
+    ):
+        raise ControlError("users must be a list of objects")
     for one in numbered:
         number, name = one.get("amplitude_id"), one.get("user_id")
         if number is None:
@@ -107,17 +109,25 @@ async def project(request: Request) -> Response:
 
 def _edit_project(request: Request, edited: Project, body: dict[str, Any]) -> None:
     world, now = simulator_of(request).world, simulator_of(request).clock.now()
-    edited.api_key = str(body.get("api_key", edited.api_key))
-    edited.secret_key = str(body.get("secret_key", edited.secret_key))
-    edited.region = str(body.get("region", edited.region))
-    edited.owners = strings(body, "owners") or edited.owners
-    edited.download_limit = int(body.get("download_limit", edited.download_limit))
-    if "downloads_used" in body:
-        edited.downloads = (f"{now:%Y-%m}", int(body["downloads_used"]))
+    if body.get("region", "us") not in ("us", "eu"):
+        raise ControlError("region must be us or eu")
+    for name in ("downloads_used", "download_limit"):
+        if type(body.get(name, 0)) is not int:
+            raise ControlError(f"{name} must be a number")
+    owners = strings(body, "owners")
+    api_key = str(body.get("api_key", edited.api_key))
     try:
-        world.add_project(edited)
+        world.check_key(edited.app_id, api_key)
     except ValueError as error:
         raise ControlError(str(error)) from error
+    edited.api_key = api_key
+    edited.secret_key = str(body.get("secret_key", edited.secret_key))
+    edited.region = body.get("region", edited.region)
+    edited.owners = owners or edited.owners
+    edited.download_limit = body.get("download_limit", edited.download_limit)
+    if "downloads_used" in body:
+        edited.downloads = (f"{now:%Y-%m}", body["downloads_used"])
+    world.projects[edited.app_id] = edited
 
 
 def _show_project(request: Request, shown: Project) -> dict[str, Any]:

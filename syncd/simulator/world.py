@@ -57,22 +57,19 @@ class World:
         self.region = region
         self._random = random.Random(seed)  # noqa: S311 - repeatable, guards nothing
         self.projects: dict[int, Project] = {}
-        self.add_project(
-            Project(
-                app_id=187520,
-                api_key="demo-api-key",
-                secret_key="demo-secret-key",  # noqa: S106 - opens the simulator only
-                region=region,
-                owners=["growth-ops@acme.example"],
-            )
+        self.projects[187520] = Project(
+            app_id=187520,
+            api_key="demo-api-key",
+            secret_key="demo-secret-key",  # noqa: S106 - opens the simulator only
+            region=region,
+            owners=["growth-ops@acme.example"],
         )
 
-    def add_project(self, project: Project) -> None:
-        """Add or replace a project. Raises ValueError for a key that is in use."""
+    def check_key(self, app_id: int, api_key: str) -> None:
+        """A key opens one project: raises ValueError when another one has it."""
         for other in self.projects.values():
-            if other.api_key == project.api_key and other.app_id != project.app_id:
+            if other.api_key == api_key and other.app_id != app_id:
                 raise ValueError("api_key is in use by another project")
-        self.projects[project.app_id] = project
 
     def by_key(self, api_key: str) -> Project | None:
         """The project a key opens in this region."""
