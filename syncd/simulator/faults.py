@@ -2,7 +2,29 @@
 
 A script names an endpoint, optional filters, and which of the matching calls since it
 was set are hit. Playing a fault is the business of `shapes` (wrong answers) and `wire`
-(broken connections).
+(broken connections). In JSON, with everything but `kind` optional:
+
+    {"kind": ..., "endpoint": "list|usage|upload|membership|unknown|any",
+     "cohort_id": ..., "operation": "ADD|REMOVE|CREATE|REPLACE", "name": ...,
+     "calls": [1, 2], "probability": 0.05, "delay": real seconds, OPTIONS}
+
+A fault comes before authentication. The first due one is played; every matching one
+counts the call. Kinds (`apply`: carry the request out first):
+
+    status          any status: the contract's envelope, HTML, text or a given body
+    hang_before     nothing is carried out; silence for `seconds`, then closed
+    hang_after      carried out, then the same silence (an ambiguous success)
+    reset           TCP reset: `before` any byte, or `mid` answer
+    drip            the true answer, `chunk` bytes every `interval` seconds
+    truncated       half an answer; Content-Length of the `full` one or of what is `sent`
+    zero_byte       200 without a body
+    html_200        200 with a login page
+    waf_403         403 in the firewall's words, without the envelope
+    redirect        `status` 302 to `location`
+    wrong_cohort    the true answer under another cohort's id
+    missing_result  the true answer without its result
+    late_commit     `status` or `hang` first; the effect lands `after` real seconds
+                    (null: when `/_sim/late` is posted)
 """
 
 import random
