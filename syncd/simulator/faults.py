@@ -16,7 +16,7 @@ counts the call. Kinds (`apply`: carry the request out first):
     hang_after      carried out, then the same silence (an ambiguous success)
     reset           TCP reset: `before` any byte, or `mid` answer
     drip            the true answer, `chunk` bytes every `interval` seconds
-    truncated       half an answer; Content-Length of the `full` one or of what is `sent`
+    truncated       half an answer; Content-Length of the `full` one or as `sent`
     zero_byte       200 without a body
     html_200        200 with a login page
     waf_403         403 in the firewall's words, without the envelope
