@@ -55,6 +55,8 @@ def test_relative_times_point_both_ways() -> None:
     [
         (timedelta(minutes=31), "12:12 CEST"),
         (timedelta(hours=15, minutes=20), "Wed 03:01 CEST"),
+        (timedelta(days=6), "Mon 11:41 CEST"),
+        (timedelta(days=7), "Tue 19 May 11:41 CEST"),
         (timedelta(days=78), "Wed 29 Jul 11:41 CEST"),
         (timedelta(days=-200), "Fri 24 Oct 2025 11:41 CEST"),
     ],
