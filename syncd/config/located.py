@@ -12,7 +12,6 @@ from pathlib import Path
 from syncd.config.findings import Path as KeyPath
 from syncd.config.findings import node_at, value_place
 from syncd.config.interpolate import EnvText, Lookup
-from syncd.config.overrides import variable_of
 from syncd.config.reader import Mapping, Scalar
 from syncd.config.secrets import CREDENTIALS, RUNTIME_FOLDER, SecretRef
 from syncd.config.values import holds_password
@@ -69,9 +68,8 @@ class Locator:
 
 def beside(root: Mapping, key: KeyPath, value: str) -> str:
     """`value` as an absolute path, seen from the file in which `key` is written."""
-    place = value_place(root, key)
-    in_a_file = not variable_of(place) and not place.file.startswith("<")
-    folder = os.path.dirname(place.file) if in_a_file else ""
+    # A variable and standard input are in no folder: that is the working folder.
+    folder = os.path.dirname(value_place(root, key).file)
     return os.path.abspath(os.path.join(folder, value))
 
 
