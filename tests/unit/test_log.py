@@ -304,8 +304,8 @@ def test_tracebacks_hold_no_local_variables_and_no_secret(configured, form) -> N
     log.register_secret("canary-registered-value")
 
     def fail() -> None:
-        password = "canary-" + "local"  # the word must not be in the source line
-        raise RuntimeError(f"refused {len(password)} canary-registered-value")
+        member = "canary-" + "local"  # the word must not be in the source line
+        raise RuntimeError(f"refused {len(member)} canary-registered-value")
 
     try:
         fail()
