@@ -37,7 +37,7 @@ SQL = "SQL lives in the store and in the warehouse source"
 SEEDS = [
     (LAYERS, "syncd/store/seeded.py", "import syncd.sync.ids"),
     (LAYERS, "syncd/clients/seeded.py", "import syncd.store.tables"),
-    (LAYERS, "syncd/web/seeded.py", "import syncd.scheduler"),
+    (LAYERS, "syncd/web/seeded.py", "import syncd.simulator"),
     (LAYERS, "syncd/seeded_story.py", "import syncd.model"),
     (PURE, "syncd/sync/ids.py", "import syncd.store.tables"),
     (PURE, "syncd/delivery/retry.py", "import syncd.events"),
