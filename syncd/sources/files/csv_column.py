@@ -82,10 +82,8 @@ class _CsvColumn:
                 raise self._wrong_width(len(row), width)
             if row:
                 found.append(row[at].encode())
-            if (
-                not self._pending
-            ):  # the row ended with a chunk, not always with this one
-                break
+            if not self._pending:
+                break  # this row ended with a chunk, be it a later one than ours
         return found
 
     def _split(self, plain: bytes, at: int, width: int) -> list[bytes]:

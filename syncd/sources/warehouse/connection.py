@@ -67,11 +67,7 @@ def _parse(text: str) -> sa.URL:
     try:
         url = sa.make_url(text)
     except (exc.ArgumentError, ValueError):
-        raise SourceUnavailable(
-            "the warehouse URL cannot be parsed",
-            code="source.url",
-            hint="write dialect://user:password@host:port/database, %-encoded",
-        ) from None
+        raise _unusable_url() from None
     if url.drivername == "postgres":  # what many hosts hand out
         return url.set(drivername="postgresql")
     return url
@@ -92,6 +88,16 @@ def _engine(url: sa.URL) -> sa.Engine:
         raise _driver_missing(url, url.get_backend_name()) from None
     except ModuleNotFoundError as error:
         raise _driver_missing(url, error.name or "") from None
+    except (exc.ArgumentError, ValueError, TypeError):
+        raise _unusable_url() from None
+
+
+def _unusable_url() -> SourceUnavailable:
+    return SourceUnavailable(
+        "the warehouse URL cannot be used as it is written",
+        code="source.url",
+        hint="write dialect://user:password@host:port/database, %-encoded",
+    )
 
 
 def _driver_missing(url: sa.URL, module: str) -> SourceUnavailable:
@@ -133,7 +139,9 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     Python's driver begins none for a SELECT, so it is told to keep out of it. Text that
     is no UTF-8 comes as escapes, since one such id must not cost the whole list.
     """
-    if url.database and not url.database.startswith("file:"):
+    if url.database in (None, "", ":memory:"):
+        raise _unusable_url()  # nobody else can have put an audience there
+    if not url.database.startswith("file:"):
         url = url.set(database=f"file:{quote(url.database)}")
     url = url.update_query_dict({"uri": "true", "mode": "ro"})
     engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)
