@@ -99,6 +99,21 @@ def test_a_list_of_one_column_is_read(put, tmp_path):
     assert read(tmp_path) == [b"person-1", b"person-2"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        HEAD + b"person-1,,\n",
+        b'{"user_id": "person-1"}\n',
+        b'\xef\xbb\xbf\n {"user_id": "person-1"}',
+        gzip.compress(b'{"user_id": "person-1"}\n'),
+    ],
+)
+def test_a_shape_that_is_not_given_is_seen_from_the_first_bytes(put, tmp_path, content):
+    put(content)
+
+    assert read(tmp_path, shape=Shape.AUTO) == [b"person-1"]
+
+
 # --- which files
 
 

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
@@ -19,6 +20,8 @@ from syncd.sources.files.stream import chunks
 class Shape(StrEnum):
     """How a file holds the members."""
 
+    AUTO = "auto"
+    """JSON lines if the file begins with `{`, else formatted."""
     FORMATTED = "formatted"
     """CSV; one column is the id."""
     UNFORMATTED = "unformatted"
@@ -84,17 +87,19 @@ class FilesSource:
     def _read(self, path: Path, wanted: JsonIds) -> Iterator[list[bytes]]:
         files, name = self._files, str(path)
         wanted.begin(name)
-        match files.shape:
-            case Shape.FORMATTED:
-                yield from column(chunks(path), files.column, name)
+        lines = chunks(path)
+        first = next(lines)
+        lines = chain([first], lines)
+        match _shape_of(first) if files.shape is Shape.AUTO else files.shape:
+            case Shape.FORMATTED | Shape.AUTO:
+                yield from column(lines, files.column, name)
             case Shape.UNFORMATTED:
-                for profiles in column(chunks(path), files.column, name):
+                for profiles in column(lines, files.column, name):
                     yield wanted.of_profiles(profiles)
             case Shape.JSON_LINES:
-                for chunk in chunks(path):
-                    yield wanted.of_lines(chunk)
-            case _:
-                assert_never(files.shape)
+                yield from map(wanted.of_lines, lines)
+            case unknown:
+                assert_never(unknown)
 
     def _stamps(self) -> dict[str, tuple[int, int, int]]:
         """The matching files in order, each with what changes when it is written to."""
@@ -120,3 +125,8 @@ class FilesSource:
                 hint="see that the export was put there, or correct the pattern",
             )
         return stamps
+
+
+def _shape_of(first: bytes) -> Shape:
+    """By the first chunk, which is never empty."""
+    return Shape.JSON_LINES if first.lstrip().startswith(b"{") else Shape.FORMATTED
