@@ -32,7 +32,7 @@ def changes(
     *,
     bucket: int,
     snapshot: Sequence[bytes],
-    acknowledged: AbstractSet[bytes],
+    acknowledged: set[bytes],
     uncertain: AbstractSet[bytes],
     waiting: AbstractSet[bytes],
     unaccepted: AbstractSet[bytes],
@@ -60,11 +60,11 @@ def changes(
 
 
 def _plain(
-    bucket: int, snapshot: Sequence[bytes], acknowledged: AbstractSet[bytes]
+    bucket: int, snapshot: Sequence[bytes], acknowledged: set[bytes]
 ) -> BucketChanges:
     """The usual case, in the fewest steps a member: nothing uncertain, none waits."""
     entered = {member for member in snapshot if member not in acknowledged}
-    exited = acknowledged.difference(snapshot) if acknowledged else ()
+    exited = acknowledged.difference(snapshot) if acknowledged else set()
     return BucketChanges(
         bucket=bucket,
         adds=list(entered),

@@ -38,7 +38,7 @@ class Identity:
     @property
     def hash(self) -> str:
         """Short and stable, to compare a held plan with today's configuration."""
-        text = "\n".join((self.connection, self.target, self.id_type, self.source))
+        text = f"{self.connection}\n{self.target}\n{self.id_type}\n{self.source}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

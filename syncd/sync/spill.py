@@ -11,6 +11,7 @@ import tempfile
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from syncd.model import Operation, PlannedBatch, SnapshotDigest
 from syncd.store.buckets import bucket_hash
@@ -30,7 +31,7 @@ class Partition:
     """
 
     def __init__(self, folder: Path, n_partitions: int) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)
+        self._file = _unlinked(folder)
         self._n = n_partitions
         self._pending: list[bytes] = []
         self._blocks: list[array[int]] = []
@@ -107,7 +108,7 @@ class PlanFile:
     """A plan's batches, in order, hashed as they are written."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder)
+        self._file = _unlinked(folder)
         self._index: list[tuple[Operation, int, int, int]] = []
         self._hash = hashlib.sha256()
 
@@ -141,6 +142,11 @@ class PlanFile:
     def close(self) -> None:
         """Give the disk space back."""
         self._file.close()
+
+
+def _unlinked(folder: Path) -> IO[bytes]:
+    """A file without a name: gone with the process, however that ends."""
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
