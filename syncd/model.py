@@ -166,3 +166,31 @@ class SnapshotDigest:
     """Ids read, duplicates included, refused ids excluded."""
     total: int
     """Sum of xxh3-64 of each id, modulo 2**64."""
+
+
+class Settled(StrEnum):
+    """How far the batches of a run got."""
+
+    DONE = "done"
+    """Every batch is acknowledged or dead."""
+    WAITING = "waiting"
+    """Retries are used up or time is over; open batches wait for the next due run."""
+    TARGET = "target"
+    """The target must not be written any more: hold the sync."""
+    CREDENTIALS = "credentials"
+    """The connection was stopped: its credentials are refused."""
+    REFUSED = "refused"
+    """The destination refused in a way that every further batch would meet."""
+    INTERRUPTED = "interrupted"
+    """The process was asked to stop."""
+    LOST = "lost"
+    """Another process took the sync over, or the store failed: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """The end of a delivery: how far, and the code and words of what stopped it."""
+
+    state: Settled
+    code: str = ""
+    message: str = ""

@@ -1,0 +1,216 @@
+"""Four threads that serve every lane: one request at a time for one cohort.
+
+`settle` is called by a run and returns when its batches came to rest. Batches are
+claimed only for a run in progress, so between runs nothing of a sync is on the wire.
+"""
+
+import contextvars
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from syncd import events
+from syncd.clock import Clock
+from syncd.delivery.lane import Lane, Route
+from syncd.delivery.worker import Step, Worker
+from syncd.events import emit
+from syncd.log import bound
+from syncd.model import Settled, Settlement
+from syncd.store import connections, outbox
+from syncd.store.database import Database
+from syncd.store.leases import Lease
+from syncd.store.outbox import Waiting
+
+MAX_EMPTY_CREATIONS = 10
+"""Batches of strangers after which a creation is given up for this run."""
+IDLE = 5.0
+"""Real seconds a thread waits at most before it looks at the clock again."""
+
+
+class Pool:
+    """The delivery threads. Every public method may be called from any thread."""
+
+    def __init__(
+        self, *, database: Database, worker: Worker, clock: Clock, threads: int
+    ) -> None:
+        self._database = database
+        self._worker = worker
+        self._clock = clock
+        self._routes: Mapping[str, Route] = {}
+        self._changed = threading.Condition()
+        self._lanes: list[Lane] = []
+        self._throttled: dict[str, datetime] = {}
+        self._stopping = False
+        self._abandoned = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"delivery-{n}", daemon=True)
+            for n in range(threads)
+        ]
+
+    def start(self, routes: Mapping[str, Route]) -> None:
+        """Start the threads; `routes` says how each sync's batches are delivered."""
+        self._routes = routes
+        for thread in self._threads:
+            thread.start()
+
+    def reroute(self, routes: Mapping[str, Route]) -> None:
+        """Use these routes for runs that settle from now on."""
+        self._routes = routes
+
+    def stop(self) -> None:
+        """Take no new batch; requests in flight may finish."""
+        with self._changed:
+            self._stopping = True
+            for lane in self._lanes:
+                lane.end(_interrupted())
+            self._changed.notify_all()
+
+    def abandon(self) -> None:
+        """The grace is over: do not wait for the requests in flight any longer.
+
+        Safe: their ids are uncertain until an answer is durable.
+        """
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
+    def settle(
+        self,
+        *,
+        lease: Lease,
+        run_id: str,
+        not_before: datetime,
+        until: datetime,
+    ) -> Settlement:
+        """Send the open batches of a run, in order; returns when they came to rest.
+
+        Nothing goes before `not_before`; after `until` no further batch is sent.
+        """
+        lane = self._open_lane(lease, run_id, not_before)
+        try:
+            self._wait_for(lane, until)
+        finally:
+            with self._changed:
+                self._lanes.remove(lane)
+        return lane.ended or Settlement(state=Settled.DONE)
+
+    def _open_lane(self, lease: Lease, run_id: str, not_before: datetime) -> Lane:
+        route = self._routes[lease.sync]
+        with self._database.read() as connection:
+            waiting = outbox.waiting(connection, run_id)
+            state = connections.get(connection, route.connection)
+        lane = Lane(run_id=run_id, lease=lease, route=route, not_before=not_before)
+        lane.queue.extend(waiting)
+        if any(each.retry_at is None for each in waiting):
+            lane.end(Settlement(state=Settled.WAITING, code="retries"))
+        with self._changed:
+            if state.throttled_until is not None:
+                self._throttle(route.connection, state.throttled_until)
+            if self._stopping:
+                lane.end(_interrupted())
+            self._lanes.append(lane)
+            self._changed.notify_all()
+        return lane
+
+    def _wait_for(self, lane: Lane, until: datetime) -> None:
+        with self._changed:
+            while not lane.settled() and not self._abandoned:
+                left = until - self._clock.now()
+                if left <= timedelta(0):
+                    lane.end(Settlement(state=Settled.WAITING, code="max_runtime"))
+                self._changed.wait(self._real(left) if not lane.ended else IDLE)
+
+    # ---- the threads ----------------------------------------------------------
+
+    def _work(self) -> None:
+        while (job := self._next_job()) is not None:
+            lane, waiting = job
+            with bound(sync=lane.lease.sync, run_id=lane.run_id):
+                step = contextvars.copy_context().run(self._safely, lane, waiting)
+            self._apply(lane, step)
+
+    def _safely(self, lane: Lane, waiting: Waiting) -> Step:
+        try:
+            return self._worker.step(lane, waiting)
+        except Exception as error:  # noqa: BLE001  # one bug must not stop every lane
+            emit(
+                events.DAEMON_CRASHED,
+                thread=threading.current_thread().name,
+                error=f"{type(error).__name__} while delivering",
+                error_type="internal",
+                exc_info=True,
+            )
+            return Step(ended=Settlement(state=Settled.LOST, code="internal"))
+
+    def _next_job(self) -> tuple[Lane, Waiting] | None:
+        with self._changed:
+            while True:
+                now = self._clock.now()
+                if self._stopping:
+                    return None
+                for index, lane in enumerate(self._lanes):
+                    if self._throttled_until(lane) > now:
+                        continue
+                    waiting = lane.next_ready(now)
+                    if waiting is not None:
+                        # The next thread starts with the next lane.
+                        self._lanes.append(self._lanes.pop(index))
+                        return lane, waiting
+                self._changed.wait(self._pause(now))
+
+    def _pause(self, now: datetime) -> float:
+        """Real seconds until some batch may go, at most `IDLE`."""
+        times = [
+            max(ready, self._throttled_until(lane))
+            for lane in self._lanes
+            if (ready := lane.ready_at()) is not None
+        ]
+        return self._real(min(times) - now) if times else IDLE
+
+    def _real(self, virtual: timedelta) -> float:
+        seconds = virtual.total_seconds() / self._clock.speed
+        return min(max(seconds, 0.0), IDLE)
+
+    def _throttled_until(self, lane: Lane) -> datetime:
+        return self._throttled.get(lane.route.connection, lane.not_before)
+
+    def _throttle(self, connection: str, until: datetime) -> None:
+        before = self._throttled.get(connection)
+        self._throttled[connection] = max(until, before) if before else until
+
+    def _apply(self, lane: Lane, step: Step) -> None:
+        with self._changed:
+            lane.in_flight -= 1
+            lane.put_back(step.put_back)
+            if step.throttled_until is not None:
+                self._throttle(lane.route.connection, step.throttled_until)
+            if step.ended is not None:
+                lane.end(step.ended)
+                self._end_neighbours(lane, step.ended)
+            if step.empty_creation:
+                self._count_empty_creation(lane)
+            self._changed.notify_all()
+
+    def _end_neighbours(self, lane: Lane, settlement: Settlement) -> None:
+        """Refused credentials stop every lane of the connection at once."""
+        if settlement.state is not Settled.CREDENTIALS:
+            return
+        for other in self._lanes:
+            if other.route.connection == lane.route.connection:
+                other.end(settlement)
+
+    def _count_empty_creation(self, lane: Lane) -> None:
+        lane.empty_creations += 1
+        if lane.empty_creations >= MAX_EMPTY_CREATIONS and lane.queue:
+            lane.end(
+                Settlement(
+                    state=Settled.WAITING,
+                    code="target.nobody_known",
+                    message="the destination knows nobody of the first "
+                    f"{MAX_EMPTY_CREATIONS} batches, so the cohort was not created",
+                )
+            )
+
+
+def _interrupted() -> Settlement:
+    return Settlement(state=Settled.INTERRUPTED, code="shutdown")

@@ -1,0 +1,335 @@
+"""One batch: send it, let the outcome be recorded, say what comes next.
+
+How to go on after a failure is decided by `retry.decide`; nothing here sleeps, and a
+failure is told to the lane as a value, never as an exception.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, assert_never
+
+from syncd import events
+from syncd.clock import Clock
+from syncd.delivery.lane import Lane
+from syncd.delivery.record import Recorder, Sent
+from syncd.delivery.retry import (
+    DeadLetter,
+    GiveUp,
+    Halve,
+    HoldTarget,
+    Reject,
+    RetryAt,
+    StopConnection,
+    ThrottleConnection,
+    decide,
+)
+from syncd.errors import (
+    DeliveryError,
+    Fault,
+    LeaseLost,
+    StoreError,
+    SyncdError,
+    TargetUnusable,
+)
+from syncd.events import Level, emit
+from syncd.log import person_hash
+from syncd.model import Batch, Receipt, Settled, Settlement, Target
+from syncd.store import bindings, connections, outbox
+from syncd.store.bindings import Binding
+from syncd.store.database import Database
+from syncd.store.outbox import Waiting
+
+SAMPLES = 3
+"""Hashed ids named in a log line about rejected ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a lane learns from one request."""
+
+    put_back: Sequence[Waiting] = ()
+    ended: Settlement | None = None
+    throttled_until: datetime | None = None
+    """The whole connection waits until then."""
+    empty_creation: bool = False
+
+
+def target_of(binding: Binding) -> Target:
+    """The binding as a sink sees it."""
+    return Target(
+        sync=binding.sync,
+        name=binding.external_name or binding.target.partition(":")[2],
+        owner=binding.owner,
+        id_type=binding.id_type,
+        external_id=binding.external_id,
+        creation_intent_at=binding.creation_intent_at,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """Carries out steps of lanes. Shared by all threads; holds no state."""
+
+    database: Database
+    recorder: Recorder
+    clock: Clock
+    hash_key: bytes
+    chance: Callable[[], float] = field(default=random.random)
+
+    def step(self, lane: Lane, waiting: Waiting) -> Step:
+        """Send one batch and record what is proven; expected errors become a value."""
+        try:
+            return self._send(lane, waiting)
+        except LeaseLost as error:
+            emit(events.LEASE_LOST, holder=lane.lease.holder, fence=lane.lease.fence)
+            return _ended(Settled.LOST, error)
+        except StoreError as error:
+            emit(events.STORE_UNAVAILABLE, operation="deliver", error=str(error))
+            return _ended(Settled.LOST, error)
+
+    def _send(self, lane: Lane, waiting: Waiting) -> Step:
+        with self.database.read() as connection:
+            batch = outbox.claim(connection, waiting.id)
+            binding = bindings.get(connection, waiting.binding_id)
+        at, started = self.clock.now(), self.clock.monotonic()
+
+        def sent() -> Sent:
+            elapsed = round((self.clock.monotonic() - started) * 1000, 1)
+            return Sent(
+                batch=batch,
+                binding=binding,
+                lease=lane.lease,
+                at=at,
+                duration_ms=elapsed,
+            )
+
+        try:
+            receipt = lane.route.sink.deliver(batch, target_of(binding))
+        except DeliveryError as error:
+            return self._failed(lane, sent(), error)
+        except TargetUnusable as error:
+            return self._unusable(sent(), error)
+        return self._proven(sent(), receipt)
+
+    def _proven(self, sent: Sent, receipt: Receipt) -> Step:
+        now = self.clock.now()
+        if receipt.created is not None:
+            again = self.recorder.created(sent, receipt.created, receipt.status, now)
+            emit(
+                events.TARGET_CREATED,
+                cohort_id=receipt.created.external_id,
+                name=receipt.created.name,
+            )
+            return Step(put_back=[again])
+        self.recorder.acknowledged(sent, receipt, now)
+        emit(
+            events.BATCH_SENT,
+            **_about(sent.batch),
+            accepted=len(receipt.accepted),
+            unmatched=len(receipt.unmatched),
+            rejected=len(receipt.rejected),
+            duration_ms=sent.duration_ms,
+            http_status=receipt.status,
+            api_request_id=receipt.request_id or None,
+        )
+        return Step(empty_creation=receipt.created_empty_handed)
+
+    def _failed(self, lane: Lane, sent: Sent, error: DeliveryError) -> Step:
+        _say_if_contract_changed(lane, error)
+        decision = decide(
+            lane.route.policy,
+            sent.batch.attempts + 1,
+            error,
+            self.chance,
+            size=len(sent.batch.ids),
+        )
+        match decision:
+            case RetryAt() | ThrottleConnection() | GiveUp():
+                return self._try_later(lane, sent, error, decision)
+            case Halve():
+                return self._halve(sent, error)
+            case DeadLetter():
+                return self._dead_letter(sent, error)
+            case Reject(reason):
+                return self._reject(sent, error, reason)
+            case StopConnection():
+                return self._stop_connection(lane, sent, error)
+            case HoldTarget():
+                return self._unusable(sent, _gone(error))
+            case _:
+                assert_never(decision)
+
+    def _try_later(
+        self,
+        lane: Lane,
+        sent: Sent,
+        error: DeliveryError,
+        decision: RetryAt | ThrottleConnection | GiveUp,
+    ) -> Step:
+        match decision:
+            case RetryAt(delay):
+                return self._retry(sent, error, delay)
+            case ThrottleConnection(delay):
+                return self._throttle(lane, sent, error, delay)
+            case GiveUp():
+                return self._give_up(sent, error)
+
+    def _retry(self, sent: Sent, error: DeliveryError, delay: timedelta) -> Step:
+        now = self.clock.now()
+        again = self.recorder.put_back(
+            sent, error, result="retried", retry_at=now + delay, now=now
+        )
+        emit(
+            events.BATCH_RETRIED,
+            # The third failure in a row is no longer a hiccup.
+            level=Level.WARNING if sent.batch.attempts >= 2 else None,
+            delay_ms=_ms(delay),
+            reason=error.error_type,
+            **_about(sent.batch),
+            **_words(error),
+        )
+        return Step(put_back=[again])
+
+    def _throttle(
+        self, lane: Lane, sent: Sent, error: DeliveryError, delay: timedelta
+    ) -> Step:
+        now, name = self.clock.now(), lane.route.connection
+        until = now + delay
+        again = self.recorder.put_back(
+            sent,
+            error,
+            result="retried",
+            retry_at=until,
+            now=now,
+            also=partial(connections.throttle, name=name, until=until),
+        )
+        emit(
+            events.API_THROTTLED,
+            connection=name,
+            wait_ms=_ms(delay),
+            until=until,
+            **_words(error),
+        )
+        return Step(put_back=[again], throttled_until=until)
+
+    def _give_up(self, sent: Sent, error: DeliveryError) -> Step:
+        again = self.recorder.put_back(
+            sent, error, result="gave_up", retry_at=None, now=self.clock.now()
+        )
+        emit(
+            events.BATCH_RETRIED,
+            level=Level.WARNING,
+            reason="retries are used up, the next due run takes it over",
+            **_about(sent.batch),
+            **_words(error),
+        )
+        return Step(put_back=[again], ended=_stopped(Settled.WAITING, error))
+
+    def _halve(self, sent: Sent, error: DeliveryError) -> Step:
+        halves = self.recorder.split(sent, error, self.clock.now())
+        emit(
+            events.BATCH_SPLIT,
+            reason=error.error_type,
+            **_about(sent.batch),
+            **_words(error),
+        )
+        return Step(put_back=halves)
+
+    def _dead_letter(self, sent: Sent, error: DeliveryError) -> Step:
+        self.recorder.dead_lettered(sent, error, self.clock.now())
+        emit(
+            events.BATCH_DEAD_LETTERED,
+            attempts=sent.batch.attempts + 1,
+            error=str(error),
+            **_about(sent.batch),
+            **_words(error),
+        )
+        if sent.binding.external_id is None:
+            # The creation was refused: every further batch would meet the same.
+            return Step(ended=_stopped(Settled.REFUSED, error))
+        return Step()
+
+    def _reject(self, sent: Sent, error: DeliveryError, reason: str) -> Step:
+        text = error.vendor_message or reason
+        self.recorder.rejected(sent, error, text, self.clock.now())
+        ids = sent.batch.ids
+        emit(
+            events.MEMBER_REJECTED,
+            reason=text,
+            count=len(ids),
+            samples=[person_hash(self.hash_key, each) for each in ids[:SAMPLES]],
+        )
+        return Step()
+
+    def _stop_connection(self, lane: Lane, sent: Sent, error: DeliveryError) -> Step:
+        now, name = self.clock.now(), lane.route.connection
+        again = self.recorder.put_back(
+            sent,
+            error,
+            result="stopped",
+            retry_at=now,
+            now=now,
+            counted=False,
+            also=partial(connections.stop, name=name, reason=str(error), now=now),
+        )
+        emit(
+            events.CONNECTION_STOPPED,
+            connection=name,
+            reason=str(error),
+            probe_at=now + connections.PROBE_EVERY,
+            **_words(error),
+        )
+        return Step(put_back=[again], ended=_stopped(Settled.CREDENTIALS, error))
+
+    def _unusable(self, sent: Sent, reason: TargetUnusable) -> Step:
+        now = self.clock.now()
+        error = DeliveryError(
+            str(reason), fault=Fault.TARGET_GONE, error_type="not_found"
+        )
+        again = self.recorder.put_back(
+            sent, error, result="held", retry_at=now, now=now, counted=False
+        )
+        return Step(put_back=[again], ended=_stopped(Settled.TARGET, reason))
+
+
+def _say_if_contract_changed(lane: Lane, error: DeliveryError) -> None:
+    if error.error_type == "bad_response":
+        emit(
+            events.API_CONTRACT_CHANGED,
+            connection=lane.route.connection,
+            error=str(error),
+            **_words(error),
+        )
+
+
+def _gone(error: DeliveryError) -> TargetUnusable:
+    words = error.vendor_message or str(error)
+    return TargetUnusable(f"the cohort no longer exists ({words})", code="target.gone")
+
+
+def _about(batch: Batch) -> dict[str, Any]:
+    return {"batch": batch.id, "operation": batch.operation, "size": len(batch.ids)}
+
+
+def _words(error: DeliveryError) -> dict[str, Any]:
+    return {
+        "error_type": error.error_type,
+        "http_status": error.status,
+        "vendor_message": error.vendor_message or None,
+    }
+
+
+def _stopped(state: Settled, error: SyncdError) -> Settlement:
+    code = error.error_type if isinstance(error, DeliveryError) else error.code
+    return Settlement(state=state, code=code, message=str(error))
+
+
+def _ended(state: Settled, error: SyncdError) -> Step:
+    return Step(ended=_stopped(state, error))
+
+
+def _ms(delay: timedelta) -> int:
+    return round(delay.total_seconds() * 1000)
