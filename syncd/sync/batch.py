@@ -14,28 +14,32 @@ class _Filling:
     operation: Operation
     ids: list[bytes] = field(default_factory=list)
     first_bucket: int = 0
+    last_bucket: int = 0
 
     def take(self, ids: list[bytes], bucket: int, size: int) -> Iterator[PlannedBatch]:
         """Add the ids of one bucket; yield every batch that became full."""
+        if not ids:
+            return
         if not self.ids:
             self.first_bucket = bucket
         self.ids += ids
+        self.last_bucket = bucket
         while len(self.ids) >= size:
-            yield self._cut(size, bucket)
+            yield self._cut(size)
             self.first_bucket = bucket
 
-    def rest(self, bucket: int) -> Iterator[PlannedBatch]:
+    def rest(self) -> Iterator[PlannedBatch]:
         """The last, smaller batch, if any id is left."""
         if self.ids:
-            yield self._cut(len(self.ids), bucket)
+            yield self._cut(len(self.ids))
 
-    def _cut(self, size: int, bucket: int) -> PlannedBatch:
+    def _cut(self, size: int) -> PlannedBatch:
         ids, self.ids = self.ids[:size], self.ids[size:]
         return PlannedBatch(
             operation=self.operation,
             ids=ids,
             first_bucket=self.first_bucket,
-            last_bucket=bucket,
+            last_bucket=self.last_bucket,
         )
 
 
@@ -45,10 +49,8 @@ def batches(changes: Iterable[BucketChanges], size: int) -> Iterator[PlannedBatc
     An id is named once in all of them, since a bucket names it once.
     """
     entering, leaving = _Filling(Operation.ADD), _Filling(Operation.REMOVE)
-    bucket = 0
     for change in changes:
-        bucket = change.bucket
-        yield from entering.take(change.adds, bucket, size)
-        yield from leaving.take(change.removes, bucket, size)
-    yield from entering.rest(bucket)
-    yield from leaving.rest(bucket)
+        yield from entering.take(change.adds, change.bucket, size)
+        yield from leaving.take(change.removes, change.bucket, size)
+    yield from entering.rest()
+    yield from leaving.rest()

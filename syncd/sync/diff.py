@@ -55,7 +55,7 @@ def changes(
         members=len(wanted),
         acknowledged=len(acknowledged),
         union=len(acknowledged | uncertain),
-        reasserted=len(adds & acknowledged) + len(removes - acknowledged),
+        reasserted=len(adds & (acknowledged | waiting)) + len(removes - acknowledged),
     )
 
 
