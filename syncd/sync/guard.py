@@ -97,7 +97,7 @@ def _max_exit(plan: Plan, limits: Limits) -> Trip:
         value=plan.exit_share,
         limit=limits.max_exit,
         reason=f"{plan.exited:,} of {plan.union:,} people would leave "
-        f"({plan.exit_share:.1%}, limit {limits.max_exit:.0%})",
+        f"({plan.exit_share:.1%}, limit {_percent(limits.max_exit)})",
     )
 
 
@@ -107,5 +107,10 @@ def _max_enter(plan: Plan, limits: Limits) -> Trip:
         value=plan.enter_share,
         limit=limits.max_enter,
         reason=f"{plan.entered:,} people would enter, {plan.union:,} are there "
-        f"({plan.enter_share:.0%}, limit {limits.max_enter:.0%})",
+        f"({plan.enter_share:.0%}, limit {_percent(limits.max_enter)})",
     )
+
+
+def _percent(limit: float) -> str:
+    """A limit as it was configured: 20%, 2.5%."""
+    return f"{limit * 100:.10g}%"

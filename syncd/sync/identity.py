@@ -6,6 +6,7 @@ exits.
 """
 
 import hashlib
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,7 +39,8 @@ class Identity:
     @property
     def hash(self) -> str:
         """Short and stable, to compare a held plan with today's configuration."""
-        text = f"{self.connection}\n{self.target}\n{self.id_type}\n{self.source}"
+        # JSON, since a query has lines: no part may run into the next one.
+        text = json.dumps([self.connection, self.target, self.id_type, self.source])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -58,8 +60,9 @@ def compare(
     `external_id` is the vendor's id the old identity is bound to: naming the same
     cohort by its id instead of by its name is no change.
     """
+    bound = None if external_id is None else f"id:{external_id}"
     same_target = before.connection == now.connection and (
-        before.target == now.target or now.target == f"id:{external_id}"
+        now.target in (before.target, bound)
     )
     if not same_target:
         return Change(
