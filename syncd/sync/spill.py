@@ -30,9 +30,10 @@ class Partition:
     partitions, one of a finer spread by splitting its partition again in memory.
     """
 
-    def __init__(self, folder: Path, n_partitions: int) -> None:
+    def __init__(self, folder: Path, n_partitions: int, *, block: int = BLOCK) -> None:
         self._file = _unlinked(folder)
         self._n = n_partitions
+        self._block = block
         self._pending: list[bytes] = []
         self._blocks: list[array[int]] = []
         self._size = 0
@@ -42,7 +43,7 @@ class Partition:
     def add(self, ids: list[bytes]) -> None:
         """Take a block of ids; duplicates are allowed."""
         self._pending += ids
-        if len(self._pending) >= BLOCK:
+        if len(self._pending) >= self._block:
             self._flush()
 
     def seal(self) -> SnapshotDigest:
@@ -115,7 +116,7 @@ class PlanFile:
     def add(self, batch: PlannedBatch) -> None:
         """Append one batch."""
         payload = b"\n".join(batch.ids)
-        self._file.write(payload)
+        _write_all(self._file.fileno(), payload)
         self._hash.update(f"{batch.operation}:{len(payload)}:".encode())
         self._hash.update(payload)
         self._index.append(
@@ -131,10 +132,11 @@ class PlanFile:
         return self._hash.hexdigest()
 
     def batches(self) -> Iterator[PlannedBatch]:
-        """Every batch again, in order."""
-        self._file.seek(0)
+        """Every batch again, in order; may be called while another reading goes on."""
+        start = 0
         for operation, size, first, last in self._index:
-            ids = self._file.read(size).split(b"\n")
+            ids = os.pread(self._file.fileno(), size, start).split(b"\n")
+            start += size
             yield PlannedBatch(
                 operation=operation, ids=ids, first_bucket=first, last_bucket=last
             )
