@@ -5,14 +5,16 @@ is applied in order of batch id on top of the chunks; applying a part of it twic
 changes nothing, which is what makes compaction safe to cut off anywhere.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from syncd.errors import StoreInUse
 from syncd.model import BatchState, Operation
+from syncd.store.bindings import Binding
 from syncd.store.buckets import (
     SPLIT_ABOVE,
     bucket_hash,
@@ -21,7 +23,7 @@ from syncd.store.buckets import (
     decode,
     encode,
 )
-from syncd.store.database import Database
+from syncd.store.database import Database, insert_into
 from syncd.store.tables import (
     CODEC_TEXT,
     batch,
@@ -113,32 +115,89 @@ def contains(
     return member_id in bucket.acknowledged
 
 
-def compact(database: Database, binding_id: int) -> int:
+def compact(
+    database: Database,
+    binding_id: int,
+    *,
+    check: Callable[[Connection], None] | None = None,
+    together: int = RANGE,
+    split_above: int = SPLIT_ABOVE,
+) -> int:
     """Move the acknowledged batches into the chunks; returns the ids moved.
 
-    One transaction per range of buckets, the batches deleted in the last one. A cut
-    in between leaves chunks that already hold part of the log: harmless.
+    One transaction per range of `together` buckets, the batches deleted in the last
+    one. A cut in between leaves chunks that already hold part of the log: harmless,
+    and the stored count already tells of it. `check` (the lease's) runs first in
+    each transaction: whoever lost the sync must not rewrite its buckets.
     """
     with database.read() as connection:
-        n_buckets = _n_buckets(connection, binding_id)
+        n_buckets = _figures(connection, binding_id).n_buckets
         moved = _acknowledged_batches(connection, binding_id)
-    for first in range(0, n_buckets, RANGE):
-        last = min(first + RANGE, n_buckets) - 1
-        with database.begin() as connection:
+    if not moved:
+        return 0
+    for first in range(0, n_buckets, together):
+        last = min(first + together, n_buckets) - 1
+        with _alone(database, binding_id, n_buckets, check) as connection:
             _compact_range(connection, binding_id, n_buckets, first, last)
-    with database.begin() as connection:
+    with _alone(database, binding_id, n_buckets, check) as connection:
         _drop_payloads(connection, [batch_id for batch_id, _ in moved])
-        members = stored_members(connection, binding_id)
-        _spread(connection, binding_id, n_buckets, members)
-        connection.execute(
-            update(binding).where(binding.c.id == binding_id).values(members=members)
-        )
+        members = _figures(connection, binding_id).members
+        if members > n_buckets * split_above:
+            _spread(connection, binding_id, n_buckets, members, split_above)
     return sum(n for _, n in moved)
 
 
-def _n_buckets(connection: Connection, binding_id: int) -> int:
-    query = select(binding.c.n_buckets).where(binding.c.id == binding_id)
-    return int(connection.execute(query).scalar_one())
+def accept_baseline(connection: Connection, binding_id: int) -> int:
+    """Take what the chunks hold for the whole baseline; returns its members.
+
+    For a person who approved a plan held for a lost baseline: the plan adds whoever
+    is missing, so from now on the counts may be judged by what is left.
+    """
+    members = 0
+    for first in range(0, _figures(connection, binding_id).n_buckets, RANGE):
+        buckets = [Bucket(index) for index in range(first, first + RANGE)]
+        _load_chunks(connection, binding_id, buckets)
+        _write_chunks(
+            connection, binding_id, [b for b in buckets if not b.chunk_intact]
+        )
+        members += sum(len(found.acknowledged) for found in buckets)
+    connection.execute(
+        update(binding).where(binding.c.id == binding_id).values(members=members)
+    )
+    return members
+
+
+@contextmanager
+def _alone(
+    database: Database,
+    binding_id: int,
+    n_buckets: int,
+    check: Callable[[Connection], None] | None,
+) -> Iterator[Connection]:
+    """A transaction in which nobody else compacts this binding."""
+    with database.begin() as connection:
+        if check is not None:
+            check(connection)
+        if _figures(connection, binding_id, lock=True).n_buckets != n_buckets:
+            raise StoreInUse("another process compacts the same acknowledged set")
+        yield connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figures:
+    """The counts of a binding's row."""
+
+    n_buckets: int
+    members: int
+
+
+def _figures(
+    connection: Connection, binding_id: int, *, lock: bool = False
+) -> _Figures:
+    query = select(binding.c.n_buckets, binding.c.members)
+    query = query.where(binding.c.id == binding_id)
+    row = connection.execute(query.with_for_update() if lock else query).one()
+    return _Figures(n_buckets=row.n_buckets, members=row.members)
 
 
 def _load_chunks(
@@ -228,6 +287,14 @@ def _compact_range(
         if found.acknowledged != before
     ]
     _write_chunks(connection, binding_id, changed)
+    grown = sum(len(found.acknowledged) for found in buckets)
+    grown -= sum(len(before) for before in stored)
+    # By the difference, not the sum: a chunk that was lost must go on being missed.
+    connection.execute(
+        update(binding)
+        .where(binding.c.id == binding_id)
+        .values(members=binding.c.members + grown)
+    )
 
 
 def _write_chunks(
@@ -235,8 +302,7 @@ def _write_chunks(
 ) -> None:
     if not buckets:
         return
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    upsert = dialect.insert(chunk)
+    upsert = insert_into(connection, chunk)
     upsert = upsert.on_conflict_do_update(
         index_elements=[chunk.c.binding_id, chunk.c.bucket],
         set_={"n": upsert.excluded.n, "ids": upsert.excluded.ids},
@@ -267,16 +333,18 @@ def _drop_payloads(connection: Connection, batches: Sequence[int]) -> None:
 
 
 def _spread(
-    connection: Connection, binding_id: int, n_buckets: int, members: int
+    connection: Connection,
+    binding_id: int,
+    n_buckets: int,
+    members: int,
+    split_above: int,
 ) -> None:
-    """Double the number of buckets (as often as needed) when they grew too full.
+    """Double the number of buckets, as often as needed, since they grew too full.
 
-    Called when the log is empty, so only chunks and unaccepted rows move; batches
-    still open are marked as touching every bucket.
+    Chunks and unaccepted rows move; batches that are left (open, held, dead, or
+    acknowledged meanwhile) are marked as touching every bucket.
     """
-    if members <= n_buckets * SPLIT_ABOVE:
-        return
-    wanted = buckets_for(members)
+    wanted = max(2 * n_buckets, buckets_for(members, split_above // 2))
     for index in range(n_buckets):
         old = Bucket(index)
         _load_chunks(connection, binding_id, [old])
@@ -319,3 +387,19 @@ def set_buckets(connection: Connection, binding_id: int, n_buckets: int) -> None
     connection.execute(
         update(binding).where(binding.c.id == binding_id).values(n_buckets=n_buckets)
     )
+
+
+def is_empty(connection: Connection, binding_id: int) -> bool:
+    """Whether nothing at all is stored about any id of the binding."""
+    return not any(
+        connection.execute(
+            select(table.c.binding_id).where(table.c.binding_id == binding_id).limit(1)
+        ).first()
+        for table in (chunk, batch, unaccepted)
+    )
+
+
+def count(connection: Connection, binding: Binding, now: datetime) -> int:
+    """How many members are acknowledged, exactly; reads everything."""
+    buckets = read(connection, binding.id, binding.n_buckets, now)
+    return sum(len(bucket.acknowledged) for bucket in buckets)

@@ -21,10 +21,10 @@ def bucket_of(member_id: bytes, n_buckets: int) -> int:
     return bucket_hash(member_id) & (n_buckets - 1)
 
 
-def buckets_for(count: int) -> int:
-    """The power of two that gives `count` ids buckets of about `IDS_PER_BUCKET`."""
+def buckets_for(count: int, per_bucket: int = IDS_PER_BUCKET) -> int:
+    """The power of two that gives `count` ids at most `per_bucket` a bucket (mean)."""
     n_buckets = 1
-    while n_buckets * IDS_PER_BUCKET < count:
+    while n_buckets * per_bucket < count:
         n_buckets *= 2
     return n_buckets
 

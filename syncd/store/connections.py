@@ -6,8 +6,9 @@ It lives in rows, so that a rejected key or a long Retry-After survives a restar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
+from syncd.store.database import insert_into
 from syncd.store.tables import connection as table
 
 PROBE_EVERY = timedelta(minutes=15)
@@ -62,8 +63,7 @@ def throttle(connection: Connection, name: str, until: datetime) -> None:
 
 
 def _set(connection: Connection, name: str, **values: object) -> None:
-    changed = connection.execute(
-        update(table).where(table.c.name == name).values(**values)
+    upsert = insert_into(connection, table).values(name=name, **values)
+    connection.execute(
+        upsert.on_conflict_do_update(index_elements=[table.c.name], set_=values)
     )
-    if changed.rowcount == 0:
-        connection.execute(insert(table).values(name=name, **values))

@@ -6,12 +6,15 @@ full-sync: a commit that returned survives a power cut.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -21,6 +24,8 @@ from syncd.errors import StoreRefused, StoreUnavailable
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs"}
 )
+_OCTAL = re.compile(r"\\([0-7]{3})")
+"""How /proc/self/mounts writes blanks and backslashes."""
 BUSY_TIMEOUT_MS = 5_000
 WRITER_PATIENCE_S = 300
 """How long a writer queues behind another one (a large plan takes seconds)."""
@@ -77,16 +82,21 @@ def unavailable_on_database_error() -> Iterator[None]:
     """Turn driver errors into `StoreUnavailable`, without parameters or data."""
     try:
         yield
-    except DBAPIError as error:
-        raise StoreUnavailable(
-            f"the store failed: {_cause(error)}",
-            hint="check the disk and the database, then: syncd status",
-        ) from None
     except SQLAlchemyError as error:
-        raise StoreUnavailable(f"the store failed: {type(error).__name__}") from None
+        raise as_store_error(error) from None
 
 
-def _cause(error: DBAPIError) -> str:
+def as_store_error(error: SQLAlchemyError) -> StoreUnavailable:
+    """The error as the rest of the product knows it."""
+    return StoreUnavailable(
+        f"the store failed: {_cause(error)}",
+        hint="check the disk and the database, then: syncd status",
+    )
+
+
+def _cause(error: SQLAlchemyError) -> str:
+    if not isinstance(error, DBAPIError):
+        return type(error).__name__
     # Postgres' own text quotes key values; its SQLSTATE says enough.
     state = getattr(error.orig, "sqlstate", None)
     if state:
@@ -96,12 +106,34 @@ def _cause(error: DBAPIError) -> str:
     return type(error.orig).__name__
 
 
-def create_file(path: Path) -> None:
-    """Create an empty database file only its owner can read.
+def insert_into(
+    connection: Connection, table: Table
+) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT, which both stores spell alike.
 
-    Raises `StoreRefused` on a network file system: WAL needs the shared memory of
-    one host, and its locks do not hold there.
+    Where two replicas may meet on one key, the second must not fail: on Postgres an
+    error inside a transaction is the end of that transaction.
     """
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
+MOUNTS = Path("/proc/self/mounts")
+
+
+def create_file(path: Path, mounts: Path = MOUNTS) -> None:
+    """Create an empty database file only its owner can read; keep one that is there.
+
+    Raises `StoreRefused` on a network file system, before anything is written: WAL
+    needs the shared memory of one host, and its locks do not hold there.
+    """
+    kind = file_system_of(path, mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise StoreRefused(
+            f"{path} is on a network file system ({kind}); SQLite would corrupt it",
+            hint="use a local disk, or store.url: postgresql://…",
+        )
     folder = path.parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,15 +143,9 @@ def create_file(path: Path) -> None:
             f"cannot create the store file {path}: {error.strerror}",
             hint="set store.url to a folder the daemon may write to",
         ) from None
-    kind = file_system_of(path)
-    if kind in NETWORK_FILE_SYSTEMS:
-        raise StoreRefused(
-            f"{path} is on a network file system ({kind}); SQLite would corrupt it",
-            hint="use a local disk, or store.url: postgresql://…",
-        )
 
 
-def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+def file_system_of(path: Path, mounts: Path = MOUNTS) -> str:
     """The type of the file system `path` lies on; empty where it cannot be told."""
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -129,7 +155,7 @@ def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
     best, kind = "", ""
     for line in lines:
         _, point, fs_type, *_ = line.split(" ")
-        folder = point.replace("\\040", " ")
+        folder = _OCTAL.sub(lambda found: chr(int(found[1], 8)), point)
         if resolved.is_relative_to(folder) and len(folder) >= len(best):
             best, kind = folder, fs_type
     return kind
@@ -138,7 +164,12 @@ def file_system_of(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
 def _sqlite_engine(path: Path, *, writes: bool, size: int) -> Engine:
     mode = "rw" if writes else "ro"
     engine = create_engine(
-        f"sqlite:///file:{path}?mode={mode}&uri=true",
+        URL.create(
+            "sqlite",
+            # A URI, for its mode: neither engine may create the file unprotected.
+            database=f"file:{quote(str(path))}",
+            query={"mode": mode, "uri": "true"},
+        ),
         poolclass=QueuePool,
         pool_size=size,
         max_overflow=0 if writes else 16,

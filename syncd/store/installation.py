@@ -4,9 +4,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 
 from syncd.errors import StoreRefused
+from syncd.store.database import insert_into
 from syncd.store.tables import action, attempt, batch, daemon, meta, run
 
 HASH_KEY = "id_hash_key"
@@ -42,20 +43,14 @@ class Action:
 
 def hash_key(connection: Connection) -> bytes:
     """The key that turns member ids into log hashes; made at the first start."""
-    found = _meta(connection, HASH_KEY)
-    if found is None:
-        found = secrets.token_hex(32)
-        connection.execute(insert(meta).values(key=HASH_KEY, value=found))
-    return bytes.fromhex(found)
+    return bytes.fromhex(_settle(connection, HASH_KEY, secrets.token_hex(32)))
 
 
 def agree_on_clock(connection: Connection, *, fast: bool) -> None:
     """Refuse to mix virtual and real instants in one store."""
     wanted = "fast" if fast else "real"
-    found = _meta(connection, CLOCK)
-    if found is None:
-        connection.execute(insert(meta).values(key=CLOCK, value=wanted))
-    elif found != wanted:
+    found = _settle(connection, CLOCK, wanted)
+    if found != wanted:
         raise StoreRefused(
             f"this store belongs to a daemon on a {found} clock, this start has a "
             f"{wanted} one",
@@ -65,22 +60,20 @@ def agree_on_clock(connection: Connection, *, fast: bool) -> None:
 
 def beat(connection: Connection, me: Daemon) -> None:
     """Say that this daemon's scheduler still ticks."""
-    changed = connection.execute(
-        update(daemon)
-        .where(daemon.c.holder == me.holder)
-        .values(heartbeat_at=me.heartbeat_at)
-    )
-    if changed.rowcount == 0:
-        connection.execute(
-            insert(daemon).values(
-                holder=me.holder,
-                host=me.host,
-                pid=me.pid,
-                version=me.version,
-                started_at=me.started_at,
-                heartbeat_at=me.heartbeat_at,
-            )
+    connection.execute(
+        insert_into(connection, daemon)
+        .values(
+            holder=me.holder,
+            host=me.host,
+            pid=me.pid,
+            version=me.version,
+            started_at=me.started_at,
+            heartbeat_at=me.heartbeat_at,
         )
+        .on_conflict_do_update(
+            index_elements=[daemon.c.holder], set_={"heartbeat_at": me.heartbeat_at}
+        )
+    )
 
 
 def leave(connection: Connection, holder: str) -> None:
@@ -160,8 +153,14 @@ def prune(connection: Connection, *, now: datetime, keep: timedelta) -> int:
     return gone
 
 
-def _meta(connection: Connection, key: str) -> str | None:
-    found: str | None = connection.execute(
+def _settle(connection: Connection, key: str, first: str) -> str:
+    """What is stored under `key`; `first` if nothing was. The first replica wins."""
+    connection.execute(
+        insert_into(connection, meta)
+        .values(key=key, value=first)
+        .on_conflict_do_nothing()
+    )
+    found: str = connection.execute(
         select(meta.c.value).where(meta.c.key == key)
-    ).scalar_one_or_none()
+    ).scalar_one()
     return found

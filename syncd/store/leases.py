@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from syncd.errors import LeaseLost
+from syncd.store.database import insert_into
 from syncd.store.tables import lease
 
 TTL = timedelta(seconds=90)
@@ -57,16 +58,15 @@ def acquire(
     connection: Connection, sync: str, holder: str, now: datetime
 ) -> Lease | Held:
     """Take the lease if it is free, released, expired, ours, or its holder is dead."""
+    # The row is there before it is locked, or two replicas could both make it.
+    connection.execute(
+        insert_into(connection, lease)
+        .values(sync=sync, holder="", fence=0, expires_at=now, released=True)
+        .on_conflict_do_nothing()
+    )
     row = connection.execute(
         select(lease).where(lease.c.sync == sync).with_for_update()
-    ).one_or_none()
-    if row is None:
-        connection.execute(
-            insert(lease).values(
-                sync=sync, holder=holder, fence=1, expires_at=now + TTL, released=False
-            )
-        )
-        return Lease(sync=sync, holder=holder, fence=1, taken_over=False)
+    ).one()
     theirs = row.holder != holder and not row.released
     if theirs and row.expires_at > now and not is_dead(row.holder):
         return Held(holder=row.holder, expires_at=row.expires_at)

@@ -130,11 +130,11 @@ def waiting(connection: Connection, run_id: str) -> list[Waiting]:
 
 
 def claim(connection: Connection, batch_id: int) -> Batch:
-    """One open batch with its ids."""
+    """One open batch with its ids; it is an error to claim any other."""
     row = connection.execute(
         select(batch, batch_ids.c.ids)
         .join(batch_ids, batch_ids.c.batch_id == batch.c.id)
-        .where(batch.c.id == batch_id)
+        .where(batch.c.id == batch_id, batch.c.state == BatchState.OPEN)
     ).one()
     return Batch(
         id=row.id,

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
 from syncd.model import Outcome, Trigger
+from syncd.store.database import insert_into
 from syncd.store.tables import run, sync
 
 OK = (Outcome.SUCCESS, Outcome.NO_CHANGE)
@@ -217,12 +218,12 @@ def failures_in_a_row(connection: Connection, sync_name: str) -> int:
 
 def know_sync(connection: Connection, name: str, now: datetime) -> datetime | None:
     """Remember the sync exists; returns its last handled slot, None when new."""
-    row = connection.execute(select(sync).where(sync.c.name == name)).one_or_none()
-    if row is None:
-        connection.execute(insert(sync).values(name=name, first_seen_at=now))
-        return None
-    last: datetime | None = row.last_slot
-    return last
+    connection.execute(
+        insert_into(connection, sync)
+        .values(name=name, first_seen_at=now)
+        .on_conflict_do_nothing()
+    )
+    return last_slot(connection, name)
 
 
 def first_seen(connection: Connection, name: str) -> datetime | None:

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection, bindparam, delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from syncd.store.buckets import bucket_of
+from syncd.store.database import insert_into
 from syncd.store.tables import unaccepted
 
 FIRST_WAIT = timedelta(hours=1)
@@ -70,8 +70,7 @@ def note(
                 "offers": offers,
             }
         )
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    upsert = dialect.insert(unaccepted)
+    upsert = insert_into(connection, unaccepted)
     kept = ("kind", "reason", "last_at", "next_at", "offers")
     connection.execute(
         upsert.on_conflict_do_update(
