@@ -18,8 +18,12 @@ from syncd.store.buckets import bucket_hash
 
 BLOCK = 262_144
 """Ids partitioned together: about 25 MB of memory at 36 bytes an id."""
-PARTITIONS = 1_024
-"""For a snapshot whose size is not known yet; at most this many at once."""
+PARTITIONS = 4_096
+"""For a snapshot whose size is not known yet; at most this many at once.
+
+Enough for 16 million ids without reading a partition twice, which would cost more
+than the finer spread does (450 against 30 ns an id).
+"""
 _MASK_64 = (1 << 64) - 1
 
 
@@ -34,7 +38,8 @@ class Partition:
         self._file = _unlinked(folder)
         self._n = n_partitions
         self._block = block
-        self._pending: list[bytes] = []
+        self._pending: list[list[bytes]] = [[] for _ in range(n_partitions)]
+        self._n_pending = 0
         self._blocks: list[array[int]] = []
         self._size = 0
         self._count = 0
@@ -42,13 +47,22 @@ class Partition:
 
     def add(self, ids: list[bytes]) -> None:
         """Take a block of ids; duplicates are allowed."""
-        self._pending += ids
-        if len(self._pending) >= self._block:
+        # One loop for everything: lists of hashes in between cost a third more time
+        # and twice the memory.
+        pending, mask, total = self._pending, self._n - 1, 0
+        for member_id in ids:
+            value = bucket_hash(member_id)
+            total += value
+            pending[value & mask].append(member_id)
+        self._total += total
+        self._count += len(ids)
+        self._n_pending += len(ids)
+        if self._n_pending >= self._block:
             self._flush()
 
     def seal(self) -> SnapshotDigest:
         """No more ids will come; returns the digest of all of them."""
-        if self._pending:
+        if self._n_pending:
             self._flush()
         return SnapshotDigest(count=self._count, total=self._total & _MASK_64)
 
@@ -65,26 +79,17 @@ class Partition:
         self._file.close()
 
     def _flush(self) -> None:
-        hashes = list(map(bucket_hash, self._pending))
-        self._count += len(hashes)
-        self._total += sum(hashes)
-        mask = self._n - 1
-        lists: list[list[bytes]] = [[] for _ in range(self._n)]
-        for value, member_id in zip(hashes, self._pending, strict=True):
-            lists[value & mask].append(member_id)
-        self._pending = []
-        self._write(lists)
-
-    def _write(self, lists: list[list[bytes]]) -> None:
         offsets = array("q", [self._size])
         parts = []
-        for ids in lists:
+        for ids in self._pending:
             part = b"\n".join(ids)
             parts.append(part)
             self._size += len(part)
             offsets.append(self._size)
+            ids.clear()
         _write_all(self._file.fileno(), b"".join(parts))
         self._blocks.append(offsets)
+        self._n_pending = 0
 
     def _partitions(self, indexes: range) -> list[bytes]:
         descriptor = self._file.fileno()
