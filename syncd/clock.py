@@ -25,6 +25,10 @@ class Clock:
         """The current instant, UTC, on this clock."""
         return self.to_virtual(datetime.now(UTC))
 
+    def wall(self) -> datetime:
+        """The real instant, UTC, whatever the speed: for leases and deadlines."""
+        return datetime.now(UTC)
+
     def to_virtual(self, wall: datetime) -> datetime:
         """The instant on this clock at the given wall instant."""
         if self.origin is None:

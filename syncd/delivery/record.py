@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from syncd.clock import Clock
 from syncd.errors import DeliveryError
 from syncd.model import Batch, Found, Operation, Receipt
 from syncd.store import bindings, leases, ledger, outbox, unaccepted
@@ -55,6 +56,7 @@ class Recorder:
     """Writes outcomes. Shared by all workers; holds no state of its own."""
 
     writer: Writer
+    clock: Clock
 
     def created(self, sent: Sent, found: Found, status: int, now: datetime) -> Waiting:
         """The target exists; nobody is acknowledged, the batch goes again."""
@@ -63,7 +65,7 @@ class Recorder:
             bindings.bind(connection, sent.binding.id, found)
             ledger.write(connection, sent.line("created", status))
 
-        self._write(sent, now, commit)
+        self._write(sent, commit)
         return _waiting(sent.batch, now)
 
     def acknowledged(self, sent: Sent, receipt: Receipt, now: datetime) -> None:
@@ -84,7 +86,7 @@ class Recorder:
             line = sent.line("accepted", receipt.status)
             ledger.write(connection, _proven(line, receipt, len(applied)))
 
-        self._write(sent, now, commit)
+        self._write(sent, commit)
 
     def put_back(
         self,
@@ -111,7 +113,7 @@ class Recorder:
             ledger.write(connection, _failed(sent, error, result))
             also(connection)
 
-        self._write(sent, now, commit)
+        self._write(sent, commit)
         return _waiting(sent.batch, retry_at)
 
     def split(self, sent: Sent, error: DeliveryError, now: datetime) -> list[Waiting]:
@@ -121,7 +123,7 @@ class Recorder:
             ledger.write(connection, _failed(sent, error, "split"))
             return outbox.split(connection, sent.batch, now)
 
-        return self._write(sent, now, commit)
+        return self._write(sent, commit)
 
     def dead_lettered(self, sent: Sent, error: DeliveryError, now: datetime) -> None:
         """A terminal answer: the payload is kept, its ids stay uncertain."""
@@ -132,7 +134,7 @@ class Recorder:
             )
             ledger.write(connection, _failed(sent, error, "dead"))
 
-        self._write(sent, now, commit)
+        self._write(sent, commit)
 
     def rejected(
         self, sent: Sent, error: DeliveryError, reason: str, now: datetime
@@ -148,7 +150,7 @@ class Recorder:
             self._note(connection, sent.binding, Kind.REJECTED, reasons, now)
             ledger.write(connection, _failed(sent, error, "rejected"))
 
-        self._write(sent, now, commit)
+        self._write(sent, commit)
 
     def _offered(
         self,
@@ -174,9 +176,9 @@ class Recorder:
     ) -> None:
         unaccepted.note(connection, binding.id, binding.n_buckets, kind, reasons, now)
 
-    def _write(self, sent: Sent, now: datetime, commit: Callable[[Connection], T]) -> T:
+    def _write(self, sent: Sent, commit: Callable[[Connection], T]) -> T:
         def fenced(connection: Connection) -> T:
-            leases.check(connection, sent.lease, now)
+            leases.check(connection, sent.lease, self.clock.wall())
             return commit(connection)
 
         return self.writer.write(fenced)

@@ -263,18 +263,16 @@ def uncertain_count(connection: Connection, binding_id: int) -> int:
     return int(total or 0)
 
 
-def held_batches(connection: Connection, sync_bindings: Sequence[int]) -> int:
-    """How many batches of these bindings wait for a person."""
-    return int(
-        connection.execute(
-            select(func.count())
-            .select_from(batch)
-            .where(
-                batch.c.binding_id.in_(sync_bindings),
-                batch.c.state == BatchState.HELD,
-            )
-        ).scalar_one()
-    )
+def count(
+    connection: Connection, sync_bindings: Sequence[int], state: BatchState
+) -> tuple[int, int]:
+    """(batches, ids) of these bindings in this state."""
+    row = connection.execute(
+        select(func.count(), func.sum(batch.c.n)).where(
+            batch.c.binding_id.in_(sync_bindings), batch.c.state == state
+        )
+    ).one()
+    return int(row[0]), int(row[1] or 0)
 
 
 def _delete(

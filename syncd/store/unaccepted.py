@@ -112,6 +112,16 @@ def due(connection: Connection, binding_id: int, now: datetime) -> int:
     )
 
 
+def total(connection: Connection, binding_id: int) -> int:
+    """How many ids of a binding are unaccepted."""
+    query = select(func.count()).select_from(unaccepted)
+    return int(
+        connection.execute(
+            query.where(unaccepted.c.binding_id == binding_id)
+        ).scalar_one()
+    )
+
+
 def counts(connection: Connection, binding_ids: Sequence[int]) -> list[Count]:
     """How many ids are unaccepted, by kind and reason."""
     rows = connection.execute(

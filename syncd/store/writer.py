@@ -1,20 +1,32 @@
-"""One thread that commits what is queued together (group commit).
+"""One thread that commits what is queued together (group commit), and keeps leases.
 
 Delivery workers hand in their acknowledgements and wait for the durable commit; a
 full-sync commit costs the same for one row or for fifty. A write that fails takes
-only itself along: each runs in its own savepoint.
+only itself along: each runs in its own savepoint. Nobody waits for ever: a write
+that comes too early or too late is refused.
 """
 
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InvalidRequestError,
+    ProgrammingError,
+)
 
-from syncd.errors import StoreError
-from syncd.store.database import Database
+from syncd.clock import Clock
+from syncd.errors import StoreError, StoreUnavailable
+from syncd.store import leases
+from syncd.store.database import Database, as_store_error
+from syncd.store.leases import RENEW_EVERY, Lease
 
 T = TypeVar("T")
 GROUP = 256
@@ -31,43 +43,80 @@ class _Write(Generic[T]):
 
 
 class Writer:
-    """The group-committing thread. `write` may be called from any thread."""
+    """The group-committing thread. Every method may be called from any thread."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
+        self._leases: dict[str, Lease] = {}
+        self._renewed = clock.monotonic()
         self._queue: queue.SimpleQueue[_Write[object] | None] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._accepts = False
         self._thread = threading.Thread(
             target=self._loop, name="store-writer", daemon=True
         )
 
     def start(self) -> None:
-        """Start the thread."""
+        """Start the thread; once in a writer's life."""
         self._thread.start()
+        self._accepts = True
 
     def stop(self) -> None:
-        """Commit what is queued, then end."""
-        self._queue.put(None)
-        self._thread.join()
+        """Refuse new writes, commit what is queued, then end."""
+        with self._door:
+            was_open, self._accepts = self._accepts, False
+            if was_open:
+                self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def write(self, action: Callable[[Connection], T]) -> T:
         """Run `action` in the next transaction; returns once that is durable.
 
-        Raises what the action raised, or `StoreUnavailable` when the commit failed
-        (then nothing of the group was kept).
+        Raises what the action raised, or `StoreUnavailable` when the transaction
+        failed: then nothing of the group was kept (on Postgres, where the connection
+        was lost while it committed, perhaps all of it).
         """
         entry = _Write(action)
-        self._queue.put(entry)  # type: ignore[arg-type]  # results are handed back typed
+        with self._door:  # nothing may be queued behind the end
+            if not self._accepts:
+                raise StoreUnavailable("the store's writer is not running")
+            self._queue.put(entry)  # type: ignore[arg-type]  # handed back typed
         return entry.future.result()
+
+    def keep(self, lease: Lease) -> None:
+        """Renew this lease until `let_go`: reading a source may take longer than it."""
+        self._leases[lease.sync] = lease
+
+    def let_go(self, lease: Lease) -> None:
+        """Do not renew this lease any more."""
+        self._leases.pop(lease.sync, None)
 
     def _loop(self) -> None:
         while True:
-            first = self._queue.get()
+            try:
+                first = self._queue.get(timeout=RENEW_EVERY.total_seconds())
+            except queue.Empty:
+                self._renew()
+                continue
             if first is None:
                 return
             group, last = self._gather(first)
             self._commit(group)
             if last:
                 return
+            self._renew()
+
+    def _renew(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._renewed < RENEW_EVERY.total_seconds():
+            return
+        self._renewed = now
+        for lease in list(self._leases.values()):
+            # A lost lease or store shows at the next write of the run itself.
+            with suppress(StoreError), self._database.begin() as connection:
+                leases.check(connection, lease, self._clock.wall())
 
     def _gather(self, first: _Write[object]) -> tuple[list[_Write[object]], bool]:
         group = [first]
@@ -88,7 +137,7 @@ class Writer:
                     _perform(entry, connection)
         except Exception as error:  # noqa: BLE001  # a worker must never wait for ever
             for entry in group:
-                entry.error = error
+                entry.error = entry.error or error
         for entry in group:
             if entry.error is not None:
                 entry.future.set_exception(entry.error)
@@ -97,8 +146,17 @@ class Writer:
 
 
 def _perform(entry: _Write[object], connection: Connection) -> None:
+    """Run one write in a savepoint; raises only what ends the whole transaction."""
     try:
         with connection.begin_nested():
             entry.result = entry.action(connection)
-    except StoreError as error:
+    except _ITS_OWN as error:
+        entry.error = as_store_error(error)
+    except DBAPIError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whoever asked for it gets it
         entry.error = error
+
+
+_ITS_OWN = (DataError, IntegrityError, ProgrammingError, InvalidRequestError)
+"""Errors of one write. Others (disk, connection, damage) are the transaction's."""

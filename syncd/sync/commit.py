@@ -1,0 +1,134 @@
+"""T2, the durable line: storing a plan, or handing open batches on, in one transaction.
+
+Before it nothing was sent; after it every id of the plan is uncertain until a parsed
+answer says otherwise.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from syncd.model import BatchState, Found
+from syncd.store import acknowledged, bindings, leases, outbox, runs, unaccepted
+from syncd.store.bindings import Binding, Role
+from syncd.sync.draft import Draft
+from syncd.sync.identity import Aspect
+from syncd.sync.spill import PlanFile
+from syncd.sync.steps import Run, compared_binding
+
+
+def store_plan(
+    run: Run, made: Draft, found: Found | None, *, held_until: datetime | None
+) -> None:
+    """Store the plan: open from here on, or held until then."""
+    parts, now = run.parts, run.parts.clock.now()
+    state = BatchState.OPEN if held_until is None else BatchState.HELD
+    with parts.database.begin() as connection:
+        leases.check(connection, run.lease, parts.clock.wall())
+        work = _working_binding(connection, run, made, found, now)
+        if held_until is None:
+            _send_out(connection, run, work, made, now)
+        else:
+            runs.hold(
+                connection,
+                run.report.run_id,
+                plan_hash=made.plan.hash,
+                expires_at=held_until,
+            )
+        for binding, file in _files(run, work, made):
+            outbox.add(
+                connection,
+                binding_id=binding.id,
+                run_id=run.report.run_id,
+                state=state,
+                batches=file.batches(),
+                now=now,
+            )
+        runs.enter_phase(connection, run.report.run_id, "deliver")
+    run.report.phase = "deliver"
+    if held_until is None:
+        run.binding = work
+
+
+def _files(run: Run, work: Binding, made: Draft) -> Iterator[tuple[Binding, PlanFile]]:
+    """The plan's batches by binding, in the order they must be applied."""
+    if made.leaving is not None and run.binding is not None:
+        yield run.binding, made.leaving
+    yield work, made.file
+
+
+def _working_binding(
+    connection: Connection, run: Run, made: Draft, found: Found | None, now: datetime
+) -> Binding:
+    """The binding the plan is for: today's, or a new one."""
+    work = compared_binding(run)
+    if work is None:
+        work = _new_binding(connection, run, now)
+    if acknowledged.is_empty(connection, work.id):
+        acknowledged.set_buckets(connection, work.id, made.n_buckets)
+    if found is not None and work.external_id is None:
+        bindings.bind(connection, work.id, found)
+    return bindings.get(connection, work.id)
+
+
+def _new_binding(connection: Connection, run: Run, now: datetime) -> Binding:
+    spec = run.spec
+    made = bindings.create(
+        connection,
+        sync=spec.name,
+        role=Role.CURRENT if run.binding is None else Role.NEXT,
+        connection_name=spec.identity.connection,
+        target=spec.identity.target,
+        owner=spec.owner,
+        id_type=spec.identity.id_type,
+        source_fingerprint=spec.identity.source,
+        now=now,
+    )
+    known = spec.cohort_id
+    same_cohort = run.change is not None and run.change.aspect is Aspect.ID_TYPE
+    if same_cohort and run.binding is not None:
+        known = run.binding.external_id
+    if known is not None:
+        named = Found(external_id=known, name=spec.cohort, size=None)
+        bindings.bind(connection, made.id, named)
+    return bindings.get(connection, made.id)
+
+
+def _send_out(
+    connection: Connection, run: Run, work: Binding, made: Draft, now: datetime
+) -> None:
+    """The plan replaces every open and dead batch: it asserts their ids again."""
+    outbox.take_over(connection, work.id)
+    unaccepted.forget(connection, work.id, made.vanished)
+    bindings.plan_went_out(
+        connection, work.id, made.plan.digest, run.spec.identity.source
+    )
+    if work.external_id is None and made.plan.entered:
+        bindings.intend_creation(connection, work.id, now)
+    _reopen_retiring(connection, run, now)
+
+
+def _reopen_retiring(connection: Connection, run: Run, now: datetime) -> None:
+    for old in bindings.of_sync(connection, run.spec.name):
+        if old.role is Role.RETIRING:
+            outbox.reopen(
+                connection, old.id, run.report.run_id, now, fresh_attempts=True
+            )
+
+
+def send_again(run: Run, *, fresh_attempts: bool) -> int:
+    """Hand every open batch of the sync to this run as it stands; returns how many."""
+    parts, now = run.parts, run.parts.clock.now()
+    run_id = run.report.run_id
+    with parts.database.begin() as connection:
+        leases.check(connection, run.lease, parts.clock.wall())
+        count = sum(
+            outbox.reopen(
+                connection, each.id, run_id, now, fresh_attempts=fresh_attempts
+            )
+            for each in bindings.of_sync(connection, run.spec.name)
+        )
+        runs.enter_phase(connection, run_id, "deliver")
+    run.report.phase = "deliver"
+    return count

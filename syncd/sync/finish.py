@@ -1,0 +1,144 @@
+"""T4: closing a run. Exactly one canonical line for each, also for those found dead."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from syncd import events
+from syncd.errors import StoreError
+from syncd.events import emit, level_of
+from syncd.model import BatchState, Outcome
+from syncd.store import acknowledged, bindings, leases, ledger, outbox, runs, unaccepted
+from syncd.store.database import Database
+from syncd.sync.spec import Report
+from syncd.sync.steps import Run
+
+_SAID = frozenset(
+    "members_before members_after snapshot entered exited exit_ratio sent accepted "
+    "unmatched rejected refused waiting dead batches requests retries cohort_id".split()
+)
+"""The numbers that the canonical line carries; the run's row keeps all of them."""
+
+
+def close_run(run: Run) -> None:
+    """Count what was proven, close the row, release the lease, say so once."""
+    parts, report = run.parts, run.report
+    now = parts.clock.now()
+    try:
+        with parts.database.begin() as connection:
+            report.numbers |= _proven(connection, run, now)
+            _judge(report)
+            runs.finish(
+                connection,
+                report.run_id,
+                outcome=report.outcome,
+                reason=report.reason or None,
+                summary=report.summary(),
+                now=now,
+            )
+            leases.release(connection, run.lease)
+    except StoreError as error:
+        # The row stays open; the next start closes it and writes its line.
+        emit(events.STORE_UNAVAILABLE, operation="finish", error=str(error))
+        return
+    if report.outcome is Outcome.INTERRUPTED:
+        emit(
+            events.RUN_INTERRUPTED,
+            accepted=report.numbers["accepted"],
+            pending=report.numbers["waiting"],
+        )
+    emit(
+        events.RUN_FINISHED,
+        level=level_of(report.outcome),
+        outcome=report.outcome,
+        reason=report.reason or None,
+        error=report.message or None,
+        error_type=report.error_type,
+        due_at=report.slot,
+        duration_ms=round((now - report.started_at).total_seconds() * 1000),
+        phase_ms=report.phase_ms,
+        **_said(report.numbers),
+    )
+
+
+def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
+    """Close a run whose process died, with what its ledger proves."""
+    with database.begin() as connection:
+        numbers = dict(found.summary) | _ledger_numbers(connection, found.id)
+        runs.finish(
+            connection,
+            found.id,
+            outcome=Outcome.ABANDONED,
+            reason="process_died",
+            summary=numbers,
+            now=now,
+        )
+    emit(
+        events.RUN_ABANDONED,
+        sync=found.sync,
+        run_id=found.id,
+        trigger=found.trigger,
+        outcome=Outcome.ABANDONED,
+        started_at=found.started_at,
+        last_phase=found.phase,
+        due_at=found.slot,
+        **_said(numbers),
+    )
+
+
+def _judge(report: Report) -> None:
+    """A success with batches that are not settled is partial."""
+    unsettled = report.numbers["dead"] + report.numbers["waiting"]
+    if report.outcome is Outcome.SUCCESS and unsettled:
+        report.outcome = Outcome.PARTIAL
+        report.reason = report.reason or "dead_letters"
+
+
+def _proven(connection: Connection, run: Run, now: datetime) -> Mapping[str, Any]:
+    name = run.spec.name
+    owned = [each.id for each in bindings.of_sync(connection, name)]
+    numbers = _ledger_numbers(connection, run.report.run_id)
+    numbers["waiting"] = outbox.count(connection, owned, BatchState.OPEN)[0]
+    numbers["dead"] = outbox.count(connection, owned, BatchState.DEAD)[0]
+    binding = bindings.current(connection, name)
+    if binding is not None:
+        numbers["cohort_id"] = binding.external_id
+        numbers["not_accepted"] = {
+            f"{each.kind}: {each.reason}": each.ids
+            for each in unaccepted.counts(connection, [binding.id])
+        }
+        numbers["members_after"] = _members_after(connection, run, binding, now)
+    return numbers
+
+
+def _members_after(
+    connection: Connection, run: Run, binding: bindings.Binding, now: datetime
+) -> int | None:
+    """How many the destination holds because of us, where that is cheap to know."""
+    plan_members = run.report.numbers.get("members")
+    if run.report.outcome is Outcome.SUCCESS and plan_members is not None:
+        # Whoever is in the snapshot is a member now, but for the unaccepted.
+        return int(plan_members) - unaccepted.total(connection, binding.id)
+    if run.report.outcome is Outcome.PARTIAL:
+        return acknowledged.count(connection, binding, now)
+    return None
+
+
+def _ledger_numbers(connection: Connection, run_id: str) -> dict[str, Any]:
+    totals = ledger.totals(connection, run_id)
+    return {
+        "entered": totals.entered,
+        "exited": totals.exited,
+        "accepted": totals.entered + totals.exited,
+        "sent": totals.entered + totals.exited + totals.unmatched + totals.rejected,
+        "unmatched": totals.unmatched,
+        "rejected": totals.rejected,
+        "requests": totals.requests,
+        "retries": totals.retries,
+    }
+
+
+def _said(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in numbers.items() if name in _SAID}

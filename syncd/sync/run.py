@@ -1,0 +1,252 @@
+"""A run, top to bottom: the story of one sync from its source to a settled outbox.
+
+    begin      T1: lease, slot, run in progress
+    find       where the target is now (free)
+    collect    the source into a partitioned snapshot      (no transaction)
+    diff       snapshot against acknowledged: a draft      (one read transaction)
+    guard      a verdict on the whole draft
+    commit     T2: take over open batches, add these, held or open
+    deliver    T3 …: acknowledgements, by the delivery pool
+    compact    the log into chunks, when it is large or old
+    finish     T4: run closed, lease released, one canonical line
+
+A run with trigger `resume` or `approve` reads no source: it sends open batches.
+"""
+
+import secrets
+from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime, timedelta
+
+from syncd import events
+from syncd.errors import StoreUnavailable, SyncdError
+from syncd.events import emit
+from syncd.log import bound
+from syncd.model import Found, Outcome, Settled, Settlement, Trigger
+from syncd.store import leases, runs
+from syncd.store.leases import Held
+from syncd.sync import commit, steps, trouble, verdict
+from syncd.sync.draft import Draft, Interrupted
+from syncd.sync.finish import close_run
+from syncd.sync.run_id import run_id
+from syncd.sync.spec import Report, Spec
+from syncd.sync.steps import Parts, Run
+
+HOLD_FOR = timedelta(hours=24)
+"""A held plan waits this long for a person, then it is dropped."""
+
+Story = Callable[[Run], None]
+
+
+class Busy(SyncdError):
+    """Another process is working on this sync."""
+
+    code = "sync.busy"
+
+
+def run(
+    parts: Parts,
+    spec: Spec,
+    trigger: Trigger,
+    *,
+    slot: datetime | None = None,
+    story: Story | None = None,
+) -> Report | None:
+    """Run a sync once; None when somebody else already took its slot.
+
+    Raises `Busy` while another process holds the sync's lease. The caller sees to it
+    that one process runs a sync once at a time. Every run that began ends with its
+    row closed and its canonical line written.
+    """
+    begun = _begin(parts, spec, trigger, slot)
+    if begun is None:
+        return None
+    with bound(
+        sync=spec.name,
+        owner=spec.team,
+        run_id=begun.report.run_id,
+        trigger=trigger,
+        direction=spec.direction,
+    ):
+        emit(events.RUN_STARTED, due_at=slot, lag_ms=_lag(begun))
+        parts.writer.keep(begun.lease)
+        try:
+            _tell(begun, story or _story_of(trigger))
+        finally:
+            parts.writer.let_go(begun.lease)
+            close_run(begun)
+    return begun.report
+
+
+def _story_of(trigger: Trigger) -> Story:
+    return _open_batches if trigger is Trigger.RESUME else _from_the_source
+
+
+def _begin(
+    parts: Parts, spec: Spec, trigger: Trigger, slot: datetime | None
+) -> Run | None:
+    """T1: the lease, the slot and a run in progress, or nothing at all."""
+    now = parts.clock.now()
+    report = Report(
+        run_id=run_id(now, secrets.randbits(74)),
+        sync=spec.name,
+        trigger=trigger,
+        started_at=now,
+        slot=slot,
+    )
+    with parts.database.begin() as connection:
+        lease = leases.acquire(connection, spec.name, parts.holder, parts.clock.wall())
+        if isinstance(lease, Held):
+            raise Busy(
+                f"{spec.name} is being run by {lease.holder}", hint="syncd status"
+            )
+        began = runs.begin(
+            connection,
+            run_id=report.run_id,
+            sync_name=spec.name,
+            slot=slot,
+            trigger=trigger,
+            config_hash=spec.config_hash,
+            now=now,
+        )
+        if not began:
+            leases.release(connection, lease)
+            return None
+    if lease.taken_over:
+        late = spec.request_deadline * parts.clock.speed
+        parts.quiet_until[spec.name] = now + late
+    emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
+    return Run(parts=parts, spec=spec, lease=lease, report=report)
+
+
+def _tell(run: Run, story: Story) -> None:
+    """Carry the story out; whatever stops it becomes the run's outcome."""
+    try:
+        steps.load_binding(run)
+        story(run)
+    except Interrupted:
+        run.report.outcome, run.report.reason = Outcome.INTERRUPTED, "shutdown"
+    except SyncdError as error:
+        trouble.conclude(run, error)
+    except OSError as error:
+        full = f"no room for temporary files: {error.strerror}"
+        trouble.conclude(run, StoreUnavailable(full, code="spool"))
+    except Exception as error:  # noqa: BLE001  # one bug must not take the daemon down
+        emit(events.DAEMON_CRASHED, error=type(error).__name__, exc_info=True)
+        trouble.conclude(run, SyncdError(f"unexpected {type(error).__name__}"))
+
+
+# ---- the story ----------------------------------------------------------------------
+
+
+def _from_the_source(run: Run) -> None:
+    """Read, compare, judge, commit, deliver."""
+    parts = run.parts
+    with run.phase("find"):
+        steps.resume_connection(run)
+        found = steps.find(run)
+    with parts.readers:
+        with run.phase("collect"):
+            snapshot = steps.collect(run)
+        with closing(snapshot.partition):
+            if steps.unchanged(run, snapshot):
+                _open_batches(run, fresh_attempts=True)
+                return
+            with run.phase("diff"):
+                made = steps.compare_with_store(run, snapshot)
+    with closing(made):
+        _count(run, made)
+        trips = verdict.verdict(run, made)
+        if trips and not run.spec.hold_on_trip:
+            verdict.fail(run, trips)
+            return
+        with run.phase("commit"):
+            until = parts.clock.now() + HOLD_FOR if trips else None
+            commit.store_plan(run, made, found, held_until=until)
+    if trips:
+        verdict.hold(run, made, trips)
+    else:
+        _say_committed(run, found, made)
+        deliver_and_conclude(run)
+
+
+def _open_batches(run: Run, *, fresh_attempts: bool = False) -> None:
+    """Send what is open as it stands; attempts are kept when a run is resumed."""
+    steps.resume_connection(run)
+    count = commit.send_again(run, fresh_attempts=fresh_attempts)
+    run.report.numbers["batches"] = count
+    if count:
+        deliver_and_conclude(run)
+    else:
+        run.report.outcome = Outcome.NO_CHANGE
+
+
+def deliver_and_conclude(run: Run) -> None:
+    """Deliver this run's open batches, then say how it ended."""
+    with run.phase("deliver"):
+        settlement = steps.deliver(run)
+    _conclude(run, settlement)
+    if settlement.state is Settled.DONE:
+        steps.compact_if_due(run)
+
+
+def _conclude(run: Run, settlement: Settlement) -> None:
+    report = run.report
+    report.reason, report.message = settlement.code, settlement.message
+    match settlement.state:
+        case Settled.DONE:
+            # Dead batches turn this into partial; `finish` counts them.
+            sent = report.numbers.get("batches", 0)
+            report.outcome = Outcome.SUCCESS if sent else Outcome.NO_CHANGE
+        case Settled.WAITING:
+            report.outcome = Outcome.PARTIAL
+        case Settled.TARGET:
+            report.outcome = Outcome.HELD
+            emit(events.TARGET_HELD, reason=settlement.message, code=settlement.code)
+        case Settled.INTERRUPTED:
+            report.outcome = Outcome.INTERRUPTED
+        case Settled.CREDENTIALS | Settled.REFUSED | Settled.LOST:
+            report.outcome = Outcome.FAILED
+            report.error_type = settlement.code
+
+
+# ---- numbers and log lines ----------------------------------------------------------
+
+
+def _count(run: Run, made: Draft) -> None:
+    plan = made.plan
+    run.report.numbers |= {
+        "members": plan.members,
+        "members_before": plan.acknowledged,
+        "to_enter": plan.entered,
+        "to_exit": plan.exited,
+        "reasserted": plan.reasserted,
+        "exit_ratio": round(plan.exit_share, 4),
+        "batches": plan.batches,
+    }
+    emit(
+        events.DIFF_COMPUTED,
+        entered=plan.entered,
+        exited=plan.exited,
+        unchanged=plan.members - plan.entered,
+        reasserted=plan.reasserted,
+    )
+
+
+def _say_committed(run: Run, found: Found | None, made: Draft) -> None:
+    first = run.binding is not None and made.plan.union == 0
+    if first and found is not None:
+        emit(
+            events.TARGET_ADOPTED,
+            cohort_id=found.external_id,
+            name=found.name,
+            found_size=found.size,
+        )
+    emit(events.CHANGES_COMMITTED, batches=made.plan.batches)
+
+
+def _lag(run: Run) -> int | None:
+    slot = run.report.slot
+    if slot is None:
+        return None
+    return round((run.report.started_at - slot).total_seconds() * 1000)

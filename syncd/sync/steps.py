@@ -1,0 +1,291 @@
+"""The steps of a run. Each takes the run, does one thing, and says what it found."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from syncd import events
+from syncd.clock import Clock
+from syncd.errors import DeliveryError, Fault, TargetUnusable
+from syncd.events import emit
+from syncd.model import BatchState, Found, Settlement
+from syncd.store import (
+    acknowledged,
+    bindings,
+    connections,
+    leases,
+    outbox,
+    unaccepted,
+)
+from syncd.store.bindings import Binding, Role
+from syncd.store.database import Database
+from syncd.store.leases import Lease
+from syncd.store.writer import Writer
+from syncd.sync.draft import Draft, Snapshot, draft, spread_of, take_snapshot
+from syncd.sync.identity import Aspect, Change, Identity, compare
+from syncd.sync.spec import Report, Spec
+
+READERS = 2
+"""Runs that read and diff at once: both cores are shared with delivery."""
+
+
+class Settle(Protocol):
+    """`delivery.Pool.settle`, as a run sees it."""
+
+    def __call__(
+        self, *, lease: Lease, run_id: str, not_before: datetime, until: datetime
+    ) -> Settlement: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What runs work with; built by `app`, shared by all runs of the process."""
+
+    database: Database
+    writer: Writer
+    settle: Settle
+    clock: Clock
+    spool: Path
+    """Folder for temporary files as large as an audience."""
+    holder: str
+    """This process, in leases."""
+    stop: threading.Event
+    """Set when the process was asked to stop."""
+    readers: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(READERS)
+    )
+    quiet_until: dict[str, datetime] = field(default_factory=dict)
+    """Per sync: when the last request of a dead process is surely over."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """A run in progress."""
+
+    parts: Parts
+    spec: Spec
+    lease: Lease
+    report: Report
+    binding: Binding | None = None
+    """The binding it works on; None before the first plan."""
+    change: Change | None = None
+    """How the sync's identity differs from the binding's."""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Name and time a part of the run."""
+        self.report.phase = name
+        clock = self.parts.clock
+        started = clock.monotonic()
+        yield
+        self.report.phase_ms[name] = round((clock.monotonic() - started) * 1000, 1)
+
+
+def load_binding(run: Run) -> None:
+    """Read the binding and how the configuration differs from it."""
+    with run.parts.database.read() as connection:
+        run.binding = bindings.current(connection, run.spec.name)
+    if run.binding is not None:
+        run.change = compare(
+            identity_of(run.binding),
+            run.spec.identity,
+            external_id=run.binding.external_id,
+        )
+
+
+def identity_of(binding: Binding) -> Identity:
+    """The identity a binding was made for."""
+    return Identity(
+        connection=binding.connection,
+        target=binding.target,
+        id_type=binding.id_type,
+        source=binding.source_fingerprint,
+    )
+
+
+def compared_binding(run: Run) -> Binding | None:
+    """The binding whose acknowledged set the snapshot is compared with."""
+    moved = run.change is not None and run.change.aspect is not Aspect.SOURCE
+    return None if moved else run.binding
+
+
+def leaving_binding(run: Run) -> Binding | None:
+    """The binding to be emptied first, when the id type changed."""
+    emptied = run.change is not None and run.change.aspect is Aspect.ID_TYPE
+    return run.binding if emptied else None
+
+
+# ---- asking the destination, for free ---------------------------------------------
+
+
+def find(run: Run) -> Found | None:
+    """Look the target up. A bound one may stay unseen: the request will decide."""
+    known = None if _elsewhere(run) else run.binding
+    target = run.spec.target(known)
+    try:
+        found = run.spec.sink.find(target)
+    except DeliveryError as error:
+        bound = target.external_id is not None and known is not None
+        if bound and error.fault in {Fault.PASSING, Fault.THROTTLED}:
+            return None
+        raise
+    if found is None and known is None and run.spec.cohort_id is not None:
+        raise TargetUnusable(
+            f"{run.spec.identity.connection} lists no cohort {run.spec.cohort_id}",
+            code="target.not_found",
+            hint="correct to.cohort_id, then: syncd check",
+        )
+    return found
+
+
+def _elsewhere(run: Run) -> bool:
+    return run.change is not None and run.change.aspect is Aspect.TARGET
+
+
+def resume_connection(run: Run) -> None:
+    """Let a stopped connection try again when its probe is due, else refuse the run.
+
+    Raises `DeliveryError` with the vendor's words while the credentials stay refused.
+    """
+    name = run.spec.identity.connection
+    now = run.parts.clock.now()
+    with run.parts.database.read() as connection:
+        state = connections.get(connection, name)
+    if state.stopped_at is None or state.probe_at is None:
+        return
+    if state.probe_at > now:
+        raise DeliveryError(
+            f"connection {name} is stopped: {state.stopped_reason}",
+            fault=Fault.REFUSED,
+            error_type="auth",
+            hint=f"correct the credentials; tried again at {state.probe_at:%H:%M} UTC",
+        )
+    run.spec.sink.probe()
+    with run.parts.database.begin() as connection:
+        connections.resume(connection, name)
+    emit(events.CONNECTION_RESUMED, connection=name, stopped_at=state.stopped_at)
+
+
+def stop_connection(run: Run, error: DeliveryError) -> None:
+    """Note that the credentials were refused; nothing of them goes until a probe."""
+    name = run.spec.identity.connection
+    now = run.parts.clock.now()
+    with run.parts.database.begin() as connection:
+        connections.stop(connection, name, str(error), now)
+    emit(
+        events.CONNECTION_STOPPED,
+        connection=name,
+        reason=str(error),
+        probe_at=now + connections.PROBE_EVERY,
+        error_type=error.error_type,
+        http_status=error.status,
+        vendor_message=error.vendor_message or None,
+    )
+
+
+# ---- reading ------------------------------------------------------------------------
+
+
+def collect(run: Run) -> Snapshot:
+    """Read the source into a partitioned snapshot."""
+    parts, spec = run.parts, run.spec
+    with parts.database.read() as connection:
+        spread = spread_of(connection, compared_binding(run))
+    snapshot = take_snapshot(
+        spec.source, spec.identity.id_type, parts.spool, spread, parts.stop
+    )
+    run.report.numbers |= {
+        "snapshot": snapshot.digest.count,
+        "refused": snapshot.refused,
+        "doubts": snapshot.doubts,
+    }
+    emit(
+        events.SNAPSHOT_TAKEN,
+        side="source",
+        members=snapshot.digest.count,
+        refused=sum(snapshot.refused.values()),
+    )
+    return snapshot
+
+
+def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
+    """The draft of what would have to be sent."""
+    return draft(
+        run.parts.database,
+        snapshot,
+        binding=compared_binding(run),
+        leaving=leaving_binding(run),
+        batch_size=run.spec.batch_size,
+        folder=run.parts.spool,
+        now=run.parts.clock.now(),
+    )
+
+
+def unchanged(run: Run, snapshot: Snapshot) -> bool:
+    """Whether the last plan that went out already says all there is to say.
+
+    Then nothing is compared: open batches are sent again as they stand.
+    """
+    binding = run.binding
+    if binding is None or run.change is not None or binding.digest != snapshot.digest:
+        return False
+    now = run.parts.clock.now()
+    with run.parts.database.read() as connection:
+        return (
+            outbox.count(connection, [binding.id], BatchState.DEAD)[0] == 0
+            and unaccepted.due(connection, binding.id, now) == 0
+            and acknowledged.stored_members(connection, binding.id) == binding.members
+        )
+
+
+# ---- after the durable line ---------------------------------------------------------
+
+
+def deliver(run: Run) -> Settlement:
+    """Let the pool send this run's batches; returns how far they got."""
+    parts, now = run.parts, run.parts.clock.now()
+    settlement = parts.settle(
+        lease=run.lease,
+        run_id=run.report.run_id,
+        not_before=max(now, parts.quiet_until.get(run.spec.name, now)),
+        until=run.report.started_at + run.spec.max_runtime,
+    )
+    with parts.database.begin() as connection:
+        for old in bindings.of_sync(connection, run.spec.name):
+            emptied = outbox.uncertain_count(connection, old.id) == 0
+            if old.role is Role.RETIRING and emptied:
+                bindings.set_role(connection, old.id, Role.RETIRED)
+    return settlement
+
+
+def _check_lease(run: Run, connection: Connection) -> None:
+    leases.check(connection, run.lease, run.parts.clock.wall())
+
+
+def compact_if_due(run: Run) -> None:
+    """Move the log of acknowledged batches into chunks when it is large or old."""
+    if run.binding is None:
+        return
+    parts, binding_id = run.parts, run.binding.id
+    with parts.database.read() as connection:
+        binding = bindings.get(connection, binding_id)
+        size = acknowledged.log_size(connection, binding_id)
+    if not acknowledged.compaction_due(size, binding.members, parts.clock.now()):
+        return
+    with run.phase("compact"):
+        started = parts.clock.monotonic()
+        moved = acknowledged.compact(
+            parts.database, binding_id, check=partial(_check_lease, run)
+        )
+        emit(
+            events.COMPACT_FINISHED,
+            members=moved,
+            duration_ms=round((parts.clock.monotonic() - started) * 1000, 1),
+        )

@@ -1,0 +1,55 @@
+"""What an error means for the run it stopped: outcome, reason, log line."""
+
+from syncd import events
+from syncd.errors import (
+    DeliveryError,
+    Fault,
+    LeaseLost,
+    SourceError,
+    SourceUntrusted,
+    StoreError,
+    SyncdError,
+    TargetUnusable,
+)
+from syncd.events import emit
+from syncd.model import Outcome
+from syncd.sync.steps import Run, stop_connection
+
+_SOURCE_TYPES = {"source.unavailable": "connect", "source.timeout": "timeout"}
+"""`error.type` of a source's error code; every other one is a bad response."""
+
+
+def conclude(run: Run, error: SyncdError) -> None:
+    """Turn the error into the run's outcome, and say what only it can say."""
+    report = run.report
+    report.outcome, report.reason = Outcome.FAILED, error.code
+    report.message, report.hint = str(error), error.hint
+    report.error_type = _error_type(error)
+    match error:
+        case SourceUntrusted():
+            emit(events.SNAPSHOT_SUSPICIOUS, reason=str(error), code=error.code)
+        case TargetUnusable():
+            report.outcome = Outcome.HELD
+            emit(events.TARGET_HELD, reason=str(error), code=error.code)
+        case DeliveryError(fault=Fault.CREDENTIALS):
+            stop_connection(run, error)
+        case LeaseLost():
+            emit(events.LEASE_LOST, holder=run.lease.holder, fence=run.lease.fence)
+        case _:
+            pass  # the canonical line says it all
+
+
+def _error_type(error: SyncdError) -> str | None:
+    match error:
+        case TargetUnusable():
+            return None
+        case SourceError():
+            return _SOURCE_TYPES.get(error.code, "bad_response")
+        case DeliveryError():
+            return error.error_type
+        case LeaseLost():
+            return "lease_lost"
+        case StoreError():
+            return "store"
+        case _:
+            return "config" if error.code.startswith("secret") else "internal"

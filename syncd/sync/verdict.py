@@ -1,0 +1,66 @@
+"""From a draft to a verdict: asking the guards, and saying what they found."""
+
+from syncd import events
+from syncd.events import emit
+from syncd.model import Outcome
+from syncd.sync.draft import Draft
+from syncd.sync.guard import Guard, Trip, judge
+from syncd.sync.identity import Aspect
+from syncd.sync.steps import Run
+
+
+def verdict(run: Run, made: Draft) -> tuple[Trip, ...]:
+    trips = judge(
+        made.plan,
+        run.spec.limits,
+        baseline_intact=made.baseline_intact,
+        change=run.change,
+    )
+    only_source = run.change is not None and run.change.aspect is Aspect.SOURCE
+    if only_source and made.plan.batches == 0:
+        # Another query that lists the same people: there is nothing to approve.
+        trips = tuple(trip for trip in trips if trip.guard is not Guard.IDENTITY)
+    run.report.numbers["trips"] = [
+        {
+            "guard": trip.guard,
+            "value": round(trip.value, 4),
+            "limit": trip.limit,
+            "reason": trip.reason,
+        }
+        for trip in trips
+    ]
+    return trips
+
+
+def hold(run: Run, made: Draft, trips: tuple[Trip, ...]) -> None:
+    report = run.report
+    report.outcome, report.reason = Outcome.HELD, trips[0].guard
+    report.message = "; ".join(trip.reason for trip in trips)
+    report.numbers |= {
+        "identity": run.spec.identity.hash,
+        "digest": [made.plan.digest.count, made.plan.digest.total],
+    }
+    _say_tripped(run, made, trips)
+
+
+def fail(run: Run, trips: tuple[Trip, ...]) -> None:
+    report = run.report
+    report.outcome, report.reason = Outcome.FAILED, trips[0].guard
+    report.message = "; ".join(trip.reason for trip in trips)
+    report.error_type = "guard"
+
+
+def _say_tripped(run: Run, made: Draft, trips: tuple[Trip, ...]) -> None:
+    for trip in trips:
+        if trip.guard is Guard.BASELINE:
+            emit(events.BASELINE_MISSING, reason=trip.reason, error_type="baseline")
+        emit(
+            events.GUARD_TRIPPED,
+            guard=trip.guard,
+            value=round(trip.value, 4),
+            limit=trip.limit,
+            before=made.plan.union,
+            entered=made.plan.entered,
+            exited=made.plan.exited,
+            reason=trip.reason,
+        )
