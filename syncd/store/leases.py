@@ -80,6 +80,16 @@ def acquire(
     return Lease(sync=sync, holder=holder, fence=row.fence + 1, taken_over=theirs)
 
 
+def in_other_hands(
+    connection: Connection, sync: str, holder: str, now: datetime
+) -> bool:
+    """Whether another live process works on the sync."""
+    row = connection.execute(select(lease).where(lease.c.sync == sync)).one_or_none()
+    if row is None or row.released or row.holder == holder:
+        return False
+    return row.expires_at > now and not is_dead(row.holder)
+
+
 def check(connection: Connection, held: Lease, now: datetime) -> None:
     """Renew the lease inside this transaction, or raise `LeaseLost` and stop it."""
     renewed = connection.execute(

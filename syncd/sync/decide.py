@@ -18,7 +18,7 @@ from syncd.store import acknowledged, bindings, installation, leases, outbox, ru
 from syncd.store.bindings import Binding, Role
 from syncd.store.database import Database
 from syncd.store.installation import Action
-from syncd.sync import steps
+from syncd.sync import credentials
 from syncd.sync.run import deliver_and_conclude, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run
@@ -51,7 +51,7 @@ def approve(parts: Parts, spec: Spec, decision: Decision) -> Report | None:
         _held(connection, spec, decision.run_id, parts.clock.now())
 
     def story(run: Run) -> None:
-        steps.resume_connection(run)
+        credentials.require_open(run)
         count = _open_plan(run, decision)
         run.report.numbers["batches"] = count
         deliver_and_conclude(run)

@@ -25,7 +25,7 @@ from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
 from syncd.store import leases, runs
 from syncd.store.leases import Held
-from syncd.sync import commit, steps, trouble, verdict
+from syncd.sync import commit, credentials, steps, trouble, verdict
 from syncd.sync.draft import Draft, Interrupted
 from syncd.sync.finish import close_run
 from syncd.sync.run_id import run_id
@@ -143,7 +143,7 @@ def _from_the_source(run: Run) -> None:
     """Read, compare, judge, commit, deliver."""
     parts = run.parts
     with run.phase("find"):
-        steps.resume_connection(run)
+        credentials.require_open(run)
         found = steps.find(run)
     with parts.readers:
         with run.phase("collect"):
@@ -172,7 +172,7 @@ def _from_the_source(run: Run) -> None:
 
 def _open_batches(run: Run, *, fresh_attempts: bool = False) -> None:
     """Send what is open as it stands; attempts are kept when a run is resumed."""
-    steps.resume_connection(run)
+    credentials.require_open(run)
     count = commit.send_again(run, fresh_attempts=fresh_attempts)
     run.report.numbers["batches"] = count
     if count:

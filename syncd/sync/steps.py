@@ -19,7 +19,6 @@ from syncd.model import BatchState, Found, Settlement
 from syncd.store import (
     acknowledged,
     bindings,
-    connections,
     leases,
     outbox,
     unaccepted,
@@ -147,47 +146,6 @@ def find(run: Run) -> Found | None:
 
 def _elsewhere(run: Run) -> bool:
     return run.change is not None and run.change.aspect is Aspect.TARGET
-
-
-def resume_connection(run: Run) -> None:
-    """Let a stopped connection try again when its probe is due, else refuse the run.
-
-    Raises `DeliveryError` with the vendor's words while the credentials stay refused.
-    """
-    name = run.spec.identity.connection
-    now = run.parts.clock.now()
-    with run.parts.database.read() as connection:
-        state = connections.get(connection, name)
-    if state.stopped_at is None or state.probe_at is None:
-        return
-    if state.probe_at > now:
-        raise DeliveryError(
-            f"connection {name} is stopped: {state.stopped_reason}",
-            fault=Fault.REFUSED,
-            error_type="auth",
-            hint=f"correct the credentials; tried again at {state.probe_at:%H:%M} UTC",
-        )
-    run.spec.sink.probe()
-    with run.parts.database.begin() as connection:
-        connections.resume(connection, name)
-    emit(events.CONNECTION_RESUMED, connection=name, stopped_at=state.stopped_at)
-
-
-def stop_connection(run: Run, error: DeliveryError) -> None:
-    """Note that the credentials were refused; nothing of them goes until a probe."""
-    name = run.spec.identity.connection
-    now = run.parts.clock.now()
-    with run.parts.database.begin() as connection:
-        connections.stop(connection, name, str(error), now)
-    emit(
-        events.CONNECTION_STOPPED,
-        connection=name,
-        reason=str(error),
-        probe_at=now + connections.PROBE_EVERY,
-        error_type=error.error_type,
-        http_status=error.status,
-        vendor_message=error.vendor_message or None,
-    )
 
 
 # ---- reading ------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from syncd.errors import (
 )
 from syncd.events import emit
 from syncd.model import Outcome
-from syncd.sync.steps import Run, stop_connection
+from syncd.sync import credentials
+from syncd.sync.steps import Run
 
 _SOURCE_TYPES = {"source.unavailable": "connect", "source.timeout": "timeout"}
 """`error.type` of a source's error code; every other one is a bad response."""
@@ -32,7 +33,7 @@ def conclude(run: Run, error: SyncdError) -> None:
             report.outcome = Outcome.HELD
             emit(events.TARGET_HELD, reason=str(error), code=error.code)
         case DeliveryError(fault=Fault.CREDENTIALS):
-            stop_connection(run, error)
+            credentials.stop(run.parts, run.spec.identity.connection, error)
         case LeaseLost():
             emit(events.LEASE_LOST, holder=run.lease.holder, fence=run.lease.fence)
         case _:

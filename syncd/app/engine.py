@@ -1,0 +1,258 @@
+"""The parts of one process put together: runs, approvals, recovery.
+
+A sync is run once at a time in a process (`Busy`), and once at a time anywhere (its
+lease).
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Self
+
+from syncd.app.build import Blueprint
+from syncd.app.store import OpenStore, spool_folder
+from syncd.clock import Clock
+from syncd.delivery.pool import Pool
+from syncd.delivery.record import Recorder
+from syncd.delivery.worker import Worker
+from syncd.errors import SyncdError
+from syncd.model import BatchState, Outcome, Trigger
+from syncd.store import bindings, leases, outbox, runs
+from syncd.store.writer import Writer
+from syncd.sync import credentials, decide, finish, run_id
+from syncd.sync.decide import Decision, NotDecidable
+from syncd.sync.run import Busy, run
+from syncd.sync.spec import Report, Spec
+from syncd.sync.steps import Parts
+
+
+class UnknownSync(SyncdError):
+    """The configuration has no such sync, or it is switched off."""
+
+    code = "sync.unknown"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no enabled sync {name}", hint="syncd check")
+
+
+class WaitsForPerson(SyncdError):
+    """The sync's last plan is held; nothing is read or sent until it is decided on."""
+
+    code = "sync.held"
+
+    def __init__(self, held: runs.Run) -> None:
+        super().__init__(
+            f"{held.sync} is held by run {held.short_id}: "
+            f"{held.summary.get('message', held.reason)}",
+            hint=f"syncd show {held.short_id}",
+        )
+        self.held = held
+
+
+class Engine:
+    """Runs the syncs of a blueprint. Thread-safe."""
+
+    def __init__(self, blueprint: Blueprint, store: OpenStore, clock: Clock) -> None:
+        self.clock = clock
+        self.database = store.database
+        self.stop_event = threading.Event()
+        self._blueprint = blueprint
+        self._writer = Writer(store.database, clock)
+        self._pool = Pool(
+            database=store.database,
+            worker=Worker(
+                database=store.database,
+                recorder=Recorder(writer=self._writer, clock=clock),
+                clock=clock,
+                hash_key=store.hash_key,
+            ),
+            clock=clock,
+            threads=blueprint.settings.delivery_workers,
+        )
+        settings = blueprint.settings.store
+        self._parts = Parts(
+            database=store.database,
+            writer=self._writer,
+            settle=self._pool.settle,
+            clock=clock,
+            spool=spool_folder(settings.read_url(), settings.spool_dir),
+            holder=leases.holder_name(),
+            stop=self.stop_event,
+        )
+        self._active: set[str] = set()
+        self._lock = threading.Lock()
+
+    # ---- life ------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads, and know every sync by name."""
+        self._writer.start()
+        self._pool.start(self._blueprint.routes)
+        now = self.clock.now()
+        with self.database.begin() as connection:
+            for name in self._blueprint.specs:
+                runs.know_sync(connection, name, now)
+
+    def stop(self) -> None:
+        """Ask every run to come to rest; requests in flight may finish."""
+        self.stop_event.set()
+        self._pool.stop()
+
+    def abandon(self) -> None:
+        """The grace is over: leave requests in flight alone (safe by design)."""
+        self._pool.abandon()
+
+    def close(self) -> None:
+        """Stop the threads. Every run has come to rest or was abandoned."""
+        self._pool.stop()
+        self._writer.stop()
+        self._blueprint.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def replace(self, blueprint: Blueprint) -> None:
+        """Use another configuration for runs that begin from now on."""
+        self._blueprint = blueprint
+        self._pool.reroute(blueprint.routes)
+        now = self.clock.now()
+        with self.database.begin() as connection:
+            for name in blueprint.specs:
+                runs.know_sync(connection, name, now)
+
+    # ---- what it knows -----------------------------------------------------------
+
+    @property
+    def blueprint(self) -> Blueprint:
+        """The configuration in use."""
+        return self._blueprint
+
+    @property
+    def holder(self) -> str:
+        """This process, in leases and heartbeats."""
+        return self._parts.holder
+
+    def active(self) -> list[str]:
+        """The syncs being worked on in this process."""
+        with self._lock:
+            return sorted(self._active)
+
+    # ---- runs ----------------------------------------------------------------------
+
+    def run(
+        self, name: str, trigger: Trigger, slot: datetime | None = None
+    ) -> Report | None:
+        """Run a sync now; None when its slot was taken, or it waits for a person.
+
+        Raises `Busy` when the sync is already being run.
+        """
+        with self._alone(name) as spec:
+            decide.expire(self.database, name, self.clock.now())
+            with self.database.read() as connection:
+                held = runs.waiting_for_a_person(connection, name)
+            if held is not None:
+                raise WaitsForPerson(held)
+            return run(self._parts, spec, trigger, slot=slot)
+
+    def skip(self, name: str, slot: datetime, reason: str) -> bool:
+        """Record a slot that is not run, and why; False when it was already taken."""
+        now = self.clock.now()
+        with self.database.begin() as connection:
+            return runs.skip(
+                connection,
+                run_id=run_id.run_id(now, int.from_bytes(os.urandom(10))),
+                sync_name=name,
+                slot=slot,
+                reason=reason,
+                config_hash=self._blueprint.config_hash,
+                now=now,
+            )
+
+    def approve(self, decision: Decision) -> Report | None:
+        """Send exactly the held plan. Raises `NotDecidable`, `Busy`."""
+        with self._alone(self._sync_of(decision)) as spec:
+            return decide.approve(self._parts, spec, decision)
+
+    def reject(self, decision: Decision) -> None:
+        """Drop the held plan and keep the baseline. Raises `NotDecidable`, `Busy`."""
+        with self._alone(self._sync_of(decision)) as spec:
+            decide.reject(self._parts, spec, decision)
+
+    def close_abandoned(self) -> list[str]:
+        """Close the runs that a dead process left; returns the syncs to go on with.
+
+        A run of another live process is left alone.
+        """
+        now = self.clock.now()
+        with self.database.read() as connection:
+            left = [each for each in runs.unfinished(connection) if self._dead(each)]
+        for each in left:
+            finish.close_abandoned(self.database, each, now)
+        return self._cut_off()
+
+    def resume(self, name: str) -> Report | None:
+        """Go on where a run was cut off: its open batches, or else a new run."""
+        with self.database.read() as connection:
+            owned = [each.id for each in bindings.of_sync(connection, name)]
+            waiting, _ = outbox.count(connection, owned, BatchState.OPEN)
+        return self.run(name, Trigger.RESUME if waiting else Trigger.CATCH_UP)
+
+    def probe_connections(self) -> None:
+        """Try the credentials of stopped connections whose probe is due."""
+        sinks = {
+            spec.identity.connection: spec.sink
+            for spec in self._blueprint.specs.values()
+        }
+        for name, sink in sinks.items():
+            credentials.probe(self._parts, name, sink)
+
+    # ---- inside ----------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[Spec]:
+        spec = self._blueprint.specs.get(name)
+        if spec is None:
+            raise UnknownSync(name)
+        with self._lock:
+            if name in self._active:
+                raise Busy(f"{name} is already running", hint=f"syncd show {name}")
+            self._active.add(name)
+        try:
+            yield spec
+        finally:
+            with self._lock:
+                self._active.discard(name)
+
+    def _sync_of(self, decision: Decision) -> str:
+        with self.database.read() as connection:
+            found = runs.find(connection, decision.run_id)
+        if len(found) != 1:
+            raise NotDecidable(
+                f"no run {decision.run_id}", code="hold.none", hint="syncd runs"
+            )
+        return found[0].sync
+
+    def _dead(self, found: runs.Run) -> bool:
+        now = self.clock.wall()
+        with self.database.read() as connection:
+            return not leases.in_other_hands(connection, found.sync, self.holder, now)
+
+    def _cut_off(self) -> list[str]:
+        """Syncs whose newest run did not come to its end."""
+        names = []
+        with self.database.read() as connection:
+            for name in self._blueprint.specs:
+                newest = runs.latest(connection, sync_name=name, outcomes=_RAN)
+                if newest and newest[0].outcome in _CUT_OFF:
+                    names.append(name)
+        return names
+
+
+_CUT_OFF = (Outcome.INTERRUPTED, Outcome.ABANDONED)
+_RAN = tuple(outcome for outcome in Outcome if outcome is not Outcome.SKIPPED)

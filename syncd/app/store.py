@@ -1,0 +1,123 @@
+"""Opening the state for a process that works on it.
+
+On SQLite an operating-system lock keeps a second worker out; it frees itself when
+the process ends, however it ends. On Postgres the per-sync leases do that.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from syncd import events
+from syncd.errors import StoreInUse, StoreRefused
+from syncd.events import emit
+from syncd.store import installation, migrate
+from syncd.store.database import Database, create_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenStore:
+    """A store this process may write to."""
+
+    database: Database
+    hash_key: bytes
+    """Turns member ids into log hashes."""
+
+
+@contextmanager
+def opened(
+    url: str, *, migration: Literal["auto", "manual"], fast: bool
+) -> Iterator[OpenStore]:
+    """The store, locked, migrated and agreed with about the clock.
+
+    Raises `StoreInUse` while another process works on it, `StoreRefused` for a newer
+    schema, a network file system or the other clock.
+    """
+    with locked(url):
+        if is_sqlite(url):
+            create_file(sqlite_path(url))
+        database = Database(url)
+        try:
+            _bring_up_to_date(database, migration)
+            with database.begin() as connection:
+                installation.agree_on_clock(connection, fast=fast)
+                key = installation.hash_key(connection)
+            yield OpenStore(database=database, hash_key=key)
+        finally:
+            database.close()
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Hold `<file>.lock` exclusively; nothing to do on Postgres."""
+    if not is_sqlite(url):
+        yield
+        return
+    path = lock_path(sqlite_path(url))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = lock.read(20).strip()
+            raise StoreInUse(
+                f"another syncd works on {sqlite_path(url)}"
+                + (f" (process {owner})" if owner else ""),
+                hint="use that one (syncd status), or stop it first",
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether the store is a SQLite file. Raises `StoreRefused` for another kind."""
+    try:
+        backend = make_url(url).get_backend_name()
+    except ArgumentError:
+        raise StoreRefused(
+            "store.url is not a database URL", hint="syncd check"
+        ) from None
+    if backend not in {"sqlite", "postgresql"}:
+        raise StoreRefused(
+            f"store.url is a {backend} URL; the state lives in SQLite or Postgres",
+            hint="syncd check",
+        )
+    return backend == "sqlite"
+
+
+def sqlite_path(url: str) -> Path:
+    """The database file of a SQLite URL."""
+    return Path(make_url(url).database or "").absolute()
+
+
+def lock_path(database_file: Path) -> Path:
+    """The file whose lock means: somebody works on this store."""
+    return database_file.with_name(database_file.name + ".lock")
+
+
+def spool_folder(url: str, configured: Path | None) -> Path:
+    """Where big temporary files go: as configured, else beside the SQLite file."""
+    if configured is not None:
+        configured.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return configured
+    if is_sqlite(url):
+        return sqlite_path(url).parent
+    return Path("/var/tmp")  # noqa: S108  # unlinked files; /tmp may be memory
+
+
+def _bring_up_to_date(database: Database, migration: Literal["auto", "manual"]) -> None:
+    if migration == "manual":
+        migrate.require_current(database)
+        return
+    before, after = migrate.migrate(database)
+    if before != after:
+        emit(events.STORE_MIGRATED, from_version=before, to_version=after)
