@@ -1,5 +1,6 @@
 """A Retry-After header is outside data: read, clamped, or ignored."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -14,7 +15,14 @@ NOW = datetime(2026, 5, 12, 9, 0, tzinfo=UTC)
 
 @pytest.mark.parametrize(
     ("header", "wait"),
-    [("17", 17.0), (" 0 ", 0.0), ("900", 900.0), ("901", 900.0), ("9" * 5000, 900.0)],
+    [
+        ("17", 17.0),
+        (" 0 ", 0.0),
+        ("000000017", 17.0),
+        ("900", 900.0),
+        ("901", 900.0),
+        ("9" * 5000, 900.0),
+    ],
 )
 def test_seconds_are_read_and_clamped_to_fifteen_minutes(header, wait):
     assert retry_after(header, NOW) == wait
@@ -31,6 +39,22 @@ def test_an_http_date_is_read_and_clamped(ahead, wait):
 
 def test_a_date_without_a_zone_is_read_as_utc():
     assert retry_after("Tue, 12 May 2026 09:01:00 -0000", NOW) == 60.0
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch):
+    """The zone of the machine, for this process, is eleven hours ahead."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "AHEAD-11")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_a_date_means_the_same_in_every_zone_the_daemon_runs_in():
+    assert retry_after("Tue, 12 May 2026 09:01:00 -0000", NOW) == 60.0
+    assert retry_after("Tue, 12 May 2026 09:01:00 GMT", NOW) == 60.0
 
 
 @pytest.mark.parametrize(

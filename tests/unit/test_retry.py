@@ -75,6 +75,19 @@ def test_jitter_only_lengthens_and_never_beyond_a_quarter(attempts, chance):
     assert step <= delay <= step * 1.25 <= 160
 
 
+@pytest.mark.parametrize(("chance", "delay"), [(0.0, 64), (0.5, 72), (0.75, 76)])
+def test_jitter_is_spread_evenly_over_a_quarter(chance, delay):
+    assert seconds(decided(failed(), attempts=7, chance=chance)) == delay
+
+
+def test_a_step_below_a_second_is_waited_as_it_is():
+    policy = RetryPolicy(first_delay=timedelta(milliseconds=100))
+
+    delays = [seconds(decided(failed(), attempts=n, policy=policy)) for n in (1, 2, 3)]
+
+    assert delays == [0.1, 0.2, 0.4]
+
+
 def test_a_retry_after_is_the_least_wait_and_never_shortens_one():
     longer = decided(failed(retry_after=600.0), attempts=3)
     shorter = decided(failed(retry_after=0.5), attempts=3)
