@@ -53,6 +53,16 @@ def test_the_defaults_are_20_percent_10_times_and_50_ids():
     assert DEFAULTS.ignore_below == 50
 
 
+def test_the_codes_people_look_up_stay():
+    assert list(Guard) == [
+        "guard.empty_source",
+        "guard.max_exit",
+        "guard.max_enter",
+        "guard.baseline",
+        "guard.identity",
+    ]
+
+
 def test_a_plan_without_changes_goes_out():
     assert judged(planned()) == ()
 

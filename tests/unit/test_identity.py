@@ -28,6 +28,10 @@ def aspect(change: Change | None) -> Aspect | None:
     return change.aspect if change else None
 
 
+def test_the_names_of_what_changed_stay():
+    assert list(Aspect) == ["target", "id_type", "source"]
+
+
 def test_the_same_identity_is_no_change():
     assert compared(identity()) is None
     assert compared(identity(), external_id=None) is None
