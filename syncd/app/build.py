@@ -109,27 +109,37 @@ def _spec(
         name=sync.name,
         team=sync.team,
         direction="to-amplitude",
-        identity=Identity(
-            connection=sync.target.connection,
-            target=_target_text(sync),
-            id_type=sync.match,
-            source=f"{sync.source.connection}\n{source.fingerprint()}",
-        ),
+        identity=identity_of_sync(sync, source),
         cohort_id=sync.target.cohort_id,
         cohort=sync.target.cohort,
         owner=sync.target.owner or "",
         source=source,
         sink=sink,
-        limits=Limits(
-            max_exit=sync.guard.max_exit,
-            max_enter=sync.guard.max_enter,
-            ignore_below=sync.guard.ignore_below,
-        ),
+        limits=limits_of(sync),
         hold_on_trip=sync.guard.on_trip == "hold",
         batch_size=min(sync.delivery.batch_size, sink.capabilities.max_batch),
         max_runtime=sync.max_runtime,
         request_deadline=deadline,
         config_hash=config_hash,
+    )
+
+
+def identity_of_sync(sync: SyncSettings, source: Source) -> Identity:
+    """What the sync reads, writes and matches on, as configured."""
+    return Identity(
+        connection=sync.target.connection,
+        target=_target_text(sync),
+        id_type=sync.match,
+        source=f"{sync.source.connection}\n{source.fingerprint()}",
+    )
+
+
+def limits_of(sync: SyncSettings) -> Limits:
+    """The sync's guards."""
+    return Limits(
+        max_exit=sync.guard.max_exit,
+        max_enter=sync.guard.max_enter,
+        ignore_below=sync.guard.ignore_below,
     )
 
 

@@ -120,4 +120,4 @@ def _bring_up_to_date(database: Database, migration: Literal["auto", "manual"]) 
         return
     before, after = migrate.migrate(database)
     if before != after:
-        emit(events.STORE_MIGRATED, from_version=before, to_version=after)
+        emit(events.STORE_MIGRATED, from_version=before or "none", to_version=after)

@@ -92,12 +92,20 @@ def for_error(error: SyncdError) -> ExitCode:
             return ExitCode.HELD
         case StoreInUse() | LeaseLost():
             return ExitCode.TRY_LATER
+        case _ if error.code in _BY_CODE:
+            return _BY_CODE[error.code]
         case SourceUnavailable() | StoreError() | DaemonError():
             return ExitCode.UNAVAILABLE
-        case _ if error.code.split(".")[0] == "secret":
-            return ExitCode.CONFIG
         case _:
-            return ExitCode.FAILED
+            return _BY_KIND.get(error.code.split(".")[0], ExitCode.FAILED)
+
+
+_BY_CODE = {"sync.busy": ExitCode.TRY_LATER, "sync.held": ExitCode.HELD} | {
+    f"hold.{why}": ExitCode.HELD for why in ("none", "expired", "changed")
+}
+"""A daemon's refusals come with the code of what they mean."""
+
+_BY_KIND = {"secret": ExitCode.CONFIG, "hold": ExitCode.HELD}
 
 
 def _for_fault(fault: Fault) -> ExitCode:

@@ -45,6 +45,31 @@ VERBS = {
         section=START,
         summary="validate config files (no network)",
     ),
+    "plan": Verb(
+        target="syncd.cli.plan:plan",
+        section=DAILY,
+        summary="show who would enter and exit; send nothing",
+    ),
+    "run": Verb(
+        target="syncd.cli.run:run",
+        section=DAILY,
+        summary="run syncs now",
+    ),
+    "approve": Verb(
+        target="syncd.cli.decide:approve",
+        section=ON_CALL,
+        summary="send exactly the plan that a guard holds",
+    ),
+    "reject": Verb(
+        target="syncd.cli.decide:reject",
+        section=ON_CALL,
+        summary="drop a held plan and keep the baseline",
+    ),
+    "serve": Verb(
+        target="syncd.cli.serve:serve",
+        section=OPERATE,
+        summary="the daemon: runs every sync when it is due",
+    ),
     "schedule": Verb(
         target="syncd.cli.files:schedule",
         section=OPERATE,

@@ -85,6 +85,11 @@ class Writer:
             self._queue.put(entry)  # type: ignore[arg-type]  # handed back typed
         return entry.future.result()
 
+    @property
+    def backlog(self) -> int:
+        """Writes queued behind the transaction that is under way."""
+        return self._queue.qsize()
+
     def keep(self, lease: Lease) -> None:
         """Renew this lease until `let_go`: reading a source may take longer than it."""
         self._leases[lease.sync] = lease

@@ -117,11 +117,11 @@ def _members_after(
     connection: Connection, run: Run, binding: bindings.Binding, now: datetime
 ) -> int | None:
     """How many the destination holds because of us, where that is cheap to know."""
-    plan_members = run.report.numbers.get("members")
-    if run.report.outcome is Outcome.SUCCESS and plan_members is not None:
+    compared = run.report.numbers.get("snapshot") and run.report.numbers.get("members")
+    if run.report.outcome is Outcome.SUCCESS and compared:
         # Whoever is in the snapshot is a member now, but for the unaccepted.
-        return int(plan_members) - unaccepted.total(connection, binding.id)
-    if run.report.outcome is Outcome.PARTIAL:
+        return int(compared) - unaccepted.total(connection, binding.id)
+    if run.report.numbers["requests"]:
         return acknowledged.count(connection, binding, now)
     return None
 

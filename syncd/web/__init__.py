@@ -1,1 +1,1 @@
-"""web."""
+"""What listens: for now the control socket only."""

@@ -1,0 +1,62 @@
+"""What a person may ask of a running engine; the same for the socket and the CLI."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from syncd import events
+from syncd.app.engine import Engine
+from syncd.events import emit
+from syncd.model import Trigger
+from syncd.store import runs
+from syncd.sync.decide import Decision, NotDecidable
+from syncd.sync.spec import Report
+
+
+def run(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"sync", "actor", "via"}` -> `{"run": …}`: run a sync now, to its end."""
+    emit(events.OPERATOR_RAN, sync=body["sync"], actor=body["actor"], via=body["via"])
+    return _shown(engine.run(body["sync"], Trigger.MANUAL))
+
+
+def approve(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"run", "actor", "via", "reason"}` -> `{"run": …}`: send the held plan."""
+    return _shown(engine.approve(_decision(engine, body)))
+
+
+def reject(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"run", "actor", "via", "reason"}` -> `{}`: drop the held plan."""
+    engine.reject(_decision(engine, body))
+    return {}
+
+
+def _decision(engine: Engine, body: Mapping[str, Any]) -> Decision:
+    with engine.database.read() as connection:
+        found = runs.find(connection, body["run"])
+    if len(found) != 1:
+        problem = "no run ends with" if not found else "several runs end with"
+        raise NotDecidable(
+            f"{problem} {body['run']}", code="run.unknown", hint="syncd runs"
+        )
+    return Decision(
+        run_id=found[0].id,
+        actor=body["actor"],
+        via=body["via"],
+        reason=body["reason"],
+    )
+
+
+def _shown(report: Report | None) -> dict[str, Any]:
+    if report is None:
+        return {"run": None}
+    return {
+        "run": {
+            "id": report.run_id,
+            "sync": report.sync,
+            "outcome": report.outcome,
+            "reason": report.reason,
+            "message": report.message,
+            "hint": report.hint,
+            "phase_ms": report.phase_ms,
+            **report.numbers,
+        }
+    }

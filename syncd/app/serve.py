@@ -1,0 +1,271 @@
+"""The daemon: everything that goes on while nobody looks.
+
+Start: store, engine, control socket, recovery, scheduler. Stop, in reverse: no new
+runs, requests in flight finish within the grace, goodbye row, exit 0. A second
+signal, or the end of the grace, leaves the requests in flight alone: their ids are
+uncertain and the next start asserts them again.
+"""
+
+import os
+import signal
+import socket
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from functools import partial
+from types import FrameType
+
+from syncd import __version__, events
+from syncd.app import commands
+from syncd.app.build import Blueprint, blueprint
+from syncd.app.engine import Engine
+from syncd.app.slots import Slots, timings
+from syncd.app.store import OpenStore, is_sqlite, sqlite_path
+from syncd.clock import Clock
+from syncd.config.settings import Loaded
+from syncd.errors import ConfigError, StoreError, StoreRefused, SyncdError
+from syncd.events import emit
+from syncd.scheduler import Ticker
+from syncd.store import installation
+from syncd.store.installation import Daemon
+from syncd.web.control import ControlServer, socket_path
+
+HEARTBEAT = timedelta(seconds=10)
+PROBE = timedelta(seconds=60)
+PRUNE = timedelta(hours=24)
+LOOK = timedelta(seconds=5)
+"""The main thread looks at its signals and at the machine's clock this often."""
+CLOCK_STEP = timedelta(seconds=30)
+"""A wall clock that moved this much more or less than the monotonic one was set."""
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+
+Load = Callable[[], Loaded]
+"""Reads the configuration again; raises `ConfigError`."""
+
+
+class Server:
+    """One daemon process."""
+
+    def __init__(
+        self, loaded: Loaded, load: Load, store: OpenStore, clock: Clock
+    ) -> None:
+        self._load = load
+        self._clock = clock
+        self._files = loaded.files
+        self._signals: list[int] = []
+        self._woken = threading.Event()
+        built = blueprint(loaded.settings, loaded.config_hash, clock)
+        self._engine = Engine(built, store, clock)
+        self._slots = Slots(self._engine, clock, self._soon)
+        self._ticker = Ticker(
+            clock, due=self._slots.due, overlapped=self._slots.overlapped
+        )
+        self._started_at = clock.wall()
+        self._retired: list[Blueprint] = []
+
+    def serve(self) -> int:
+        """Work until a signal says stop; returns the exit code."""
+        with ExitStack() as stack:
+            stack.callback(self._engine.close)
+            self._engine.start()
+            self._listen_to_signals(stack)
+            self._open_control_socket(stack)
+            self._beat()
+            self._say_started()
+            cut_off = self._engine.close_abandoned()
+            self._ticker.start(timings(self._engine.blueprint.settings))
+            self._keep_house()
+            for name in cut_off:
+                self._soon(f"resume:{name}", partial(self._engine.resume, name))
+            self._slots.catch_up()
+            self._watch()
+            return self._stop()
+
+    def _soon(self, name: str, action: Callable[[], object]) -> None:
+        self._ticker.soon(name, partial(_say_refused, action))
+
+    # ---- housekeeping --------------------------------------------------------------
+
+    def _keep_house(self) -> None:
+        self._ticker.every(HEARTBEAT, "heartbeat", partial(_say_refused, self._beat))
+        probe = self._engine.probe_connections
+        self._ticker.every(PROBE, "probe", partial(_say_refused, probe))
+        self._ticker.every(PRUNE, "prune", partial(_say_refused, self._prune))
+        self._soon("prune", self._prune)
+
+    def _beat(self) -> None:
+        with self._engine.database.begin() as connection:
+            installation.beat(
+                connection,
+                Daemon(
+                    holder=self._engine.holder,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    version=__version__,
+                    started_at=self._started_at,
+                    heartbeat_at=self._clock.wall(),
+                ),
+            )
+
+    def _prune(self) -> None:
+        keep = self._engine.blueprint.settings.store.keep_runs
+        with self._engine.database.begin() as connection:
+            rows = installation.prune(connection, now=self._clock.now(), keep=keep)
+        if rows:
+            emit(events.PRUNE_FINISHED, rows=rows)
+
+    def _open_control_socket(self, stack: ExitStack) -> None:
+        url = self._engine.blueprint.settings.store.read_url()
+        if not is_sqlite(url):
+            return  # commands work on Postgres by themselves, under the sync's lease
+        control = ControlServer(
+            socket_path(sqlite_path(url)),
+            {
+                "run": partial(commands.run, self._engine),
+                "approve": partial(commands.approve, self._engine),
+                "reject": partial(commands.reject, self._engine),
+            },
+        )
+        control.start()
+        stack.callback(control.stop)
+
+    def _say_started(self) -> None:
+        emit(
+            events.CONFIG_LOADED,
+            files=list(self._files),
+            config_hash=self._engine.blueprint.config_hash,
+            syncs=len(self._engine.blueprint.specs),
+        )
+        emit(
+            events.DAEMON_STARTED,
+            config_hash=self._engine.blueprint.config_hash,
+            syncs=len(self._engine.blueprint.specs),
+            pid=os.getpid(),
+            store=self._engine.database.dialect,
+            sqlite=sqlite3.sqlite_version,
+            speed=self._clock.speed if self._clock.speed != 1 else None,
+        )
+
+    # ---- signals -------------------------------------------------------------------
+
+    def _listen_to_signals(self, stack: ExitStack) -> None:
+        for number in (*STOP, signal.SIGHUP):
+            before = signal.signal(number, self._on_signal)
+            stack.callback(signal.signal, number, before)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._signals.append(number)
+        self._woken.set()
+
+    def _watch(self) -> None:
+        """Wait for signals in short steps; notice when the machine's clock is set."""
+        wall, real = self._clock.wall(), self._clock.monotonic()
+        while True:
+            self._woken.wait(LOOK.total_seconds())
+            self._woken.clear()
+            if any(number in STOP for number in self._signals):
+                return
+            if self._signals:
+                self._signals.clear()
+                self._reload()
+            now, since = self._clock.wall(), self._clock.monotonic()
+            drift = (now - wall) - timedelta(seconds=since - real)
+            wall, real = now, since
+            if abs(drift) > CLOCK_STEP:
+                self._ticker.rebuild()
+
+    def _reload(self) -> None:
+        """Use the changed configuration, or keep the old one and say why."""
+        before = self._engine.blueprint
+        try:
+            loaded = self._load()
+            _require_same_store(before, loaded)
+            built = blueprint(loaded.settings, loaded.config_hash, self._clock)
+        except SyncdError as error:
+            _say_not_reloaded(error)
+            return
+        self._engine.replace(built)
+        self._ticker.replace(timings(loaded.settings))
+        # Runs in progress finish with what they began with.
+        self._retired.append(before)
+        names = set(built.specs), set(before.specs)
+        emit(
+            events.CONFIG_LOADED,
+            files=list(loaded.files),
+            config_hash=loaded.config_hash,
+            syncs=len(built.specs),
+            added=sorted(names[0] - names[1]),
+            removed=sorted(names[1] - names[0]),
+        )
+        self._slots.catch_up()
+
+    # ---- the end --------------------------------------------------------------------
+
+    def _stop(self) -> int:
+        started = self._clock.monotonic()
+        first = signal.Signals(self._signals[-1]).name
+        emit(
+            events.DAEMON_STOPPING,
+            signal=first,
+            runs_in_flight=len(self._engine.active()),
+        )
+        self._signals.clear()
+        self._engine.stop()
+        self._ticker.stop(wait=False)
+        self._wait_for_runs(started)
+        with suppress(StoreError), self._engine.database.begin() as connection:
+            installation.leave(connection, self._engine.holder)
+        for old in self._retired:
+            old.close()
+        elapsed = self._clock.monotonic() - started
+        emit(events.DAEMON_STOPPED, duration_ms=round(elapsed * 1000))
+        return 0
+
+    def _wait_for_runs(self, started: float) -> None:
+        """Until every run came to rest, the grace is over or a second signal came."""
+        grace = self._engine.blueprint.settings.shutdown_grace.total_seconds()
+        while self._engine.active():
+            left = grace - (self._clock.monotonic() - started)
+            if left <= 0 or self._signals:
+                emit(events.DAEMON_FORCED_STOP, run_ids=self._engine.active())
+                self._engine.abandon()
+                self._woken.wait(1)
+                return
+            self._woken.wait(min(left, 0.05))
+
+
+def _say_refused(action: Callable[[], object]) -> None:
+    """Carry out something nobody waits for; a refusal becomes a log line."""
+    try:
+        action()
+    except StoreError as error:
+        emit(events.STORE_UNAVAILABLE, error=str(error), code=error.code)
+    except SyncdError as error:
+        emit(events.RUN_SKIPPED, reason=str(error), code=error.code)
+
+
+def _require_same_store(before: Blueprint, loaded: Loaded) -> None:
+    was, now = before.settings, loaded.settings
+    if (was.store.url, was.delivery_workers) != (now.store.url, now.delivery_workers):
+        raise StoreRefused(
+            "store.url and delivery.workers change only with a restart",
+            code="config.restart",
+            hint="restart the daemon",
+        )
+
+
+def _say_not_reloaded(error: SyncdError) -> None:
+    first = error.problems[0] if isinstance(error, ConfigError) else None
+    emit(
+        events.CONFIG_RELOAD_FAILED,
+        error=first.message if first else str(error),
+        code=first.code if first else error.code,
+        file=first.file if first else None,
+        line=first.line if first else None,
+        column=first.column if first else None,
+        problems=len(error.problems) if isinstance(error, ConfigError) else None,
+        error_type="config",
+    )

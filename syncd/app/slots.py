@@ -1,0 +1,160 @@
+"""Slots: which due time a sync runs for, which it skips, which it missed.
+
+A slot is a due time of the schedule. Each ends as a row: run, or skipped with a
+reason. After downtime one run makes up for all the slots that passed (a diff needs no
+backfill).
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+
+from syncd import events
+from syncd.app.engine import Engine, WaitsForPerson
+from syncd.clock import Clock
+from syncd.config.settings import Settings, SyncSettings
+from syncd.errors import SyncdError
+from syncd.events import emit
+from syncd.model import Outcome, Trigger
+from syncd.schedule import Once, latest_at_or_before, next_after, offset
+from syncd.scheduler import Timing
+from syncd.store import runs
+from syncd.sync.run import Busy
+
+COUNTED = 1_000
+"""Missed slots are counted up to this many."""
+
+Soon = Callable[[str, Callable[[], object]], None]
+"""Calls an action in a thread of the scheduler, now."""
+
+
+def timings(settings: Settings) -> list[Timing]:
+    """When each enabled sync is due."""
+    return [
+        Timing(sync=sync.name, schedule=sync.schedule, shift=shift(settings, sync))
+        for sync in settings.syncs
+        if sync.enabled
+    ]
+
+
+def shift(settings: Settings, sync: SyncSettings) -> timedelta:
+    """The sync's share of its jitter: stable, added to each due time."""
+    return offset(settings.instance, sync.name, sync.jitter)
+
+
+class Slots:
+    """Turns due times into runs and rows."""
+
+    def __init__(self, engine: Engine, clock: Clock, soon: Soon) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._soon = soon
+
+    def due(self, name: str) -> None:
+        """A sync's time has come: run its newest slot, or record why not."""
+        slot = self._newest_slot(name)
+        if slot is not None:
+            self._run_slot(name, slot, Trigger.SCHEDULE)
+
+    def _run_slot(self, name: str, slot: datetime, trigger: Trigger) -> None:
+        lag = self._clock.now() - slot
+        emit(
+            events.SCHEDULE_DUE,
+            sync=name,
+            due_at=slot,
+            lag_ms=round(lag.total_seconds() * 1000),
+        )
+        try:
+            self._engine.run(name, trigger, slot)
+        except WaitsForPerson:
+            self._skip(name, slot, "held")
+        except Busy:
+            self._skip(name, slot, "overlap")
+        except SyncdError as error:
+            emit(events.STORE_UNAVAILABLE, operation="run", error=str(error))
+
+    def overlapped(self, name: str) -> None:
+        slot = self._newest_slot(name)
+        if slot is not None:
+            self._skip(name, slot, "overlap")
+
+    def _skip(self, name: str, slot: datetime, reason: str) -> None:
+        try:
+            recorded = self._engine.skip(name, slot, reason)
+        except SyncdError as error:
+            emit(events.STORE_UNAVAILABLE, operation="skip", error=str(error))
+            return
+        if recorded:
+            emit(events.RUN_SKIPPED, sync=name, reason=reason, due_at=slot)
+
+    def _newest_slot(self, name: str) -> datetime | None:
+        """The newest due time that nobody has run or skipped yet."""
+        sync = self._sync(name)
+        if sync is None:
+            return None
+        added = shift(self._engine.blueprint.settings, sync)
+        due = latest_at_or_before(sync.schedule, self._clock.now() - added)
+        if due is None:
+            return None
+        slot = due + added
+        with self._engine.database.read() as connection:
+            last = runs.last_slot(connection, name)
+            first_seen = runs.first_seen(connection, name)
+        known_since = last or first_seen
+        return slot if known_since is None or slot > known_since else None
+
+    def catch_up(self) -> None:
+        """One run for every sync whose time passed while no daemon was alive."""
+        for sync in self._engine.blueprint.settings.syncs:
+            if not sync.enabled:
+                continue
+            if isinstance(sync.schedule, Once):
+                self._run_once(sync)
+                continue
+            slot = self._newest_slot(sync.name)
+            if slot is None:
+                continue
+            if sync.catch_up == "skip":
+                self._skip(sync.name, slot, "catch_up: skip")
+                continue
+            emit(
+                events.RUN_MISSED,
+                sync=sync.name,
+                due_at=slot,
+                missed=self._missed(sync, slot),
+            )
+            self._soon(
+                f"catch-up:{sync.name}",
+                partial(self._run_slot, sync.name, slot, Trigger.CATCH_UP),
+            )
+
+    def _missed(self, sync: SyncSettings, slot: datetime) -> int:
+        with self._engine.database.read() as connection:
+            moment = runs.last_slot(connection, sync.name)
+        count, added = 0, shift(self._engine.blueprint.settings, sync)
+        moment = moment or slot - timedelta(seconds=1)
+        while moment < slot and count < COUNTED:
+            due = next_after(sync.schedule, moment - added)
+            if due is None:
+                break
+            moment, count = due + added, count + 1
+        return count
+
+    def _run_once(self, sync: SyncSettings) -> None:
+        with self._engine.database.read() as connection:
+            done = runs.latest(
+                connection,
+                sync_name=sync.name,
+                outcomes=(Outcome.SUCCESS, Outcome.NO_CHANGE),
+            )
+        if not done:
+            self._soon(
+                f"once:{sync.name}",
+                partial(self._engine.run, sync.name, Trigger.SCHEDULE),
+            )
+
+    def _sync(self, name: str) -> SyncSettings | None:
+        for sync in self._engine.blueprint.settings.syncs:
+            if sync.name == name and sync.enabled:
+                return sync
+        return None

@@ -1,0 +1,151 @@
+"""Commands that change something: carried out by the daemon, or else by ourselves.
+
+One process writes to a SQLite store. While a daemon runs it is asked over its control
+socket; otherwise this process takes the store's lock and does the work. On Postgres
+the work is done here in any case, under the sync's lease.
+"""
+
+import getpass
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from syncd import __version__, log
+from syncd.app import commands
+from syncd.app.build import blueprint
+from syncd.app.engine import Engine
+from syncd.app.store import is_sqlite, opened, sqlite_path
+from syncd.cli.frame import Frame
+from syncd.clients.http import HttpClient, TransportError
+from syncd.clock import Clock
+from syncd.config.settings import Loaded
+from syncd.errors import DaemonError, StoreInUse
+from syncd.web.control import REFUSED, reachable_path, socket_path
+
+LONGEST = 24 * 3600.0
+"""Seconds a command may take: a run of a large audience is slow, not stuck."""
+
+Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
+"""`ask(verb, body)`: carry out a command; raises `SyncdError` when it is refused."""
+
+
+@contextmanager
+def asking(frame: Frame, loaded: Loaded) -> Iterator[Ask]:
+    """Whoever carries commands out for this store: the daemon, or this process."""
+    url = loaded.settings.store.read_url()
+    if is_sqlite(url) and _listens(socket_path(sqlite_path(url))):
+        with _daemon(socket_path(sqlite_path(url)), frame.clock) as ask:
+            yield ask
+        return
+    quiet = "debug" if frame.verbosity > 1 else "info" if frame.verbosity else "error"
+    log.configure(
+        "auto" if sys.stderr.isatty() else loaded.settings.log.format,
+        quiet,
+        frame.clock,
+        sys.stderr,
+        loaded.settings.instance,
+        __version__,
+    )
+    with _here(loaded, url, frame.clock) as ask:
+        yield ask
+
+
+def me() -> dict[str, str]:
+    """Who asks, for the audit trail."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "unknown"
+    return {"actor": name, "via": "cli"}
+
+
+@contextmanager
+def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
+    try:
+        store = opened(url, migration=loaded.settings.store.migrate, fast=False)
+        with store as open_store:
+            built = blueprint(loaded.settings, loaded.config_hash, clock)
+            with Engine(built, open_store, clock) as engine:
+                engine.close_abandoned()
+                verbs = {
+                    "run": commands.run,
+                    "approve": commands.approve,
+                    "reject": commands.reject,
+                }
+                yield lambda verb, body: _interruptible(
+                    engine, lambda: verbs[verb](engine, body)
+                )
+    except StoreInUse as error:
+        raise StoreInUse(
+            f"{error}, and it does not answer on its control socket",
+            hint=error.hint,
+        ) from None
+
+
+def _interruptible(
+    engine: Engine, action: Callable[[], Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """Work in a thread, so that Ctrl-C lets requests in flight finish first."""
+    done: list[Mapping[str, Any]] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            done.append(action())
+        except BaseException as error:  # noqa: BLE001  # raised again below
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="command")
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        engine.stop()
+        thread.join(engine.blueprint.settings.shutdown_grace.total_seconds())
+        raise
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(reachable_path(path))
+        except OSError:
+            return False
+    return True
+
+
+@contextmanager
+def _daemon(path: Path, clock: Clock) -> Iterator[Ask]:
+    client = HttpClient.over_unix_socket(
+        Path(reachable_path(path)), clock=clock, deadline=LONGEST
+    )
+
+    def ask(verb: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            answer = client.request(
+                "POST", f"/v1/{verb}", body=orjson.dumps(body), max_bytes=8 << 20
+            )
+        except TransportError as error:
+            raise DaemonError(
+                f"the daemon did not finish the command: {error}", hint="syncd status"
+            ) from None
+        content: Mapping[str, Any] = orjson.loads(answer.body)
+        if "error" in content:
+            refusal = content["error"]
+            code = refusal["code"] if answer.status == REFUSED else "daemon"
+            raise DaemonError(
+                refusal["message"], code=code, hint=refusal.get("hint", "")
+            )
+        return content
+
+    with client:
+        yield ask

@@ -1,0 +1,95 @@
+"""`syncd healthcheck`: is the daemon alive? For `HEALTHCHECK` and exec probes.
+
+Alive means: its scheduler ticks and the store answers. A failing sync never makes a
+container unhealthy; a restart would not help it (operations page, section 0, 13).
+"""
+
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import FrameType
+
+from syncd.cli.configured import load
+from syncd.cli.exit_codes import ExitCode
+from syncd.cli.frame import Frame, verb
+from syncd.cli.store import opened
+from syncd.cli.words import span
+from syncd.config.settings import Settings
+from syncd.errors import ConfigError, SyncdError
+from syncd.store import installation
+from syncd.store.installation import Daemon
+
+SILENT_AFTER = timedelta(seconds=60)
+"""Real time without a heartbeat after which a daemon counts as stuck."""
+
+PATIENCE_S = 2.0
+"""Probes are killed by whoever started them soon after."""
+
+
+class _TooSlow(BaseException):
+    """The patience is over. Not an `Exception`: nothing on the way may swallow it."""
+
+
+@verb("healthcheck", reads=True)
+def healthcheck(frame: Frame) -> ExitCode:
+    """Exit 0 if the daemon of this host is alive and the store answers, else 1.
+
+    Answers within 2 seconds, with one line that says why.
+    """
+    now = frame.clock.wall()
+    try:
+        with _at_most(PATIENCE_S):
+            healthy, why = _judge(load(frame).settings, now)
+    except _TooSlow:
+        healthy, why = False, f"the store did not answer within {PATIENCE_S:.0f} s"
+    except ConfigError:
+        healthy, why = False, "the configuration is invalid: syncd check"
+    except SyncdError as error:
+        healthy, why = False, f"{error.code}: {error}"
+    if frame.as_json:
+        frame.out.json("healthcheck", {"healthy": healthy, "why": why, "now": now})
+    else:
+        frame.out.line(f"{'healthy' if healthy else 'unhealthy'}: {why}")
+    return ExitCode.OK if healthy else ExitCode.FAILED
+
+
+def _judge(settings: Settings, now: datetime) -> tuple[bool, str]:
+    with opened(settings) as database, database.read() as connection:
+        daemons = installation.daemons(connection)
+        shared = database.dialect == "postgresql"
+    host = socket.gethostname()
+    # Replicas share a store; a probe asks for the one beside it.
+    return verdict([d for d in daemons if not shared or d.host == host], now)
+
+
+def verdict(daemons: list[Daemon], now: datetime) -> tuple[bool, str]:
+    """Whether the newest heartbeat is young enough, and the sentence to say."""
+    if not daemons:
+        return False, "no daemon runs (syncd serve)"
+    newest = max(daemons, key=lambda each: each.heartbeat_at)
+    age = max(now - newest.heartbeat_at, timedelta(0))
+    beat = f"daemon {newest.pid} gave its last sign of life {span(age)} ago"
+    return age < SILENT_AFTER, beat
+
+
+def alive(daemons: list[Daemon], now: datetime) -> list[Daemon]:
+    """The daemons whose heartbeat is young enough."""
+    return [each for each in daemons if now - each.heartbeat_at < SILENT_AFTER]
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Give up after that many real seconds, whatever is being waited for."""
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        raise _TooSlow
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,186 @@
+"""`syncd plan`: who would enter and exit; reads sources and our store, sends nothing."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from syncd.app.preview import Preview, preview
+from syncd.app.store import is_sqlite, spool_folder, sqlite_path
+from syncd.cli.configured import chosen, load
+from syncd.cli.exit_codes import ExitCode, for_error
+from syncd.cli.frame import Frame, verb
+from syncd.cli.output import Column, Output
+from syncd.cli.words import number, plural
+from syncd.config.settings import Loaded, StoreSettings, SyncSettings
+from syncd.errors import SyncdError
+from syncd.store import migrate
+from syncd.store.database import Database, create_file
+
+COLUMNS = (
+    Column(title="SYNC"),
+    Column(title="BEFORE", right=True, drop=2),
+    Column(title="", drop=2),
+    Column(title="AFTER", right=True, drop=1),
+    Column(title="ENTER", right=True),
+    Column(title="EXIT", right=True),
+    Column(title="GUARD"),
+)
+
+
+@verb("plan", reads=True)
+@click.argument("syncs", nargs=-1, metavar="[SYNC]...")
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="End with 5 when changes are pending."
+)
+def plan(
+    frame: Frame, syncs: tuple[str, ...], detailed_exitcode: bool
+) -> ExitCode | None:
+    """Show who would enter and exit; send nothing, spend nothing."""
+    return show_plans(frame, syncs, detailed=detailed_exitcode)
+
+
+def show_plans(
+    frame: Frame, names: Sequence[str], *, detailed: bool = False
+) -> ExitCode:
+    """Plan the named syncs (all, if none is named) and print one line for each."""
+    loaded = load(frame)
+    planned: list[tuple[SyncSettings, Preview | SyncdError]] = []
+    with _looking(loaded.settings.store) as (database, folder):
+        for sync in chosen(loaded.settings, names):
+            if sync.enabled:
+                planned.append((sync, _try(loaded, sync, database, folder, frame)))
+    if frame.as_json:
+        frame.out.json("plan", {"syncs": [_document(*each) for each in planned]})
+    else:
+        _print(frame.out, planned)
+    return _exit_code([result for _, result in planned], detailed=detailed)
+
+
+def _try(
+    loaded: Loaded, sync: SyncSettings, database: Database, folder: Path, frame: Frame
+) -> Preview | SyncdError:
+    try:
+        return preview(loaded.settings, sync, database, folder, frame.clock)
+    except SyncdError as error:
+        return error
+
+
+@contextmanager
+def _looking(settings: StoreSettings) -> Iterator[tuple[Database, Path]]:
+    """The store for looking, and a folder for big temporary files.
+
+    A store that does not exist yet is looked at as an empty one, made elsewhere.
+    """
+    url = settings.read_url()
+    with TemporaryDirectory(prefix="syncd-plan-") as scratch:
+        folder = Path(scratch)
+        if is_sqlite(url) and not sqlite_path(url).exists():
+            create_file(folder / "empty.db")
+            url = f"sqlite:///{folder / 'empty.db'}"
+            empty = Database(url)
+            migrate.migrate(empty)
+            empty.close()
+        else:
+            folder = spool_folder(url, settings.spool_dir)
+        database = Database(url)
+        try:
+            migrate.require_current(database)
+            yield database, folder
+        finally:
+            database.close()
+
+
+def _print(
+    out: Output, planned: Sequence[tuple[SyncSettings, Preview | SyncdError]]
+) -> None:
+    rows, previews = [], []
+    for sync, result in planned:
+        if isinstance(result, Preview):
+            rows.append(_row(sync, result))
+            previews.append(result)
+        else:
+            rows.append((sync.name, "", "", "", "", "", f"not planned: {result}"))
+    out.table(COLUMNS, rows)
+    for sync, result in planned:
+        _notes(out, sync, result)
+    enter = sum(each.plan.entered for each in previews)
+    leave = sum(each.plan.exited for each in previews)
+    held = sum(bool(each.trips) for each in previews)
+    requests = sum(each.plan.batches for each in previews)
+    out.line()
+    out.line(
+        f"Would send {number(enter)} entries and {number(leave)} exits in "
+        f"{plural(requests, 'request')}; {plural(held, 'sync')} would be held. "
+        "Nothing was sent."
+    )
+
+
+def _row(sync: SyncSettings, result: Preview) -> tuple[str, ...]:
+    plan = result.plan
+    verdict = f"ok  {plan.exit_share:.1%} exit"
+    if result.trips:
+        verdict = "HELD  " + ", ".join(trip.guard for trip in result.trips)
+    return (
+        sync.name,
+        number(plan.acknowledged),
+        "→",
+        number(plan.members),
+        f"+{number(plan.entered)}",
+        f"-{number(plan.exited)}",
+        verdict,
+    )
+
+
+def _notes(out: Output, sync: SyncSettings, result: Preview | SyncdError) -> None:
+    if isinstance(result, SyncdError):
+        if result.hint:
+            out.line(f"  {sync.name}: next: {result.hint}")
+        return
+    for trip in result.trips:
+        out.line(f"  {sync.name}: {trip.reason}")
+    if result.waits is not None:
+        short = result.waits.short_id
+        out.line(f"  {sync.name}: waits for a decision: syncd show {short}")
+    for reason, count in sorted(result.refused.items()):
+        out.line(f"  {sync.name}: {plural(count, 'id')} left out: {reason}")
+
+
+def _document(sync: SyncSettings, result: Preview | SyncdError) -> dict[str, Any]:
+    if isinstance(result, SyncdError):
+        return {
+            "sync": sync.name,
+            "error": {"code": result.code, "message": str(result)},
+        }
+    plan = result.plan
+    return {
+        "sync": sync.name,
+        "before": plan.acknowledged,
+        "after": plan.members,
+        "enter": plan.entered,
+        "exit": plan.exited,
+        "reasserted": plan.reasserted,
+        "requests": plan.batches,
+        "exit_share": round(plan.exit_share, 4),
+        "hash": plan.hash,
+        "refused": result.refused,
+        "waits": result.waits.id if result.waits else None,
+        "guards": [
+            {"guard": t.guard, "value": t.value, "limit": t.limit, "reason": t.reason}
+            for t in result.trips
+        ],
+    }
+
+
+def _exit_code(results: Sequence[Preview | SyncdError], *, detailed: bool) -> ExitCode:
+    failed = [each for each in results if isinstance(each, SyncdError)]
+    if failed:
+        return for_error(failed[0])
+    previews = [each for each in results if isinstance(each, Preview)]
+    if any(each.trips for each in previews):
+        return ExitCode.HELD
+    pending = any(each.plan.batches for each in previews)
+    return ExitCode.CHANGES_PENDING if detailed and pending else ExitCode.OK

@@ -1,0 +1,70 @@
+"""`syncd serve`: the daemon."""
+
+import sys
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import click
+
+from syncd import __version__, log
+from syncd.app.serve import Server
+from syncd.app.store import opened
+from syncd.cli.configured import load
+from syncd.cli.exit_codes import ExitCode
+from syncd.cli.frame import Frame, verb
+from syncd.clock import Clock
+from syncd.config.settings import AmplitudeConnection, Loaded
+
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@verb("serve")
+@click.option("--speed", type=click.FloatRange(min=1), default=1.0, show_default=True)
+@click.option(
+    "--origin",
+    metavar="TIME",
+    help="With --speed: the instant (RFC 3339) at which fast and real time agree.",
+)
+def serve(frame: Frame, speed: float, origin: str | None) -> ExitCode | None:
+    """Work until stopped: run every sync when it is due.
+
+    --speed runs hours in seconds, against vendors on loopback only.
+    """
+    loaded = load(frame)
+    clock = _clock(loaded, speed, origin)
+    settings = loaded.settings
+    log.configure(
+        settings.log.format,
+        settings.log.level,
+        clock,
+        sys.stdout,
+        settings.instance,
+        __version__,
+    )
+    url = settings.store.read_url()
+    with opened(url, migration=settings.store.migrate, fast=speed != 1) as store:
+        Server(loaded, lambda: load(frame), store, clock).serve()
+    return None
+
+
+def _clock(loaded: Loaded, speed: float, origin: str | None) -> Clock:
+    if speed == 1:
+        return Clock()
+    if origin is None:
+        raise click.UsageError("--speed needs --origin")
+    for connection in loaded.settings.connections.values():
+        if not isinstance(connection, AmplitudeConnection):
+            continue
+        host = urlsplit(connection.base_url or "").hostname
+        if host not in _LOOPBACK:
+            raise click.UsageError(
+                f"--speed works with vendors on loopback only, and {connection.name} "
+                "is not: real people must not be synced on a fast clock"
+            )
+    try:
+        instant = datetime.fromisoformat(origin)
+    except ValueError:
+        raise click.UsageError(f"--origin {origin!r} is not a time") from None
+    if instant.tzinfo is None:
+        raise click.UsageError("--origin needs a zone, e.g. 2026-05-12T09:00:00Z")
+    return Clock(speed=speed, origin=instant)

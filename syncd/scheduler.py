@@ -1,0 +1,143 @@
+"""APScheduler as the ticker, behind start, stop and trigger. Its only importer.
+
+Jobs live in memory and are built from the configuration at every start; what was run
+and what is due is known from our own tables, so nothing here is worth keeping. The
+trigger asks `syncd.schedule` on the daemon's clock, which may run fast.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from syncd.clock import Clock
+from syncd.schedule import Schedule, next_after
+
+SPARE_THREADS = 4
+"""For housekeeping and for runs that a person asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When one sync is due."""
+
+    sync: str
+    schedule: Schedule
+    shift: timedelta
+    """The sync's share of its jitter, added to each due time."""
+
+    def after(self, moment: datetime) -> datetime | None:
+        """The first start after `moment`."""
+        due = next_after(self.schedule, moment - self.shift)
+        return due + self.shift if due is not None else None
+
+
+class _DueTimes(BaseTrigger):  # type: ignore[misc]  # the library is not typed
+    """Our schedule as APScheduler sees it: wall instants of virtual due times."""
+
+    def __init__(self, timing: Timing, clock: Clock) -> None:
+        self._timing = timing
+        self._clock = clock
+        self._last: datetime | None = None
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime | None:
+        """The next due time after the last one, however the two clocks round."""
+        moment = self._clock.to_virtual(previous_fire_time or now)
+        if self._last is not None:
+            moment = max(moment, self._last)
+        self._last = self._timing.after(moment)
+        return self._clock.to_wall(self._last) if self._last is not None else None
+
+
+class Ticker:
+    """Calls `due(sync)` in a thread of its own whenever a sync is due.
+
+    `overlapped(sync)` is called instead while the last call has not returned.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        due: Callable[[str], None],
+        overlapped: Callable[[str], None],
+    ) -> None:
+        # Its warnings about overlaps are our `run.skipped` events.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
+        self._clock = clock
+        self._due = due
+        self._overlapped = overlapped
+        self._timings: tuple[Timing, ...] = ()
+        self._scheduler: BackgroundScheduler | None = None
+
+    def start(self, timings: Iterable[Timing]) -> None:
+        """Start ticking for these syncs."""
+        self._timings = tuple(timings)
+        threads = len(self._timings) + SPARE_THREADS
+        self._scheduler = BackgroundScheduler(
+            # A zone without clock changes: its own arithmetic is wrong across them.
+            timezone=UTC,
+            executors={"default": ThreadPoolExecutor(threads)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True},
+        )
+        self._scheduler.add_listener(self._on_overlap, EVENT_JOB_MAX_INSTANCES)
+        self._add_syncs()
+        self._scheduler.start()
+
+    def replace(self, timings: Iterable[Timing]) -> None:
+        """Tick for these syncs from now on; also after the clock was stepped."""
+        self._timings = tuple(timings)
+        for job in self._running().get_jobs():
+            if job.id.startswith("sync:"):
+                job.remove()
+        self._add_syncs()
+
+    def rebuild(self) -> None:
+        """Compute every due time anew, after the machine's clock was stepped."""
+        self.replace(self._timings)
+
+    def soon(self, name: str, action: Callable[[], None]) -> None:
+        """Call `action` once, in a thread, now."""
+        self._running().add_job(action, id=f"once:{name}", replace_existing=True)
+
+    def every(self, period: timedelta, name: str, action: Callable[[], None]) -> None:
+        """Call `action` each `period` of real time, the first time after one."""
+        self._running().add_job(
+            action,
+            "interval",
+            seconds=period.total_seconds(),
+            id=f"every:{name}",
+            max_instances=1,
+        )
+
+    def stop(self, *, wait: bool) -> None:
+        """No more calls; `wait` for those in progress."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=wait)
+
+    def _add_syncs(self) -> None:
+        for timing in self._timings:
+            self._running().add_job(
+                self._due,
+                _DueTimes(timing, self._clock),
+                args=(timing.sync,),
+                id=f"sync:{timing.sync}",
+                max_instances=1,
+            )
+
+    def _on_overlap(self, event: JobSubmissionEvent) -> None:
+        kind, _, name = event.job_id.partition(":")
+        if kind == "sync":
+            self._overlapped(name)
+
+    def _running(self) -> BackgroundScheduler:
+        if self._scheduler is None:
+            raise RuntimeError("the ticker was not started")
+        return self._scheduler
