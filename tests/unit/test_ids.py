@@ -6,6 +6,7 @@ from syncd.model import IdType
 from syncd.sync.ids import (
     FORBIDDEN_WORDS,
     MAX_CHARACTERS,
+    USUAL_MINIMUM,
     Doubt,
     Reason,
     accept,
@@ -60,6 +61,21 @@ KEPT = [
     "a\u200bb".encode(),
     b"00000000-0000-0000-0000-000000000001",
 ]
+
+
+def test_the_rules_are_the_vendors():
+    words = "anonymous nil none null n/a na undefined unknown {} lmy47d 0 -1"
+
+    assert {*words.encode().split(), ZERO_UUID} == FORBIDDEN_WORDS
+    assert MAX_CHARACTERS == 1024
+    assert USUAL_MINIMUM == 5
+
+
+def test_the_names_that_counts_are_kept_under_stay():
+    assert " ".join([*Reason, *Doubt]) == (
+        "empty not_utf8 too_long control_character whitespace_edge forbidden_word "
+        "not_amplitude_id too_short"
+    )
 
 
 @pytest.mark.parametrize(("id_", "why"), REFUSED)
