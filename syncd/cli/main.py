@@ -70,6 +70,31 @@ VERBS = {
         section=OPERATE,
         summary="the daemon: runs every sync when it is due",
     ),
+    "simulate": Verb(
+        target="syncd.cli.simulate:simulate",
+        section=START,
+        summary="serve the fake vendors alone",
+    ),
+    "status": Verb(
+        target="syncd.cli.status:status",
+        section=DAILY,
+        summary="state, freshness and next run of each sync",
+    ),
+    "runs": Verb(
+        target="syncd.cli.runs:runs",
+        section=DAILY,
+        summary="history, newest first",
+    ),
+    "show": Verb(
+        target="syncd.cli.show:show",
+        section=DAILY,
+        summary="one run in detail, and a held plan's choices",
+    ),
+    "healthcheck": Verb(
+        target="syncd.cli.healthcheck:healthcheck",
+        section=OPERATE,
+        summary="exit 0 if the daemon lives and the store answers",
+    ),
     "schedule": Verb(
         target="syncd.cli.files:schedule",
         section=OPERATE,

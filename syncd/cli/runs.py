@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from syncd.cli.configured import chosen, load
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column
+from syncd.cli.standing import is_alive
 from syncd.cli.store import opened
 from syncd.cli.words import moment, number, plural, signed, span
 from syncd.config.settings import Settings
@@ -68,17 +69,19 @@ def runs(
     limit: int,
 ) -> None:
     """List the newest runs, newest first, with the reason of each that did not work."""
-    settings = load(frame).settings
+    settings, wall = load(frame).settings, frame.clock.wall()
     wanted = {Outcome(word) for word in outcomes} | set(FAILURES if failed else ())
     syncs = [sync.name for sync in chosen(settings, names)] if names else [None]
     with opened(settings) as database, database.read() as connection:
         found = _newest(connection, syncs, tuple(wanted), limit)
+        alive = {run.id for run in found if is_alive(connection, run, wall)}
     now = frame.clock.now()
     if frame.as_json:
-        documents = [run_document(run, now) for run in found]
+        documents = [run_document(run, now, alive=run.id in alive) for run in found]
         frame.out.json("runs", {"now": now, "runs": documents})
     elif found:
-        frame.out.table(_COLUMNS, [_row(settings, run, now) for run in found])
+        rows = [_row(settings, run, now, alive=run.id in alive) for run in found]
+        frame.out.table(_COLUMNS, rows)
         frame.out.line()
         frame.out.line(_last_line(frame, found, limit))
     else:
@@ -103,7 +106,7 @@ def _newest(
     return found[:limit]
 
 
-def _row(settings: Settings, run: Run, now: datetime) -> list[Any]:
+def _row(settings: Settings, run: Run, now: datetime, *, alive: bool) -> list[Any]:
     from rich.text import Text
 
     took = duration(run, now)
@@ -115,7 +118,7 @@ def _row(settings: Settings, run: Run, now: datetime) -> list[Any]:
         run.sync,
         moment(run.started_at, now, zone_of(settings, run.sync), seconds=True),
         run.trigger.replace("_", " "),
-        Text(outcome_words(run), style=style),
+        Text(outcome_words(run, alive=alive), style=style),
         "" if skipped else span(took),
         "" if members is None else number(members),
         change_words(run),
@@ -134,9 +137,11 @@ def _last_line(frame: Frame, found: list[Run], limit: int) -> str:
 # --- a run in words and as JSON, for every verb that shows one ------------------------
 
 
-def outcome_words(run: Run) -> str:
-    """`success`, `no change`, `running`."""
-    return run.outcome.replace("_", " ") if run.outcome else "unfinished"
+def outcome_words(run: Run, *, alive: bool) -> str:
+    """`success`, `no change`, `running`; `cut off` where its process died."""
+    if run.outcome is None:
+        return "running" if alive else "cut off"
+    return run.outcome.replace("_", " ")
 
 
 def change_words(run: Run) -> str:
@@ -160,7 +165,7 @@ def zone_of(settings: Settings, sync_name: str) -> str:
     return next(zones, "UTC")
 
 
-def run_document(run: Run, now: datetime) -> dict[str, Any]:
+def run_document(run: Run, now: datetime, *, alive: bool) -> dict[str, Any]:
     """One run, with every number its row keeps."""
     return {
         "id": run.id,
@@ -171,6 +176,7 @@ def run_document(run: Run, now: datetime) -> dict[str, Any]:
         "outcome": run.outcome,
         "reason": run.reason,
         "phase": run.phase,
+        "alive": alive,
         "started_at": run.started_at,
         "finished_at": run.finished_at,
         "duration_ms": round(duration(run, now).total_seconds() * 1000),

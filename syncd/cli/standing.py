@@ -136,8 +136,8 @@ def waits(held: Run | None, now: datetime) -> Run | None:
 
 
 def is_alive(connection: Connection, run: Run, wall: datetime) -> bool:
-    """Whether some process works on this unfinished run."""
-    return leases.in_other_hands(connection, run.sync, "", wall)
+    """Whether the run has no end yet, and some process works on it."""
+    return run.outcome is None and leases.in_other_hands(connection, run.sync, "", wall)
 
 
 def progress(connection: Connection, run: Run) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from sqlalchemy import Connection
 
+from syncd import __version__
 from syncd.cli import status_page
 from syncd.cli.configured import chosen, load
 from syncd.cli.exit_codes import ExitCode
@@ -100,7 +101,7 @@ def _meets(one: Standing, wanted: Sequence[State]) -> bool:
 def _document(seen: Overview) -> dict[str, Any]:
     return {
         "instance": seen.settings.instance,
-        "version": status_page.VERSION,
+        "version": __version__,
         "now": seen.now,
         "needs_you": sum(one.state in NEEDS_A_PERSON for one in seen.standings),
         "daemons": [
@@ -170,14 +171,13 @@ def _counted(batches_and_ids: tuple[int, int]) -> dict[str, int]:
 
 
 def _run(found: Run | None, now: datetime) -> dict[str, Any] | None:
-    return run_document(found, now) if found is not None else None
+    return run_document(found, now, alive=False) if found is not None else None
 
 
 def _running(activity: Activity | None, now: datetime) -> dict[str, Any] | None:
     if activity is None:
         return None
     return {
-        **run_document(activity.run, now),
-        "alive": activity.alive,
+        **run_document(activity.run, now, alive=activity.alive),
         "share": activity.share,
     }

@@ -1,0 +1,270 @@
+"""How one run looks to people: what happened, in its order; then what to type."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from syncd.cli.frame import Frame
+from syncd.cli.lines import sentence
+from syncd.cli.output import Column
+from syncd.cli.runs import STYLES, duration, outcome_words
+from syncd.cli.words import moment, number, plural, relative, span
+from syncd.model import Outcome, Trigger
+from syncd.store.installation import Action
+from syncd.store.runs import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Everything that is shown about a run."""
+
+    run: Run
+    now: datetime
+    zone: str
+    team: str
+    """Who to ask about the sync; empty when nobody is named."""
+    flags: str
+    """`-c` flags for the commands that are shown."""
+    alive: bool
+    """Some process works on it now."""
+    share: float | None
+    """How much of what it sends was answered, 0 to 1."""
+    waits: bool
+    """Its plan waits for a person."""
+    actions: list[Action]
+    """What people decided about its plan, or about the plan it sends."""
+    failures: list[tuple[str, str, int]]
+    """(error type, the vendor's words, how often), most frequent first."""
+    exit_shares: list[float]
+    """Of the newest plans of the sync up to this one, oldest first."""
+    sent_by: Run | None
+    """The run that sent its plan after it was approved."""
+
+    @property
+    def plan(self) -> str | None:
+        """What became of a held plan; None for a run that held none."""
+        if self.run.plan_hash is None:
+            return None
+        if self.waits:
+            return "waiting"
+        decided = {"approve": "approved", "reject": "rejected"}
+        verbs = [decided[each.verb] for each in self.actions if each.verb in decided]
+        return verbs[-1] if verbs else "expired"
+
+    def choices(self) -> list[tuple[str, str, str]]:
+        """(when, the command, what it does) for a plan that waits."""
+        run, flags = self.run.short_id, self.flags
+        return [
+            (
+                "It was meant:",
+                f'syncd approve {run}{flags} --reason "..."',
+                "sends exactly this plan",
+            ),
+            (
+                "It was not:",
+                f'syncd reject {run}{flags} --reason "..."',
+                "keeps the baseline, the next run compares again",
+            ),
+        ]
+
+    def at(self, t: datetime) -> str:
+        """An instant in the sync's zone."""
+        return moment(t, self.now, self.zone)
+
+
+def show(frame: Frame, page: Page) -> None:
+    """Print the page."""
+    out, run = frame.out, page.run
+    out.line(f"{run.sync}  run {run.id}", style="bold")
+    style = STYLES[run.outcome] if run.outcome else "blue"
+    out.line(_headline(page), style=style)
+    out.line(_origin(page))
+    for trip in run.summary.get("trips", ()):
+        sentence(out, f"{trip['guard']}: {trip['reason']}", indent=2, hanging=2)
+    if not run.summary.get("trips") and (message := run.summary.get("message")):
+        sentence(out, f"{run.reason}: {message}", indent=2, hanging=2)
+    if run.plan_hash is not None:
+        _show_plan(frame, page)
+    _show_steps(frame, run.summary)
+    _show_members(frame, run.summary)
+    _show_failures(frame, page)
+    _show_last_lines(frame, page)
+
+
+def _headline(page: Page) -> str:
+    run = page.run
+    words = outcome_words(run, alive=page.alive)
+    took = span(duration(run, page.now))
+    if run.outcome is None:
+        share = f", {page.share:.0%} answered" if page.share is not None else ""
+        return f"{words} since {page.at(run.started_at)} ({took}), {run.phase}{share}"
+    if run.outcome is Outcome.HELD and page.waits:
+        since = f"{page.at(run.started_at)} ({relative(run.started_at, page.now)})"
+        return f"held since {since} by {run.reason}. Nothing was sent."
+    reason = f": {run.reason}" if run.reason else ""
+    if run.outcome is Outcome.SKIPPED:
+        return f"skipped{reason}"
+    return f"{words}{reason}, in {took}"
+
+
+def _origin(page: Page) -> str:
+    run = page.run
+    due = f", due {page.at(run.slot)}" if run.slot is not None else ""
+    trigger = run.trigger.replace("_", " ")
+    approves = run.summary.get("approves", "")
+    plan = f" of run {approves[-8:]}" if run.trigger is Trigger.APPROVE else ""
+    started = moment(run.started_at, page.now, page.zone, seconds=True)
+    return f"started {started} by {trigger}{plan}{due}"
+
+
+# --- a held plan ----------------------------------------------------------------------
+
+
+def _show_plan(frame: Frame, page: Page) -> None:
+    out, numbers = frame.out, page.run.summary
+    figures = (
+        ("before", "members_before"),
+        ("would enter", "to_enter"),
+        ("would exit", "to_exit"),
+        ("after", "members"),
+    )
+    parts = [
+        f"{word} {number(numbers[key])}" for word, key in figures if key in numbers
+    ]
+    out.line()
+    out.line("  " + "   ".join(parts))
+    if page.exit_shares:
+        shares = "  ".join(f"{share * 100:.1f} %" for share in page.exit_shares)
+        count = len(page.exit_shares)
+        last = f"last {count} exit shares" if count > 1 else "exit share"
+        out.line(f"  {last}: {shares}")
+    out.line()
+    if page.waits:
+        _show_choices(frame, page)
+    else:
+        _show_decision(frame, page)
+
+
+def _show_choices(frame: Frame, page: Page) -> None:
+    choices = page.choices()
+    width = max(len(command) for _, command, _ in choices)
+    for when, command, effect in choices:
+        frame.out.line(f"  {when:<15}{command:<{width}}   {effect}")
+    expires = page.run.hold_expires_at
+    until = f" until {page.at(expires)}, then it is dropped" if expires else ""
+    ask = f"ask {page.team}; " if page.team else ""
+    frame.out.line(f"  {'Not sure:':<15}{ask}nothing is sent while it waits{until}")
+
+
+def _show_decision(frame: Frame, page: Page) -> None:
+    for each in page.actions:
+        words = {"approve": "approved", "reject": "rejected"}.get(each.verb, each.verb)
+        who = f"{words} by {each.actor} ({each.via}) {page.at(each.at)}"
+        sentence(frame.out, f"{who}: {each.reason}", indent=2, hanging=2)
+    if page.plan == "expired":
+        frame.out.line("  expired: nobody decided in time, the plan was dropped")
+    if page.sent_by is not None:
+        how = outcome_words(page.sent_by, alive=False)
+        frame.out.line(f"  sent by run {page.sent_by.short_id} ({how})")
+
+
+# --- what it did ----------------------------------------------------------------------
+
+
+def _show_steps(frame: Frame, numbers: Mapping[str, Any]) -> None:
+    times: Mapping[str, float] = numbers.get("phase_ms", {})
+    if not times:
+        return
+    did = dict(_did(numbers))
+    columns = [Column(title="step"), Column(title="took", right=True), Column(title="")]
+    rows = [
+        [step, span(timedelta(milliseconds=ms)), did.get(step, "")]
+        for step, ms in times.items()
+    ]
+    frame.out.line()
+    frame.out.table(columns, rows, header=False, indent=2)
+
+
+def _did(numbers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What each step of the run came to, as far as the row says."""
+    if "snapshot" in numbers:
+        refused = sum(numbers.get("refused", {}).values())
+        read = f"{number(numbers['snapshot'])} ids read"
+        yield "collect", read + (f", {number(refused)} refused" if refused else "")
+    if "to_enter" in numbers:
+        enter, leave = number(numbers["to_enter"]), number(numbers["to_exit"])
+        again = numbers.get("reasserted", 0)
+        repeats = f", {number(again)} of them again" if again else ""
+        yield "diff", f"{enter} to enter, {leave} to exit{repeats}"
+    if "batches" in numbers:
+        yield "commit", plural(numbers["batches"], "batch")
+    if "requests" in numbers:
+        yield "deliver", ", ".join(_delivered(numbers))
+
+
+def _delivered(numbers: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{number(numbers.get('entered', 0))} entered"
+    yield f"{number(numbers.get('exited', 0))} exited"
+    for key in ("unmatched", "rejected"):
+        if numbers.get(key):
+            yield f"{number(numbers[key])} {key}"
+    retries = numbers.get("retries", 0)
+    again = f" ({plural(retries, 'retry').replace('retrys', 'retries')})" * bool(
+        retries
+    )
+    yield plural(numbers["requests"], "request") + again
+
+
+def _show_members(frame: Frame, numbers: Mapping[str, Any]) -> None:
+    out, rows = frame.out, list(_sums(numbers))
+    if not rows:
+        return
+    out.line()
+    columns = [Column(title="what"), Column(title="n", right=True), Column(title="")]
+    out.table(columns, rows, header=False, indent=2)
+
+
+def _sums(numbers: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Where the sync stood after the run, and who is not a member, by reason."""
+    if numbers.get("members_after") is not None:
+        cohort = numbers.get("cohort_id")
+        where = f"in cohort {cohort}" if cohort else ""
+        yield ["members", number(numbers["members_after"]), where]
+    for reason, count in numbers.get("refused", {}).items():
+        yield ["refused", number(count), reason.replace("_", " ")]
+    for reason, count in numbers.get("not_accepted", {}).items():
+        kind, _, words = reason.partition(": ")
+        yield [kind, number(count), f"{words} (offered again later)"]
+    for key, words in (
+        ("waiting", "still to be sent, taken over by the next run"),
+        ("dead", "refused for good, planned anew by the next run"),
+    ):
+        if numbers.get(key):
+            yield [key, plural(numbers[key], "batch"), words]
+
+
+def _show_failures(frame: Frame, page: Page) -> None:
+    if not page.failures:
+        return
+    out = frame.out
+    out.line()
+    out.line("  requests that failed, with the vendor's words:")
+    for kind, words, count in page.failures:
+        text = f"{number(count)}x {kind}" + (f": {words}" if words else "")
+        sentence(out, text, indent=4, hanging=2)
+
+
+def _show_last_lines(frame: Frame, page: Page) -> None:
+    run, flags = page.run, page.flags
+    hint = run.summary.get("hint")
+    if page.waits or (not hint and run.outcome in (None, *_FINE)):
+        return
+    frame.out.line()
+    if hint:
+        sentence(frame.out, f"Next: {hint}", hanging=2)
+    else:
+        frame.out.line(f"Next: syncd runs {run.sync}{flags}")
+
+
+_FINE = (Outcome.SUCCESS, Outcome.NO_CHANGE, Outcome.SKIPPED)

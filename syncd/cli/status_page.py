@@ -1,0 +1,224 @@
+"""How `status` looks to people: one sentence first, the worst sync on top."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from syncd import __version__
+from syncd.cli.due import without_times
+from syncd.cli.frame import Frame
+from syncd.cli.healthcheck import alive
+from syncd.cli.lines import sentence
+from syncd.cli.output import Column
+from syncd.cli.runs import change_words
+from syncd.cli.standing import Activity, Standing
+from syncd.cli.states import GLYPHS, NEEDS_A_PERSON, State
+from syncd.cli.words import dated, moment, number, plural, relative, span
+from syncd.config.settings import AmplitudeConnection, Settings
+from syncd.schedule import Manual, Once
+from syncd.store.connections import ConnectionState
+from syncd.store.installation import Daemon
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+STYLES = {
+    State.HELD: "magenta",
+    State.FAILING: "red",
+    State.STALE: "red",
+    State.LATE: "yellow",
+    State.PENDING: "cyan",
+    State.ON_TIME: "green",
+    State.OFF: "dim",
+}
+
+_COLUMNS = (
+    Column(title=""),
+    Column(title="SYNC"),
+    Column(title="STATE"),
+    Column(title="LAST SUCCESS"),
+    Column(title="FRESH WITHIN", drop=4),
+    Column(title="NEXT", drop=1),
+    Column(title="SIZE", right=True, drop=2),
+    Column(title="LAST CHANGE", drop=3),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """Everything one `status` says."""
+
+    settings: Settings
+    now: datetime
+    wall: datetime
+    """Heartbeats are real time, whatever the clock."""
+    daemons: list[Daemon]
+    standings: list[Standing]
+    """Worst first."""
+
+    @property
+    def alive(self) -> list[Daemon]:
+        """The daemons that tick."""
+        return alive(self.daemons, self.wall)
+
+    @property
+    def connections(self) -> list[ConnectionState]:
+        """Of the destinations of these syncs, each once."""
+        found = {one.connection.name: one.connection for one in self.standings}
+        return list(found.values())
+
+    @property
+    def zone(self) -> str:
+        """The syncs' zone where they agree on one, else UTC."""
+        zones = {one.sync.timezone for one in self.standings}
+        return zones.pop() if len(zones) == 1 else "UTC"
+
+
+def show(frame: Frame, seen: Overview) -> None:
+    """Print the page."""
+    out = frame.out
+    instance = f"{seen.settings.instance} · syncd {__version__} · {_daemon(seen)}"
+    out.line(f"{instance} · {dated(seen.now, seen.zone)}")
+    out.line(summary([one.state for one in seen.standings]), style="bold")
+    if seen.standings:
+        out.line()
+        out.table(_COLUMNS, [_row(one, seen.now) for one in seen.standings])
+    for state in seen.connections:
+        _show_connection(frame, seen, state)
+    out.line()
+    out.line(f"Next: {next_command(seen)}{frame.config_flags()}")
+
+
+def summary(states: Sequence[State]) -> str:
+    """`1 of 4 syncs needs you.`, `All 4 syncs are on time.`"""
+    count = len(states)
+    if not count:
+        return "No sync is configured."
+    need = sum(state in NEEDS_A_PERSON for state in states)
+    if need:
+        return (
+            f"{need} of {plural(count, 'sync')} {'needs' if need == 1 else 'need'} you."
+        )
+    if set(states) == {State.ON_TIME}:
+        return f"All {count} syncs are on time." if count > 1 else "1 sync, on time."
+    by_state = Counter(states)
+    parts = [f"{by_state[state]} {state}" for state in State if by_state[state]]
+    return f"{plural(count, 'sync')}, none needs you: {', '.join(parts)}."
+
+
+def next_command(seen: Overview) -> str:
+    """What to type now."""
+    if not seen.standings:
+        return "syncd init"
+    worst = seen.standings[0]
+    run = worst.held or worst.newest
+    if worst.state in (State.HELD, State.FAILING) and run is not None:
+        return f"syncd show {run.short_id}"
+    if worst.state in (State.STALE, State.LATE, State.PENDING):
+        if not seen.alive:
+            return "syncd serve"
+        return f"syncd show {worst.sync.name}" if run else "syncd schedule"
+    return "syncd runs"
+
+
+def _daemon(seen: Overview) -> str:
+    if seen.alive:
+        oldest = min(each.started_at for each in seen.alive)
+        count = len(seen.alive)
+        who = "daemon" if count == 1 else f"{count} daemons"
+        return f"{who} up {span(max(seen.wall - oldest, seen.wall - seen.wall))}"
+    if seen.daemons:
+        return (
+            f"daemon silent since {relative(seen.daemons[0].heartbeat_at, seen.wall)}"
+        )
+    return "no daemon"
+
+
+# --- the table ------------------------------------------------------------------------
+
+
+def _row(one: Standing, now: datetime) -> list[str | Text]:
+    from rich.text import Text
+
+    style = STYLES[one.state]
+    fresh = one.sync.fresh_within
+    return [
+        Text(GLYPHS[one.state], style=style),
+        one.sync.name,
+        Text(_state(one), style=style),
+        relative(one.last_success_at, now) if one.last_success_at else "never",
+        span(fresh) if fresh is not None else "-",
+        _next(one, now),
+        "" if one.members is None else number(one.members),
+        _change(one),
+    ]
+
+
+def _state(one: Standing) -> str:
+    text = str(one.state)
+    if one.overdue is not None:
+        text += f", overdue {span(one.overdue)}"
+    if one.activity is not None:
+        text += f" {_activity(one.activity)}"
+    return text
+
+
+def _activity(activity: Activity) -> str:
+    """Shown beside any state: `▸ 62 %`, `▸ collect`, or that its process died."""
+    if not activity.alive:
+        return "(cut off)"
+    if activity.share is None:
+        return f"▸ {activity.run.phase}"
+    return f"▸ {activity.share:.0%}".replace("%", " %")
+
+
+def _next(one: Standing, now: datetime) -> str:
+    if one.held is not None:
+        return "for you"
+    if one.next_at is not None:
+        return moment(one.next_at, now, one.sync.timezone)
+    match one.sync.schedule:
+        case Manual() if one.sync.enabled:
+            return "by hand"
+        case Once() if one.sync.enabled:
+            return "at once" if one.last_success_at is None else "done"
+        case _:
+            return without_times(one.sync).partition(" ")[0] or "never"
+
+
+def _change(one: Standing) -> str:
+    if one.held is not None:
+        return change_words(one.held)
+    return change_words(one.changed) if one.changed is not None else ""
+
+
+# --- connections ----------------------------------------------------------------------
+
+
+def _show_connection(frame: Frame, seen: Overview, state: ConnectionState) -> None:
+    now, zone = seen.now, seen.zone
+    if state.stopped_at is not None:
+        frame.out.line()
+        since = moment(state.stopped_at, now, zone)
+        what = f"{state.name} is stopped since {since}: {state.stopped_reason}"
+        sentence(frame.out, what, hanging=2)
+        sentence(frame.out, _way_out(seen, state), indent=2, hanging=2)
+    elif state.throttled_until is not None and state.throttled_until > now:
+        frame.out.line()
+        until = moment(state.throttled_until, now, zone)
+        frame.out.line(f"{state.name} asked for a pause until {until}.")
+
+
+def _way_out(seen: Overview, state: ConnectionState) -> str:
+    keys = "its keys"
+    connection = seen.settings.connections.get(state.name)
+    if isinstance(connection, AmplitudeConnection):
+        keys = f"{connection.api_key} and {connection.secret_key}"
+    again = ""
+    if state.probe_at is not None:
+        again = f"; tried again {relative(state.probe_at, seen.now)}, by itself"
+    return f"Correct {keys}, or its region{again}."
