@@ -10,12 +10,10 @@ import os
 import signal
 import socket
 import sqlite3
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
-from types import FrameType
 
 from syncd import __version__, events
 from syncd.app import commands
@@ -55,8 +53,6 @@ class Server:
         self._load = load
         self._clock = clock
         self._files = loaded.files
-        self._signals: list[int] = []
-        self._woken = threading.Event()
         built = blueprint(loaded.settings, loaded.config_hash, clock)
         self._engine = Engine(built, store, clock)
         self._slots = Slots(self._engine, clock, self._soon)
@@ -66,12 +62,13 @@ class Server:
         self._started_at = clock.wall()
         self._retired: list[Blueprint] = []
 
-    def serve(self) -> int:
-        """Work until a signal says stop; returns the exit code."""
+    def serve(self) -> None:
+        """Work until a signal says stop. Call it in the main thread."""
+        # Blocked in every thread and waited for in this one: no handler, no race.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP, signal.SIGHUP))
         with ExitStack() as stack:
             stack.callback(self._engine.close)
             self._engine.start()
-            self._listen_to_signals(stack)
             self._open_control_socket(stack)
             self._beat()
             self._say_started()
@@ -81,8 +78,7 @@ class Server:
             for name in cut_off:
                 self._soon(f"resume:{name}", partial(self._engine.resume, name))
             self._slots.catch_up()
-            self._watch()
-            return self._stop()
+            self._stop(self._watch())
 
     def _soon(self, name: str, action: Callable[[], object]) -> None:
         self._ticker.soon(name, partial(_say_refused, action))
@@ -151,25 +147,17 @@ class Server:
 
     # ---- signals -------------------------------------------------------------------
 
-    def _listen_to_signals(self, stack: ExitStack) -> None:
-        for number in (*STOP, signal.SIGHUP):
-            before = signal.signal(number, self._on_signal)
-            stack.callback(signal.signal, number, before)
+    def _watch(self) -> int:
+        """Wait for signals in short steps; notice when the machine's clock is set.
 
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._signals.append(number)
-        self._woken.set()
-
-    def _watch(self) -> None:
-        """Wait for signals in short steps; notice when the machine's clock is set."""
+        Returns the signal that ends it.
+        """
         wall, real = self._clock.wall(), self._clock.monotonic()
         while True:
-            self._woken.wait(LOOK.total_seconds())
-            self._woken.clear()
-            if any(number in STOP for number in self._signals):
-                return
-            if self._signals:
-                self._signals.clear()
+            number = _next_signal(LOOK.total_seconds())
+            if number in STOP:
+                return number
+            if number == signal.SIGHUP:
                 self._reload()
             now, since = self._clock.wall(), self._clock.monotonic()
             drift = (now - wall) - timedelta(seconds=since - real)
@@ -204,15 +192,13 @@ class Server:
 
     # ---- the end --------------------------------------------------------------------
 
-    def _stop(self) -> int:
+    def _stop(self, number: int) -> None:
         started = self._clock.monotonic()
-        first = signal.Signals(self._signals[-1]).name
         emit(
             events.DAEMON_STOPPING,
-            signal=first,
+            signal=signal.Signals(number).name,
             runs_in_flight=len(self._engine.active()),
         )
-        self._signals.clear()
         self._engine.stop()
         self._ticker.stop(wait=False)
         self._wait_for_runs(started)
@@ -222,19 +208,24 @@ class Server:
             old.close()
         elapsed = self._clock.monotonic() - started
         emit(events.DAEMON_STOPPED, duration_ms=round(elapsed * 1000))
-        return 0
 
     def _wait_for_runs(self, started: float) -> None:
         """Until every run came to rest, the grace is over or a second signal came."""
         grace = self._engine.blueprint.settings.shutdown_grace.total_seconds()
         while self._engine.active():
             left = grace - (self._clock.monotonic() - started)
-            if left <= 0 or self._signals:
+            again = _next_signal(min(max(left, 0.0), 0.05))
+            if left <= 0 or again in STOP:
                 emit(events.DAEMON_FORCED_STOP, run_ids=self._engine.active())
                 self._engine.abandon()
-                self._woken.wait(1)
+                _next_signal(1.0)
                 return
-            self._woken.wait(min(left, 0.05))
+
+
+def _next_signal(patience: float) -> int | None:
+    """The next signal that was sent to this process, within `patience` seconds."""
+    found = signal.sigtimedwait((*STOP, signal.SIGHUP), patience)
+    return found.si_signo if found is not None else None
 
 
 def _say_refused(action: Callable[[], object]) -> None:

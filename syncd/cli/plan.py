@@ -1,4 +1,4 @@
-"""`syncd plan`: who would enter and exit; reads sources and our store, sends nothing."""
+"""`syncd plan`: who would enter and exit, from sources and store; sends nothing."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

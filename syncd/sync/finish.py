@@ -109,6 +109,7 @@ def _proven(connection: Connection, run: Run, now: datetime) -> Mapping[str, Any
             f"{each.kind}: {each.reason}": each.ids
             for each in unaccepted.counts(connection, [binding.id])
         }
+        run.report.numbers |= numbers
         numbers["members_after"] = _members_after(connection, run, binding, now)
     return numbers
 
