@@ -40,7 +40,8 @@ def changes(
     """Compare one bucket of the snapshot with what is known of the destination.
 
     entered = snapshot - acknowledged - waiting, exited = acknowledged - snapshot, and
-    every uncertain id becomes an ADD or a REMOVE as the snapshot says.
+    every uncertain id becomes an ADD or a REMOVE as the snapshot says. `waiting` is a
+    part of `unaccepted`.
     """
     if not uncertain and not unaccepted:
         return _plain(bucket, snapshot, acknowledged)

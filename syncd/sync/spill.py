@@ -19,7 +19,7 @@ from syncd.store.buckets import bucket_hash
 BLOCK = 262_144
 """Ids partitioned together: about 25 MB of memory at 36 bytes an id."""
 PARTITIONS = 4_096
-"""For a snapshot whose size is not known yet; at most this many at once.
+"""For a snapshot whose size is not known yet.
 
 Enough for 16 million ids without reading a partition twice, which would cost more
 than the finer spread does (450 against 30 ns an id).
@@ -32,6 +32,7 @@ class Partition:
 
     `n_partitions` is a power of two. A bucket of a coarser spread is read as several
     partitions, one of a finer spread by splitting its partition again in memory.
+    Ids are neither empty nor hold a newline (`sync/ids`).
     """
 
     def __init__(self, folder: Path, n_partitions: int, *, block: int = BLOCK) -> None:
