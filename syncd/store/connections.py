@@ -6,7 +6,7 @@ It lives in rows, so that a rejected key or a long Retry-After survives a restar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, select
 
 from syncd.store.database import insert_into
 from syncd.store.tables import connection as table
@@ -58,8 +58,18 @@ def resume(connection: Connection, name: str) -> None:
 
 
 def throttle(connection: Connection, name: str, until: datetime) -> None:
-    """The vendor asked for a pause of the whole credential."""
-    _set(connection, name, throttled_until=until)
+    """The vendor asked for a pause of the whole credential; the longest one counts.
+
+    Four workers may be told different waits at once.
+    """
+    upsert = insert_into(connection, table).values(name=name, throttled_until=until)
+    asked, known = upsert.excluded.throttled_until, table.c.throttled_until
+    connection.execute(
+        upsert.on_conflict_do_update(
+            index_elements=[table.c.name],
+            set_={"throttled_until": case((known > asked, known), else_=asked)},
+        )
+    )
 
 
 def _set(connection: Connection, name: str, **values: object) -> None:

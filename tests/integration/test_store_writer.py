@@ -29,7 +29,7 @@ class SteppedClock(Clock):
         self.steps.append(delay)
 
     def wall(self) -> datetime:
-        return sum(self.steps, start=NOW)
+        return NOW + sum(self.steps, timedelta())
 
     def monotonic(self) -> float:
         return (self.wall() - NOW).total_seconds()
