@@ -292,6 +292,77 @@ def test_replicas_that_race_for_an_expired_lease_get_one(database: Database) -> 
     assert [(lease.fence, lease.taken_over) for lease in given] == [(2, True)]
 
 
+def until_somebody_waits(database: Database) -> None:
+    """Until a backend waits for a lock (SQLite's writers queue for one connection)."""
+    moment, waiting = threading.Event(), 0
+    while database.dialect == "postgresql" and not waiting:
+        moment.wait(0.01)
+        with database.read() as connection:
+            query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            waiting = int(connection.execute(text(query)).scalar_one())
+
+
+def test_a_replica_that_comes_while_the_first_row_is_written_waits_for_it(
+    database: Database,
+) -> None:
+    answers: list[Lease | Held] = []
+    second = threading.Thread(target=lambda: answers.append(acquire(database, B)))
+
+    with database.begin() as connection:
+        first = leases.acquire(connection, "vip", A, NOW)
+        second.start()
+        until_somebody_waits(database)
+    second.join(timeout=60)
+
+    assert isinstance(first, Lease)
+    assert answers == [Held(holder=A, expires_at=NOW + TTL)]
+
+
+def test_a_state_write_and_a_takeover_never_both_succeed(database: Database) -> None:
+    """The check renews the row, so the one that comes second sees the first."""
+    lease = held(database, A)
+    answers: list[Lease | Held] = []
+    rival = threading.Thread(
+        target=lambda: answers.append(acquire(database, B, NOW + TTL))
+    )
+
+    with database.begin() as connection:
+        leases.check(connection, lease, NOW + TTL)
+        rival.start()
+        until_somebody_waits(database)
+        runs.know_sync(connection, "written", NOW)
+    rival.join(timeout=60)
+
+    assert written(database)
+    assert answers == [Held(holder=A, expires_at=NOW + 2 * TTL)]
+
+
+def in_other_hands(database: Database, holder: str, now: datetime) -> bool:
+    with database.read() as connection:
+        return leases.in_other_hands(connection, "vip", holder, now)
+
+
+def test_a_sync_is_in_other_hands_while_another_holders_lease_lasts(
+    database: Database,
+) -> None:
+    never = in_other_hands(database, B, NOW)
+    lease = held(database, A)
+
+    assert not never
+    assert not in_other_hands(database, A, NOW)
+    assert in_other_hands(database, B, NOW)
+    assert not in_other_hands(database, B, NOW + TTL)
+    with database.begin() as connection:
+        leases.release(connection, lease)
+    assert not in_other_hands(database, B, NOW)
+
+
+def test_a_sync_of_a_dead_process_is_in_nobodys_hands(database: Database) -> None:
+    held(database, process_that_ended())
+
+    assert not in_other_hands(database, B, NOW)
+
+
 def test_the_row_says_who_holds_a_sync_in_plain_sql(database: Database) -> None:
     held(database, A)
 
