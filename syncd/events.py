@@ -150,7 +150,7 @@ _error = partial(_event, Level.ERROR)
 DAEMON_STARTED = _info(
     "daemon.started",
     "serving {syncs} syncs, state in {store}",
-    "config_hash syncs pid store sqlite speed",
+    "config_hash syncs pid store speed",
 )
 DAEMON_STOPPING = _info(
     "daemon.stopping",
@@ -178,7 +178,6 @@ CONFIG_RELOAD_FAILED = _error(
     "file line column problems",
     then="syncd check",
 )
-SECRET_RELOADED = _info("secret.reloaded", "secret {name} was read again", "name")
 LEASE_ACQUIRED = _debug(
     "lease.acquired",
     "{sync}: this process holds the lease, fence {fence}",
@@ -198,12 +197,6 @@ STORE_MIGRATED = _info(
     "store.migrated",
     "store schema {from_version} -> {to_version}",
     "from_version to_version backup duration_ms",
-)
-STORE_SLOW = _warning(
-    "store.slow",
-    "the store took {duration_ms} ms for {operation}",
-    "operation duration_ms",
-    then="syncd status",
 )
 STORE_UNAVAILABLE = _error(
     "store.unavailable",
@@ -267,9 +260,6 @@ RUN_ABANDONED = _error(
     then="syncd show {run_id}",
 )
 """The canonical line of a run whose process died, written at the next start."""
-SOURCE_NOT_READY = _info(
-    "source.not_ready", "{sync}: the source is not ready: {reason}", "reason status"
-)
 SNAPSHOT_TAKEN = _info(
     "snapshot.taken",
     "{sync}: the source holds {members} members",
@@ -361,12 +351,6 @@ API_THROTTLED = _warning(
     "{connection}: told to wait {wait_ms} ms",
     "api limit wait_ms until",
     then="syncd status",
-)
-API_UNAUTHORIZED = _error(
-    "api.unauthorized",
-    "{connection}: key, secret or region refused: {vendor_message}",
-    "api operation",
-    then="syncd check",
 )
 API_CONTRACT_CHANGED = _error(
     "api.contract_changed",

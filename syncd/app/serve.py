@@ -9,7 +9,6 @@ uncertain and the next start asserts them again.
 import os
 import signal
 import socket
-import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import timedelta
@@ -20,7 +19,7 @@ from syncd.app import commands
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.slots import Slots, timings
-from syncd.app.store import OpenStore, is_sqlite, sqlite_path
+from syncd.app.store import OpenStore
 from syncd.clock import Clock
 from syncd.config.settings import Loaded
 from syncd.errors import ConfigError, StoreError, StoreRefused, SyncdError
@@ -28,6 +27,7 @@ from syncd.events import emit
 from syncd.scheduler import Ticker
 from syncd.store import installation
 from syncd.store.installation import Daemon
+from syncd.store.location import is_sqlite, sqlite_path
 from syncd.web.control import ControlServer, socket_path
 
 HEARTBEAT = timedelta(seconds=10)
@@ -140,8 +140,7 @@ class Server:
             config_hash=self._engine.blueprint.config_hash,
             syncs=len(self._engine.blueprint.specs),
             pid=os.getpid(),
-            store=self._engine.database.dialect,
-            sqlite=sqlite3.sqlite_version,
+            store=self._engine.database.library,
             speed=self._clock.speed if self._clock.speed != 1 else None,
         )
 

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from syncd import events
-from syncd.errors import StoreInUse, StoreRefused
+from syncd.errors import StoreInUse
 from syncd.events import emit
 from syncd.store import installation, migrate
 from syncd.store.database import Database, create_file
+from syncd.store.location import is_sqlite, sqlite_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,27 +74,6 @@ def locked(url: str) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
-
-
-def is_sqlite(url: str) -> bool:
-    """Whether the store is a SQLite file. Raises `StoreRefused` for another kind."""
-    try:
-        backend = make_url(url).get_backend_name()
-    except ArgumentError:
-        raise StoreRefused(
-            "store.url is not a database URL", hint="syncd check"
-        ) from None
-    if backend not in {"sqlite", "postgresql"}:
-        raise StoreRefused(
-            f"store.url is a {backend} URL; the state lives in SQLite or Postgres",
-            hint="syncd check",
-        )
-    return backend == "sqlite"
-
-
-def sqlite_path(url: str) -> Path:
-    """The database file of a SQLite URL."""
-    return Path(make_url(url).database or "").absolute()
 
 
 def lock_path(database_file: Path) -> Path:

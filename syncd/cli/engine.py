@@ -20,12 +20,13 @@ from syncd import __version__, log
 from syncd.app import commands
 from syncd.app.build import blueprint
 from syncd.app.engine import Engine
-from syncd.app.store import is_sqlite, opened, sqlite_path
+from syncd.app.store import opened
 from syncd.cli.frame import Frame
 from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
 from syncd.config.settings import Loaded
 from syncd.errors import DaemonError, StoreInUse
+from syncd.store.location import is_sqlite, sqlite_path
 from syncd.web.control import REFUSED, reachable_path, socket_path
 
 LONGEST = 24 * 3600.0

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from syncd.app.preview import Preview, preview
-from syncd.app.store import is_sqlite, spool_folder, sqlite_path
+from syncd.app.store import spool_folder
 from syncd.cli.configured import chosen, load
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame, verb
@@ -19,6 +19,7 @@ from syncd.config.settings import Loaded, StoreSettings, SyncSettings
 from syncd.errors import SyncdError
 from syncd.store import migrate
 from syncd.store.database import Database, create_file
+from syncd.store.location import is_sqlite, sqlite_path
 
 COLUMNS = (
     Column(title="SYNC"),

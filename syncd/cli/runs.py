@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import click
-from sqlalchemy import Connection
 
 from syncd.cli.configured import chosen, load
 from syncd.cli.frame import Frame, verb
@@ -15,6 +14,7 @@ from syncd.cli.words import moment, number, plural, signed, span
 from syncd.config.settings import Settings
 from syncd.model import Outcome
 from syncd.store import runs as stored
+from syncd.store.database import Connection
 from syncd.store.runs import Run
 
 FAILURES = (Outcome.FAILED, Outcome.ABANDONED)
@@ -116,7 +116,7 @@ def _row(settings: Settings, run: Run, now: datetime, *, alive: bool) -> list[An
     return [
         run.short_id,
         run.sync,
-        moment(run.started_at, now, zone_of(settings, run.sync), seconds=True),
+        moment(run.started_at, now, zone_of(settings, run.sync)),
         run.trigger.replace("_", " "),
         Text(outcome_words(run, alive=alive), style=style),
         "" if skipped else span(took),

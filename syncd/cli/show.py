@@ -4,7 +4,6 @@ from difflib import get_close_matches
 from typing import Any
 
 import click
-from sqlalchemy import Connection
 
 from syncd.cli import run_page
 from syncd.cli.configured import load
@@ -16,6 +15,7 @@ from syncd.cli.store import opened
 from syncd.config.settings import Settings
 from syncd.errors import SyncdError
 from syncd.store import installation, ledger, runs
+from syncd.store.database import Connection
 from syncd.store.runs import Run
 
 _LOOK_BACK = 200
@@ -35,7 +35,7 @@ def show(frame: Frame, which: str) -> None:
     """
     settings = load(frame).settings
     with opened(settings) as database, database.read() as connection:
-        run = _find(connection, settings, which)
+        run = _find(frame, connection, settings, which)
         page = _page(frame, connection, settings, run)
     if frame.as_json:
         frame.out.json("show", _document(page))
@@ -43,14 +43,16 @@ def show(frame: Frame, which: str) -> None:
         run_page.show(frame, page)
 
 
-def _find(connection: Connection, settings: Settings, which: str) -> Run:
+def _find(frame: Frame, connection: Connection, settings: Settings, which: str) -> Run:
     names = [sync.name for sync in settings.syncs]
     newest = _newest(connection, which)
     if newest is not None:
         return newest
     if which in names:
         raise SyncdError(
-            f"{which} has not run yet", code="run.none", hint=f"syncd run {which}"
+            f"{which} has not run yet",
+            code="run.none",
+            hint=f"syncd run {which}{frame.config_flags()}",
         )
     found = runs.find(connection, which.lower())
     if len(found) == 1:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
-
 from syncd.cli.due import next_times, shift
 from syncd.cli.states import Promise, Seen, State, overdue, state_of
 from syncd.clock import Clock
@@ -24,6 +22,7 @@ from syncd.store import (
 )
 from syncd.store.bindings import Binding
 from syncd.store.connections import ConnectionState
+from syncd.store.database import Connection
 from syncd.store.runs import Run
 from syncd.store.unaccepted import Count
 

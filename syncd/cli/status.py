@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 import click
-from sqlalchemy import Connection
 
 from syncd import __version__
 from syncd.cli import status_page
@@ -19,6 +18,7 @@ from syncd.cli.status_page import Overview
 from syncd.cli.store import opened
 from syncd.config.settings import Settings, SyncSettings
 from syncd.store import installation
+from syncd.store.database import Connection
 from syncd.store.runs import Run
 
 _CONDITIONS = (State.HELD, State.FAILING, State.STALE, State.LATE, State.PENDING)

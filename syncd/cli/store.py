@@ -8,10 +8,10 @@ them away.)
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from syncd.app.store import is_sqlite, sqlite_path
 from syncd.config.settings import Settings
 from syncd.errors import StoreUnavailable
 from syncd.store.database import Database
+from syncd.store.location import is_sqlite, sqlite_path
 from syncd.store.migrate import require_current
 
 

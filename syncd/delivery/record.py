@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection
-
 from syncd.clock import Clock
 from syncd.errors import DeliveryError
 from syncd.model import Batch, Found, Operation, Receipt
 from syncd.store import bindings, leases, ledger, outbox, unaccepted
 from syncd.store.bindings import Binding
+from syncd.store.database import Connection
 from syncd.store.leases import Lease
 from syncd.store.outbox import Waiting
 from syncd.store.unaccepted import Kind

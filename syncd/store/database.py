@@ -7,13 +7,15 @@ full-sync: a commit that returned survives a power cut.
 
 import os
 import re
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import Connection as Connection  # for whoever passes one on
+from sqlalchemy import Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -48,6 +50,11 @@ class Database:
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return "sqlite" if self._sqlite else "postgresql"
+
+    @property
+    def library(self) -> str:
+        """The database library in use, for the log: it decides which bugs apply."""
+        return f"SQLite {sqlite3.sqlite_version}" if self._sqlite else "PostgreSQL"
 
     @property
     def path(self) -> Path:

@@ -7,11 +7,10 @@ answer says otherwise.
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import Connection
-
 from syncd.model import BatchState, Found
 from syncd.store import acknowledged, bindings, leases, outbox, runs, unaccepted
 from syncd.store.bindings import Binding, Role
+from syncd.store.database import Connection
 from syncd.sync.draft import Draft
 from syncd.sync.identity import Aspect
 from syncd.sync.spill import PlanFile

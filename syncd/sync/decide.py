@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from syncd import events
 from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import SnapshotDigest, Trigger
 from syncd.store import acknowledged, bindings, installation, leases, outbox, runs
 from syncd.store.bindings import Binding, Role
-from syncd.store.database import Database
+from syncd.store.database import Connection, Database
 from syncd.store.installation import Action
 from syncd.sync import credentials
 from syncd.sync.run import deliver_and_conclude, run
@@ -66,7 +64,7 @@ def reject(parts: Parts, spec: Spec, decision: Decision) -> None:
         held = _held(connection, spec, decision.run_id, now, fits=False)
         batches = _drop_plan(connection, held)
         installation.record(connection, _action("reject", held, decision, now))
-    _say(events.GUARD_REJECTED, held, decision, batches)
+    emit(events.GUARD_REJECTED, **_decided(held, decision, batches))
     emit(events.OPERATOR_REJECTED, sync=spec.name, **_who(decision))
 
 
@@ -143,7 +141,7 @@ def _open_plan(run: Run, decision: Decision) -> int:
         installation.record(connection, _action("approve", held, decision, now))
     run.binding = work
     _copy_plan_numbers(run, held)
-    _say(events.GUARD_APPROVED, held, decision, count)
+    emit(events.GUARD_APPROVED, **_decided(held, decision, count))
     emit(events.OPERATOR_APPROVED, **_who(decision))
     return count
 
@@ -205,15 +203,14 @@ def _action(verb: str, held: runs.Run, decision: Decision, now: datetime) -> Act
     )
 
 
-def _say(event: events.Event, held: runs.Run, decision: Decision, batches: int) -> None:
-    emit(
-        event,
-        sync=held.sync,
-        actor=decision.actor,
-        reason=decision.reason,
-        plan_hash=held.plan_hash,
-        batches=batches,
-    )
+def _decided(held: runs.Run, decision: Decision, batches: int) -> dict[str, Any]:
+    return {
+        "sync": held.sync,
+        "actor": decision.actor,
+        "reason": decision.reason,
+        "plan_hash": held.plan_hash,
+        "batches": batches,
+    }
 
 
 def _who(decision: Decision) -> dict[str, Any]:

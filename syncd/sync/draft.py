@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from syncd.model import IdType, SnapshotDigest
 from syncd.sources import Source
 from syncd.store import acknowledged
 from syncd.store.acknowledged import Bucket
 from syncd.store.bindings import Binding
 from syncd.store.buckets import buckets_for
-from syncd.store.database import Database
+from syncd.store.database import Connection, Database
 from syncd.sync import ids
 from syncd.sync.batch import batches
 from syncd.sync.diff import BucketChanges, changes

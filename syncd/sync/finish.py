@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
-
 from syncd import events
 from syncd.errors import StoreError
 from syncd.events import emit, level_of
 from syncd.model import BatchState, Outcome
 from syncd.store import acknowledged, bindings, leases, ledger, outbox, runs, unaccepted
-from syncd.store.database import Database
+from syncd.store.database import Connection, Database
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
 

@@ -234,15 +234,26 @@ def _count(run: Run, made: Draft) -> None:
 
 
 def _say_committed(run: Run, found: Found | None, made: Draft) -> None:
-    first = run.binding is not None and made.plan.union == 0
-    if first and found is not None:
+    if made.plan.union == 0 and made.plan.entered:
+        _say_first(made, found)
+    emit(events.CHANGES_COMMITTED, batches=made.plan.batches)
+
+
+def _say_first(made: Draft, found: Found | None) -> None:
+    """Nobody is known at the target so far: a first sync, or one that starts anew."""
+    emit(
+        events.BASELINE_CREATED,
+        members=made.plan.entered,
+        cohort_id=found.external_id if found else None,
+        found_size=found.size if found else None,
+    )
+    if found is not None:
         emit(
             events.TARGET_ADOPTED,
             cohort_id=found.external_id,
             name=found.name,
             found_size=found.size,
         )
-    emit(events.CHANGES_COMMITTED, batches=made.plan.batches)
 
 
 def _lag(run: Run) -> int | None:

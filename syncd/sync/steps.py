@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection
-
 from syncd import events
 from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault, TargetUnusable
@@ -24,7 +22,7 @@ from syncd.store import (
     unaccepted,
 )
 from syncd.store.bindings import Binding, Role
-from syncd.store.database import Database
+from syncd.store.database import Connection, Database
 from syncd.store.leases import Lease
 from syncd.store.writer import Writer
 from syncd.sync.draft import Draft, Snapshot, draft, spread_of, take_snapshot

@@ -59,6 +59,15 @@ SEEDS = [
 
 IMPURE = {
     "run": "the story: it reads, decides, writes",
+    "steps": "the steps of the story",
+    "draft": "reads the source and the store",
+    "commit": "stores a plan",
+    "finish": "closes a run's row",
+    "decide": "carries out what a person decided",
+    "credentials": "stops and resumes connections",
+    "trouble": "logs what stopped a run",
+    "verdict": "logs what the guards said",
+    "spec": "holds the parts of a sync",
     "spill": "keeps a snapshot on disk while it is partitioned",
 }
 
@@ -84,7 +93,6 @@ def package(tmp_path: Path) -> Path:
     unread = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "syncd", tmp_path / "syncd", ignore=unread)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "syncd/app.py").touch()
     return tmp_path
 
 

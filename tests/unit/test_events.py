@@ -38,7 +38,7 @@ def test_context_fields_go_with_every_event() -> None:
 def test_fields_carry_the_names_that_other_tools_know() -> None:
     with capture_logs() as lines:
         emit(
-            events.API_UNAUTHORIZED,
+            events.CONNECTION_STOPPED,
             error_type="auth",
             http_status=403,
             api_request_id="q1",
