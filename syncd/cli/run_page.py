@@ -7,7 +7,7 @@ from typing import Any
 
 from syncd.cli.frame import Frame
 from syncd.cli.lines import sentence
-from syncd.cli.output import Column
+from syncd.cli.output import WIDTH, Column
 from syncd.cli.runs import STYLES, duration, outcome_words
 from syncd.cli.words import moment, number, plural, relative, span
 from syncd.model import Outcome, Trigger
@@ -64,7 +64,7 @@ class Page:
             (
                 "It was not:",
                 f'syncd reject {run}{flags} --reason "..."',
-                "keeps the baseline, the next run compares again",
+                "drops it; the next run compares again",
             ),
         ]
 
@@ -83,7 +83,7 @@ def show(frame: Frame, page: Page) -> None:
     for trip in run.summary.get("trips", ()):
         sentence(out, f"{trip['guard']}: {trip['reason']}", indent=2, hanging=2)
     if not run.summary.get("trips") and (message := run.summary.get("message")):
-        sentence(out, f"{run.reason}: {message}", indent=2, hanging=2)
+        sentence(out, message, indent=2, hanging=2)
     if run.plan_hash is not None:
         _show_plan(frame, page)
     _show_steps(frame, run.summary)
@@ -97,8 +97,10 @@ def _headline(page: Page) -> str:
     words = outcome_words(run, alive=page.alive)
     took = span(duration(run, page.now))
     if run.outcome is None:
-        share = f", {page.share:.0%} answered" if page.share is not None else ""
-        return f"{words} since {page.at(run.started_at)} ({took}), {run.phase}{share}"
+        answered = f", {page.share * 100:.0f} % answered" if page.share else ""
+        return (
+            f"{words} since {page.at(run.started_at)} ({took}), {run.phase}{answered}"
+        )
     if run.outcome is Outcome.HELD and page.waits:
         since = f"{page.at(run.started_at)} ({relative(run.started_at, page.now)})"
         return f"held since {since} by {run.reason}. Nothing was sent."
@@ -150,11 +152,16 @@ def _show_choices(frame: Frame, page: Page) -> None:
     choices = page.choices()
     width = max(len(command) for _, command, _ in choices)
     for when, command, effect in choices:
-        frame.out.line(f"  {when:<15}{command:<{width}}   {effect}")
+        line = f"  {when:<15}{command:<{width}}   {effect}"
+        if len(line) > WIDTH:  # a command stays whole, to be copied
+            frame.out.line(f"  {when:<15}{command}")
+            line = f"  {'':<15}  {effect}"
+        frame.out.line(line)
     expires = page.run.hold_expires_at
     until = f" until {page.at(expires)}, then it is dropped" if expires else ""
     ask = f"ask {page.team}; " if page.team else ""
-    frame.out.line(f"  {'Not sure:':<15}{ask}nothing is sent while it waits{until}")
+    waits = f"{'Not sure:':<15}{ask}nothing is sent while it waits{until}"
+    sentence(frame.out, waits, indent=2, hanging=15)
 
 
 def _show_decision(frame: Frame, page: Page) -> None:
@@ -241,7 +248,8 @@ def _sums(numbers: Mapping[str, Any]) -> Iterator[list[str]]:
         ("dead", "refused for good, planned anew by the next run"),
     ):
         if numbers.get(key):
-            yield [key, plural(numbers[key], "batch"), words]
+            count, _, noun = plural(numbers[key], "batch").partition(" ")
+            yield [key, count, f"{noun} {words}"]
 
 
 def _show_failures(frame: Frame, page: Page) -> None:

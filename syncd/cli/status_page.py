@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from syncd import __version__
@@ -130,11 +130,10 @@ def _daemon(seen: Overview) -> str:
         oldest = min(each.started_at for each in seen.alive)
         count = len(seen.alive)
         who = "daemon" if count == 1 else f"{count} daemons"
-        return f"{who} up {span(max(seen.wall - oldest, seen.wall - seen.wall))}"
+        return f"{who} up {span(max(seen.wall - oldest, timedelta(0)))}"
     if seen.daemons:
-        return (
-            f"daemon silent since {relative(seen.daemons[0].heartbeat_at, seen.wall)}"
-        )
+        last = relative(seen.daemons[0].heartbeat_at, seen.wall)
+        return f"no daemon (last sign of life {last})"
     return "no daemon"
 
 
@@ -161,10 +160,15 @@ def _row(one: Standing, now: datetime) -> list[str | Text]:
 def _state(one: Standing) -> str:
     text = str(one.state)
     if one.overdue is not None:
-        text += f", overdue {span(one.overdue)}"
+        text += f", overdue {about(one.overdue)}"
     if one.activity is not None:
         text += f" {_activity(one.activity)}"
     return text
+
+
+def about(value: timedelta) -> str:
+    """`4 h`: the first unit alone, where a column must stay narrow."""
+    return " ".join(span(value).split()[:2])
 
 
 def _activity(activity: Activity) -> str:
@@ -173,7 +177,7 @@ def _activity(activity: Activity) -> str:
         return "(cut off)"
     if activity.share is None:
         return f"▸ {activity.run.phase}"
-    return f"▸ {activity.share:.0%}".replace("%", " %")
+    return f"▸ {activity.share * 100:.0f} %"
 
 
 def _next(one: Standing, now: datetime) -> str:
