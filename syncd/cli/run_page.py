@@ -217,10 +217,8 @@ def _delivered(numbers: Mapping[str, Any]) -> Iterator[str]:
         if numbers.get(key):
             yield f"{number(numbers[key])} {key}"
     retries = numbers.get("retries", 0)
-    again = f" ({plural(retries, 'retry').replace('retrys', 'retries')})" * bool(
-        retries
-    )
-    yield plural(numbers["requests"], "request") + again
+    again = "1 retry" if retries == 1 else f"{number(retries)} retries"
+    yield plural(numbers["requests"], "request") + (f" ({again})" if retries else "")
 
 
 def _show_members(frame: Frame, numbers: Mapping[str, Any]) -> None:

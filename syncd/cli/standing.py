@@ -89,21 +89,20 @@ def standing(
         first_seen_at=runs.first_seen(connection, name),
         last_success_at=_last_success(connection, name),
         failures_in_a_row=runs.failures_in_a_row(connection, name),
-        held=held is not None or (bool(recent) and _target_held(recent[0])),
+        held=held is not None or _target_held(recent),
         connection_stopped=target.stopped_at is not None,
         running=activity is not None and activity.alive,
     )
     promise = promise_of(settings, sync)
     owned = [each.id for each in bindings.of_sync(connection, name)]
     current = bindings.current(connection, name)
-    due = next_times(settings, sync, now, 1) if sync.enabled and not held else []
     return Standing(
         sync=sync,
         state=state_of(promise, seen, now),
         overdue=overdue(promise, seen, now),
         last_success_at=seen.last_success_at,
         failures_in_a_row=seen.failures_in_a_row,
-        next_at=due[0] if due else None,
+        next_at=None if held else _next(settings, sync, now),
         newest=recent[0] if recent else None,
         held=held,
         changed=next((each for each in recent if _moved(each.summary)), None),
@@ -171,9 +170,17 @@ def _activity(connection: Connection, name: str, wall: datetime) -> Activity | N
     )
 
 
-def _target_held(newest: Run) -> bool:
+def _next(settings: Settings, sync: SyncSettings, now: datetime) -> datetime | None:
+    due = next_times(settings, sync, now, 1) if sync.enabled else []
+    return due[0] if due else None
+
+
+def _target_held(recent: list[Run]) -> bool:
     """Held without a plan: the target itself must not be written to."""
-    return newest.outcome is Outcome.HELD and newest.plan_hash is None
+    return any(
+        newest.outcome is Outcome.HELD and newest.plan_hash is None
+        for newest in recent[:1]
+    )
 
 
 def _moved(numbers: Mapping[str, Any]) -> bool:

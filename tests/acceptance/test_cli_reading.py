@@ -444,6 +444,49 @@ def test_status_of_a_switched_off_sync_needs_nobody(
     assert re.match(r"○  calm +off +never +3 h +off$", lines[4])
 
 
+@pytest.mark.parametrize(
+    ("when", "before", "after"),
+    [("manual", "by hand", "by hand"), ("once", "at once", "done")],
+)
+def test_status_says_what_makes_a_sync_without_due_times_run(
+    tmp_path: Path,
+    database: Database,
+    now: datetime,
+    when: str,
+    before: str,
+    after: str,
+) -> None:
+    configured(tmp_path, "sqlite:///data/syncd.db", "calm", schedule=when)
+
+    new = checked(syncd("status", cwd=tmp_path)).splitlines()[4]
+    with database.begin() as connection:
+        ran(connection, "calm", now - 9 * DAY, entered=1)
+    old = checked(syncd("status", cwd=tmp_path)).splitlines()[4]
+
+    assert re.match(rf"…  calm +pending +never +- +{before}$", new)
+    assert re.match(rf"●  calm +on time +9 d ago +- +{after} +\+1 0$", old)
+
+
+def test_status_tells_daemons_that_live_from_one_that_fell_silent(
+    tmp_path: Path, database: Database, now: datetime
+) -> None:
+    configured(tmp_path, "sqlite:///data/syncd.db", "calm")
+    with database.begin() as connection:
+        beating(connection, now, 5 * MINUTE)
+    silent = checked(syncd("status", cwd=tmp_path))
+    with database.begin() as connection:
+        for seconds in (1, 2):
+            beating(connection, now, timedelta(seconds=seconds))
+        connections.throttle(connection, "amplitude-main", now + HOUR)
+    lively = checked(syncd("status", cwd=tmp_path))
+
+    assert " · no daemon (last sign of life 5 m" in silent.splitlines()[0]
+    assert silent.endswith("\nNext: syncd serve\n")
+    assert " · 2 daemons up 6 d 2 h · " in lively.splitlines()[0]
+    assert re.search(r"\namplitude-main asked for a pause until .+\.\n", lively)
+    assert lively.endswith("\nNext: syncd schedule\n")
+
+
 def test_status_knows_a_target_that_must_not_be_written_to(
     tmp_path: Path, database: Database, now: datetime
 ) -> None:
@@ -673,9 +716,9 @@ def test_show_tells_steps_numbers_and_the_vendors_words(
             to_exit=133,
             batches=2,
             requests=3,
-            retries=0,
+            retries=1,
             entered=375,
-            exited=133,
+            exited=0,
             unmatched=37,
             waiting=1,
             dead=2,
@@ -697,7 +740,7 @@ def test_show_tells_steps_numbers_and_the_vendors_words(
         "  collect  300 ms  48,526 ids read, 3 refused",
         "  diff      84 ms  412 to enter, 133 to exit",
         "  commit    12 ms  2 batches",
-        "  deliver  900 ms  375 entered, 133 exited, 37 unmatched, 3 requests",
+        "  deliver  900 ms  375 entered, 0 exited, 37 unmatched, 3 requests (1 retry)",
         "  members    48,489  in cohort c0h0rt1",
         "  refused         3  control character",
         "  unmatched      37  unknown to the destination (offered again later)",
