@@ -18,6 +18,10 @@ from apscheduler.triggers.base import BaseTrigger
 from syncd.clock import Clock
 from syncd.schedule import Schedule, next_after
 
+_GRAIN = timedelta(microseconds=1)
+"""What rounding may lose between a due time and its wall instant, so that going back
+from there cannot find the same due time again."""
+
 SPARE_THREADS = 4
 """For housekeeping and for runs that a person asked for."""
 
@@ -43,17 +47,17 @@ class _DueTimes(BaseTrigger):  # type: ignore[misc]  # the library is not typed
     def __init__(self, timing: Timing, clock: Clock) -> None:
         self._timing = timing
         self._clock = clock
-        self._last: datetime | None = None
 
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """The next due time after the last one, however the two clocks round."""
-        moment = self._clock.to_virtual(previous_fire_time or now)
-        if self._last is not None:
-            moment = max(moment, self._last)
-        self._last = self._timing.after(moment)
-        return self._clock.to_wall(self._last) if self._last is not None else None
+        """The first due time after the previous one.
+
+        The library asks several times for the same one, so nothing is remembered here.
+        """
+        moment = (previous_fire_time + _GRAIN) if previous_fire_time else now
+        due = self._timing.after(self._clock.to_virtual(moment))
+        return self._clock.to_wall(due) if due is not None else None
 
 
 class Ticker:
