@@ -116,8 +116,9 @@ class Pool:
         with self._changed:
             while not lane.settled() and not self._abandoned:
                 left = until - self._clock.now()
-                if left <= timedelta(0):
+                if left <= timedelta(0) and not lane.ended:
                     lane.end(Settlement(state=Settled.WAITING, code="max_runtime"))
+                    continue  # it may be settled by that
                 self._changed.wait(self._real(left) if not lane.ended else IDLE)
 
     # ---- the threads ----------------------------------------------------------
