@@ -1,6 +1,9 @@
 """`syncd serve`: the daemon."""
 
+import os
+import signal
 import sys
+import threading
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -25,7 +28,12 @@ _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
     metavar="TIME",
     help="With --speed: the instant (RFC 3339) at which fast and real time agree.",
 )
-def serve(frame: Frame, speed: float, origin: str | None) -> ExitCode | None:
+@click.option(
+    "--stop-on-eof", is_flag=True, help="End with stdin: a dead parent leaves nothing."
+)
+def serve(
+    frame: Frame, speed: float, origin: str | None, stop_on_eof: bool
+) -> ExitCode | None:
     """Work until stopped: run every sync when it is due.
 
     --speed runs hours in seconds, against vendors on loopback only.
@@ -41,10 +49,25 @@ def serve(frame: Frame, speed: float, origin: str | None) -> ExitCode | None:
         settings.instance,
         __version__,
     )
+    if stop_on_eof:
+        _stop_with_stdin()
     url = settings.store.read_url()
     with opened(url, migration=settings.store.migrate, fast=speed != 1) as store:
         Server(loaded, lambda: load(frame), store, clock).serve()
     return None
+
+
+def _stop_with_stdin() -> None:
+    """Ask this process to stop, as SIGTERM does, once its stdin ends."""
+    main = threading.get_ident()
+
+    def wait() -> None:
+        # os.read, as a daemon thread inside sys.stdin holds its lock at the end.
+        while os.read(sys.stdin.fileno(), 4096):
+            continue
+        signal.pthread_kill(main, signal.SIGTERM)
+
+    threading.Thread(target=wait, name="stdin", daemon=True).start()
 
 
 def _clock(loaded: Loaded, speed: float, origin: str | None) -> Clock:
