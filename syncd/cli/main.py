@@ -35,6 +35,11 @@ START, DAILY, ON_CALL, OPERATE = "Start here", "Every day", "On call", "Operate"
 SECTIONS = (START, DAILY, ON_CALL, OPERATE)
 
 VERBS = {
+    "demo": Verb(
+        target="syncd.cli.demo:demo",
+        section=START,
+        summary="try everything with fake APIs, no credentials",
+    ),
     "init": Verb(
         target="syncd.cli.files:init",
         section=START,
