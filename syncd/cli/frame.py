@@ -4,7 +4,6 @@ A verb is a function `(frame, …) -> ExitCode | None` under `@verb(...)`. The c
 flags may stand before or after the verb; the later one wins.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -57,11 +56,13 @@ class Frame:
 
         Raises `ConfigError` when nobody says where and nothing is there.
         """
-        named = self.config or tuple(
-            filter(None, self.environ.get(CONFIG_VARIABLE, "").split(os.pathsep))
-        )
-        if named:
-            return [Path(name) for name in named]
+        if self.config:
+            return [Path(name) for name in self.config]
+        # Not at the top: most commands that name their files need not load it.
+        from syncd.config.process import Process
+
+        if named := Process().config:
+            return list(named)
         for name in DEFAULT_FILES:
             if Path(name).is_file():
                 return [Path(name)]

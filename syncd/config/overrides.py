@@ -18,7 +18,7 @@ from syncd.errors import Problem
 PREFIX = "SYNCD_"
 
 PROCESS_VARIABLES = frozenset({"SYNCD_CONFIG"})
-"""Read by the command line, not settings: the paths given without `--config`."""
+"""Read by `config/process`, not settings of a sync."""
 
 _SERVICE_LINK = re.compile(
     r"SYNCD_([A-Z0-9]+_)*"
