@@ -197,13 +197,16 @@ def test_postgres_commits_as_durably_as_its_server_is_told_to(
     assert found == "configuration file"
 
 
-def test_four_threads_that_read_then_write_lose_no_update(database: Database) -> None:
-    with database.begin() as connection:
-        set_key(connection, "counter", "0")
+def test_four_threads_that_read_then_write_lose_no_update(
+    database: Database, database_url: str
+) -> None:
+    """Each with a writing connection of its own, as processes would have."""
+    set_keys(database, counter="0")
 
     def count() -> None:
+        store = Database(database_url)
         for _ in range(50):
-            with database.begin() as connection:
+            with store.begin() as connection:
                 lock = "" if database.dialect == "sqlite" else " FOR UPDATE"
                 found = connection.execute(
                     text(f"SELECT value FROM meta WHERE key = 'counter'{lock}")
@@ -212,6 +215,7 @@ def test_four_threads_that_read_then_write_lose_no_update(database: Database) ->
                     text("UPDATE meta SET value = :value WHERE key = 'counter'"),
                     {"value": str(int(found) + 1)},
                 )
+        store.close()
 
     threads = [threading.Thread(target=count) for _ in range(4)]
     for thread in threads:

@@ -343,6 +343,24 @@ def test_a_kept_lease_is_renewed_as_time_passes(database: Database) -> None:
     assert expires_at(database) == NOW + RENEW_EVERY + TTL
 
 
+def test_a_kept_lease_is_not_renewed_again_before_it_is_time(
+    database: Database,
+) -> None:
+    clock = SteppedClock()
+    writer, kept = Writer(database, clock), lease_of(database)
+    writer.start()
+    writer.keep(kept)
+
+    clock.step(RENEW_EVERY)
+    writer.write(put("k"))
+    writer.write(put("l"))  # the renewal is over when this one begins
+    clock.step(RENEW_EVERY - timedelta(seconds=1))
+    writer.write(put("m"))
+    writer.stop()
+
+    assert expires_at(database) == NOW + RENEW_EVERY + TTL
+
+
 @pytest.mark.parametrize("passed", [timedelta(), RENEW_EVERY - timedelta(seconds=1)])
 def test_a_kept_lease_is_not_renewed_with_every_write(
     database: Database, passed: timedelta
