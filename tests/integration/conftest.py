@@ -5,12 +5,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+from structlog.types import EventDict
 
 from syncd.model import IdType
 from syncd.store import bindings
 from syncd.store.bindings import Binding, Role
 from syncd.store.database import Database, create_file
 from syncd.store.migrate import migrate
+from tests.builders import World, new_database
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -64,3 +68,21 @@ def new_binding(database: Database) -> BindingMaker:
             )
 
     return make
+
+
+# ---- syncs in one process ----------------------------------------------------------
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A SQLite store in which time stands still; syncs are added by the test."""
+    database = new_database(tmp_path)
+    yield World(database=database, spool=tmp_path)
+    database.close()
+
+
+@pytest.fixture
+def lines() -> Iterator[list[EventDict]]:
+    """Every log line of the test, with its context, as it is written."""
+    with capture_logs([merge_contextvars]) as captured:
+        yield captured
