@@ -29,6 +29,7 @@ from syncd.model import (
     Trigger,
 )
 from syncd.store import (
+    acknowledged,
     bindings,
     connections,
     installation,
@@ -301,21 +302,22 @@ def test_status_says_one_sentence_and_the_worst_sync_first(
 def test_status_shows_the_acknowledged_size_exactly(
     tmp_path: Path, database: Database, now: datetime
 ) -> None:
-    configured(tmp_path, "sqlite:///data/syncd.db", "said", "counted")
+    configured(tmp_path, "sqlite:///data/syncd.db", "said", "counted", "compacted")
     with database.begin() as connection:
-        for name, said in (("said", 48_489), ("counted", None)):
-            known(connection, name, now - DAY)
-            run = ran(connection, name, now, entered=7, sent=7, members_after=said)
+        for name, moved in (("said", 0), ("counted", 7), ("compacted", 0)):
+            ran(connection, name, now - HOUR, sent=9, members_after=48_489)
+            run = ran(connection, name, now, Outcome.INTERRUPTED, sent=moved)
             binding = bound(connection, name, now)
             sent = batch(connection, binding, run, 7, now)
             outbox.acknowledge(
                 connection, sent, applied=sent.ids, not_applied=[], now=now
             )
+    acknowledged.compact(database, binding.id)
 
     shown = syncd("status", "--json", cwd=tmp_path)
 
     sizes = {s["name"]: s["members"] for s in json.loads(checked(shown))["syncs"]}
-    assert sizes == {"said": 48_489, "counted": 7}
+    assert sizes == {"said": 48_489, "counted": 7, "compacted": 7}
 
 
 def test_status_shows_what_is_running_and_what_was_cut_off(
@@ -615,6 +617,11 @@ def test_show_of_a_held_run_lays_the_choice_out(
     with database.begin() as connection:
         for hours, share in ((40, 0.011), (39, 0.009), (38, 0.014)):
             ran(connection, "churn-risk", now - hours * HOUR, exit_ratio=share)
+        repeats: dict[str, Any] = {
+            "exit_ratio": 0.014,
+            "approves": "of an earlier plan",
+        }
+        ran(connection, "churn-risk", now - 37 * HOUR, **repeats)
         run = held(connection, "churn-risk", now - 8 * HOUR, now + 16 * HOUR)
         ran(connection, "churn-risk", now, Outcome.NO_CHANGE, exit_ratio=0.5)
 
