@@ -14,6 +14,7 @@ from syncd.cli.configured import chosen, load
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output
+from syncd.cli.store import on_its_clock
 from syncd.cli.words import number, plural
 from syncd.config.settings import Loaded, StoreSettings, SyncSettings
 from syncd.errors import SyncdError
@@ -51,6 +52,8 @@ def show_plans(
     loaded = load(frame)
     planned: list[tuple[SyncSettings, Preview | SyncdError]] = []
     with _looking(loaded.settings.store) as (database, folder):
+        with database.read() as connection:
+            frame = on_its_clock(frame, connection)
         for sync in chosen(loaded.settings, names):
             if sync.enabled:
                 planned.append((sync, _try(loaded, sync, database, folder, frame)))

@@ -9,7 +9,7 @@ from syncd.cli.configured import chosen, load
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column
 from syncd.cli.standing import is_alive
-from syncd.cli.store import opened
+from syncd.cli.store import on_its_clock, opened
 from syncd.cli.words import moment, number, plural, signed, span
 from syncd.config.settings import Settings
 from syncd.model import Outcome
@@ -73,6 +73,7 @@ def runs(
     wanted = {Outcome(word) for word in outcomes} | set(FAILURES if failed else ())
     syncs = [sync.name for sync in chosen(settings, names)] if names else [None]
     with opened(settings) as database, database.read() as connection:
+        frame = on_its_clock(frame, connection)
         found = _newest(connection, syncs, tuple(wanted), limit)
         alive = {run.id for run in found if is_alive(connection, run, wall)}
     now = frame.clock.now()

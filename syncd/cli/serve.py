@@ -17,6 +17,7 @@ from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.clock import Clock
 from syncd.config.settings import AmplitudeConnection, Loaded
+from syncd.store.installation import keep_fast_clock
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
@@ -53,6 +54,9 @@ def serve(
         _stop_with_stdin()
     url = settings.store.read_url()
     with opened(url, migration=settings.store.migrate, fast=speed != 1) as store:
+        if clock.origin is not None:
+            with store.database.begin() as connection:
+                keep_fast_clock(connection, clock.speed, clock.origin)
         Server(loaded, lambda: load(frame), store, clock).serve()
     return None
 

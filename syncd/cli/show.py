@@ -11,7 +11,7 @@ from syncd.cli.frame import Frame, verb
 from syncd.cli.run_page import Page
 from syncd.cli.runs import run_document, zone_of
 from syncd.cli.standing import RAN, is_alive, progress, waits
-from syncd.cli.store import opened
+from syncd.cli.store import on_its_clock, opened
 from syncd.config.settings import Settings
 from syncd.errors import SyncdError
 from syncd.store import installation, ledger, runs
@@ -35,6 +35,7 @@ def show(frame: Frame, which: str) -> None:
     """
     settings = load(frame).settings
     with opened(settings) as database, database.read() as connection:
+        frame = on_its_clock(frame, connection)
         run = _find(frame, connection, settings, which)
         page = _page(frame, connection, settings, run)
     if frame.as_json:

@@ -15,7 +15,7 @@ from syncd.cli.runs import run_document
 from syncd.cli.standing import Activity, Standing, standing
 from syncd.cli.states import NEEDS_A_PERSON, WORST_FIRST, State
 from syncd.cli.status_page import Overview
-from syncd.cli.store import opened
+from syncd.cli.store import on_its_clock, opened
 from syncd.config.settings import Settings, SyncSettings
 from syncd.store import installation
 from syncd.store.database import Connection
@@ -61,6 +61,7 @@ def status(
     settings = load(frame).settings
     syncs = chosen(settings, names)
     with opened(settings) as database, database.read() as connection:
+        frame = on_its_clock(frame, connection)
         seen = _overview(frame, connection, settings, syncs)
     if frame.as_json:
         frame.out.json("status", _document(seen))

@@ -7,10 +7,14 @@ them away.)
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+from syncd.cli.frame import Frame
+from syncd.clock import Clock
 from syncd.config.settings import Settings
 from syncd.errors import StoreUnavailable
-from syncd.store.database import Database
+from syncd.store import installation
+from syncd.store.database import Connection, Database
 from syncd.store.location import is_sqlite, sqlite_path
 from syncd.store.migrate import require_current
 
@@ -40,6 +44,17 @@ def opened(settings: Settings) -> Iterator[Database]:
         yield database
     finally:
         database.close()
+
+
+def on_its_clock(frame: Frame, connection: Connection) -> Frame:
+    """The same call on the clock of the daemon that works on this store.
+
+    Only `serve --speed` has one of its own; its times would make no sense otherwise.
+    """
+    fast = installation.fast_clock(connection)
+    if fast is None:
+        return frame
+    return replace(frame, clock=Clock(speed=fast[0], origin=fast[1]))
 
 
 def _database(url: str) -> Database:

@@ -12,6 +12,7 @@ from syncd.store.tables import action, attempt, batch, daemon, meta, run
 
 HASH_KEY = "id_hash_key"
 CLOCK = "clock"
+FAST_CLOCK = "fast_clock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,27 @@ def agree_on_clock(connection: Connection, *, fast: bool) -> None:
             f"{wanted} one",
             hint="use another store.url for `serve --speed`",
         )
+
+
+def keep_fast_clock(connection: Connection, speed: float, origin: datetime) -> None:
+    """Let whoever reads this fast store see it on the daemon's clock."""
+    text = f"{speed!r} {origin.isoformat()}"
+    connection.execute(
+        insert_into(connection, meta)
+        .values(key=FAST_CLOCK, value=text)
+        .on_conflict_do_update(index_elements=[meta.c.key], set_={"value": text})
+    )
+
+
+def fast_clock(connection: Connection) -> tuple[float, datetime] | None:
+    """(speed, origin) of the daemon's clock; None for a store in real time."""
+    text = connection.execute(
+        select(meta.c.value).where(meta.c.key == FAST_CLOCK)
+    ).scalar_one_or_none()
+    if text is None:
+        return None
+    speed, origin = text.split(" ")
+    return float(speed), datetime.fromisoformat(origin)
 
 
 def beat(connection: Connection, me: Daemon) -> None:
