@@ -194,3 +194,5 @@ class Settlement:
     state: Settled
     code: str = ""
     message: str = ""
+    in_flight: bool = False
+    """True when a request was left on the wire: nobody waits for its answer."""

@@ -7,6 +7,7 @@ claimed only for a run in progress, so between runs nothing of a sync is on the 
 import contextvars
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from syncd import events
@@ -92,7 +93,9 @@ class Pool:
         finally:
             with self._changed:
                 self._lanes.remove(lane)
-        return lane.ended or Settlement(state=Settled.DONE)
+                in_flight = lane.in_flight > 0
+        ended = lane.ended or Settlement(state=Settled.DONE)
+        return replace(ended, in_flight=in_flight)
 
     def _open_lane(self, lease: Lease, run_id: str, not_before: datetime) -> Lane:
         route = self._routes[lease.sync]

@@ -125,11 +125,11 @@ def finish(
     reason: str | None,
     summary: Mapping[str, Any],
     now: datetime,
-) -> None:
-    """Close a run."""
-    connection.execute(
+) -> bool:
+    """Close a run; False when somebody else closed it, which then stays as it is."""
+    closed = connection.execute(
         update(run)
-        .where(run.c.id == run_id)
+        .where(run.c.id == run_id, run.c.outcome.is_(None))
         .values(
             outcome=outcome,
             reason=reason,
@@ -138,6 +138,7 @@ def finish(
             summary=orjson.dumps(dict(summary)).decode(),
         )
     )
+    return closed.rowcount == 1
 
 
 def hold(

@@ -116,6 +116,17 @@ def _reopen_retiring(connection: Connection, run: Run, now: datetime) -> None:
             )
 
 
+def drop_plan(connection: Connection, held: runs.Run) -> int:
+    """Take a held plan back (rejected, expired, its run died); returns its batches."""
+    count = 0
+    for each in bindings.of_sync(connection, held.sync):
+        count += outbox.drop_held(connection, each.id)
+        if each.role is Role.NEXT:
+            bindings.drop(connection, each.id)
+    runs.settle_hold(connection, held.id)
+    return count
+
+
 def send_again(run: Run, *, fresh_attempts: bool) -> int:
     """Hand every open batch of the sync to this run as it stands; returns how many."""
     parts, now = run.parts, run.parts.clock.now()

@@ -17,6 +17,7 @@ from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection, Database
 from syncd.store.installation import Action
 from syncd.sync import credentials
+from syncd.sync.commit import drop_plan
 from syncd.sync.run import deliver_and_conclude, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run
@@ -62,7 +63,7 @@ def reject(parts: Parts, spec: Spec, decision: Decision) -> None:
     now = parts.clock.now()
     with parts.database.begin() as connection:
         held = _held(connection, spec, decision.run_id, now, fits=False)
-        batches = _drop_plan(connection, held)
+        batches = drop_plan(connection, held)
         installation.record(connection, _action("reject", held, decision, now))
     emit(events.GUARD_REJECTED, **_decided(held, decision, batches))
     emit(events.OPERATOR_REJECTED, sync=spec.name, **_who(decision))
@@ -74,7 +75,7 @@ def expire(database: Database, sync_name: str, now: datetime) -> bool:
         held = runs.waiting_for_a_person(connection, sync_name)
         if held is None or held.hold_expires_at is None or held.hold_expires_at > now:
             return False
-        _drop_plan(connection, held)
+        drop_plan(connection, held)
     emit(
         events.GUARD_EXPIRED,
         sync=sync_name,
@@ -178,16 +179,6 @@ def _open_batches(connection: Connection, run: Run, now: datetime) -> int:
         outbox.open_held(connection, each.id, run.report.run_id, now)
         for each in bindings.of_sync(connection, run.spec.name)
     )
-
-
-def _drop_plan(connection: Connection, held: runs.Run) -> int:
-    count = 0
-    for each in bindings.of_sync(connection, held.sync):
-        count += outbox.drop_held(connection, each.id)
-        if each.role is Role.NEXT:
-            bindings.drop(connection, each.id)
-    runs.settle_hold(connection, held.id)
-    return count
 
 
 def _action(verb: str, held: runs.Run, decision: Decision, now: datetime) -> Action:

@@ -10,6 +10,7 @@ from syncd.events import emit, level_of
 from syncd.model import BatchState, Outcome
 from syncd.store import acknowledged, bindings, leases, ledger, outbox, runs, unaccepted
 from syncd.store.database import Connection, Database
+from syncd.sync.commit import drop_plan
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
 
@@ -28,7 +29,7 @@ def close_run(run: Run) -> None:
         with parts.database.begin() as connection:
             report.numbers |= _proven(connection, run, now)
             _judge(report)
-            runs.finish(
+            closed = runs.finish(
                 connection,
                 report.run_id,
                 outcome=report.outcome,
@@ -36,11 +37,14 @@ def close_run(run: Run) -> None:
                 summary=report.summary(),
                 now=now,
             )
-            leases.release(connection, run.lease)
+            if not run.in_flight:
+                leases.release(connection, run.lease)
     except StoreError as error:
-        # The row stays open; the next start closes it and writes its line.
+        # The row stays open; the sync's next run closes it and writes its line.
         emit(events.STORE_UNAVAILABLE, operation="finish", error=str(error))
         return
+    if not closed:
+        return  # whoever took the sync over has written its line
     if report.outcome is Outcome.INTERRUPTED:
         emit(
             events.RUN_INTERRUPTED,
@@ -62,10 +66,14 @@ def close_run(run: Run) -> None:
 
 
 def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
-    """Close a run whose process died, with what its ledger proves."""
+    """Close a run whose process died, with what its ledger proves.
+
+    A plan it was about to hold goes with it: nobody was told of it, and the next run
+    makes it anew.
+    """
     with database.begin() as connection:
         numbers = dict(found.summary) | _ledger_numbers(connection, found.id)
-        runs.finish(
+        closed = runs.finish(
             connection,
             found.id,
             outcome=Outcome.ABANDONED,
@@ -73,6 +81,10 @@ def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
             summary=numbers,
             now=now,
         )
+        if closed and found.hold_expires_at is not None:
+            drop_plan(connection, found)
+    if not closed:
+        return
     emit(
         events.RUN_ABANDONED,
         sync=found.sync,
@@ -86,10 +98,22 @@ def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
     )
 
 
+def close_leftovers(run: Run) -> None:
+    """Close the sync's runs that were never closed: whoever began them is gone.
+
+    This run holds the sync's lease, so nobody else is working on it.
+    """
+    with run.parts.database.read() as connection:
+        left = runs.unfinished(connection, run.spec.name)
+    for each in left:
+        if each.id != run.report.run_id:
+            close_abandoned(run.parts.database, each, run.parts.clock.now())
+
+
 def _judge(report: Report) -> None:
-    """A success with batches that are not settled is partial."""
+    """An OK run with batches that are not settled is partial."""
     unsettled = report.numbers["dead"] + report.numbers["waiting"]
-    if report.outcome is Outcome.SUCCESS and unsettled:
+    if report.outcome in runs.OK and unsettled:
         report.outcome = Outcome.PARTIAL
         report.reason = report.reason or "dead_letters"
 

@@ -27,7 +27,7 @@ from syncd.store import leases, runs
 from syncd.store.leases import Held
 from syncd.sync import commit, credentials, steps, trouble, verdict
 from syncd.sync.draft import Draft, Interrupted
-from syncd.sync.finish import close_run
+from syncd.sync.finish import close_leftovers, close_run
 from syncd.sync.run_id import run_id
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run
@@ -122,6 +122,7 @@ def _begin(
 def _tell(run: Run, story: Story) -> None:
     """Carry the story out; whatever stops it becomes the run's outcome."""
     try:
+        close_leftovers(run)
         steps.load_binding(run)
         story(run)
     except Interrupted:
@@ -207,7 +208,7 @@ def _conclude(run: Run, settlement: Settlement) -> None:
             report.outcome = Outcome.INTERRUPTED
         case Settled.CREDENTIALS | Settled.REFUSED | Settled.LOST:
             report.outcome = Outcome.FAILED
-            report.error_type = settlement.code
+            report.error_type = trouble.type_of(settlement)
 
 
 # ---- numbers and log lines ----------------------------------------------------------

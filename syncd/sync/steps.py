@@ -74,6 +74,9 @@ class Run:
     """The binding it works on; None before the first plan."""
     change: Change | None = None
     """How the sync's identity differs from the binding's."""
+    in_flight: bool = False
+    """True when a request was left on the wire: the lease is kept then, so that the
+    next start waits until that request is surely over."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -194,8 +197,9 @@ def unchanged(run: Run, snapshot: Snapshot) -> bool:
         return False
     now = run.parts.clock.now()
     with run.parts.database.read() as connection:
+        owned = [each.id for each in bindings.of_sync(connection, run.spec.name)]
         return (
-            outbox.count(connection, [binding.id], BatchState.DEAD)[0] == 0
+            outbox.count(connection, owned, BatchState.DEAD)[0] == 0
             and unaccepted.due(connection, binding.id, now) == 0
             and acknowledged.stored_members(connection, binding.id) == binding.members
         )
@@ -213,6 +217,7 @@ def deliver(run: Run) -> Settlement:
         not_before=max(now, parts.quiet_until.get(run.spec.name, now)),
         until=run.report.started_at + run.spec.max_runtime,
     )
+    run.in_flight = settlement.in_flight
     with parts.database.begin() as connection:
         for old in bindings.of_sync(connection, run.spec.name):
             emptied = outbox.uncertain_count(connection, old.id) == 0

@@ -12,12 +12,14 @@ from syncd.errors import (
     TargetUnusable,
 )
 from syncd.events import emit
-from syncd.model import Outcome
+from syncd.model import Outcome, Settlement
 from syncd.sync import credentials
 from syncd.sync.steps import Run
 
 _SOURCE_TYPES = {"source.unavailable": "connect", "source.timeout": "timeout"}
 """`error.type` of a source's error code; every other one is a bad response."""
+_STORE_TYPES = {"lease.lost": "lease_lost", "store.unavailable": "store"}
+"""`error.type` of a store's error code; a delivery's code is its type already."""
 
 
 def conclude(run: Run, error: SyncdError) -> None:
@@ -38,6 +40,11 @@ def conclude(run: Run, error: SyncdError) -> None:
             emit(events.LEASE_LOST, holder=run.lease.holder, fence=run.lease.fence)
         case _:
             pass  # the canonical line says it all
+
+
+def type_of(settlement: Settlement) -> str:
+    """`error.type` of a delivery that was stopped."""
+    return _STORE_TYPES.get(settlement.code, settlement.code)
 
 
 def _error_type(error: SyncdError) -> str | None:
