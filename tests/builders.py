@@ -416,7 +416,12 @@ def identity(sync: SyncSettings, source: Source) -> Identity:
     )
 
 
-def spec_of(sync: SyncSettings, source: Source, sink: FakeVendor) -> Spec:
+def spec_of(
+    sync: SyncSettings,
+    source: Source,
+    sink: FakeVendor,
+    request_deadline: timedelta = timedelta(seconds=30),
+) -> Spec:
     """One sync with its parts."""
     return Spec(
         name=sync.name,
@@ -436,7 +441,7 @@ def spec_of(sync: SyncSettings, source: Source, sink: FakeVendor) -> Spec:
         hold_on_trip=sync.guard.on_trip == "hold",
         batch_size=sync.delivery.batch_size,
         max_runtime=sync.max_runtime,
-        request_deadline=timedelta(seconds=30),
+        request_deadline=request_deadline,
         config_hash="sha256:00000000",
     )
 
@@ -455,13 +460,19 @@ def blueprint_of(
     settings: Settings,
     sources: Mapping[str, Source],
     sinks: Mapping[str, FakeVendor],
+    request_deadline: timedelta = timedelta(seconds=30),
 ) -> Blueprint:
     """What `app.build` makes of a configuration, with fakes for the outside.
 
     `sources` go by sync, `sinks` by connection.
     """
     specs = {
-        sync.name: spec_of(sync, sources[sync.name], sinks[sync.target.connection])
+        sync.name: spec_of(
+            sync,
+            sources[sync.name],
+            sinks[sync.target.connection],
+            request_deadline,
+        )
         for sync in settings.syncs
         if sync.enabled
     }
@@ -495,6 +506,7 @@ class World:
     syncs: dict[str, SyncSettings] = field(default_factory=dict)
     sources: dict[str, ListSource] = field(default_factory=dict)
     vendors: dict[str, FakeVendor] = field(default_factory=dict)
+    request_deadline: timedelta = timedelta(seconds=30)
 
     def sync(
         self, name: str = "vip", members: Iterable[bytes] = (), **changes: Any
@@ -513,7 +525,7 @@ class World:
     def blueprint(self) -> Blueprint:
         """The configuration as it is now."""
         settings = settings_of(*self.syncs.values(), spool=self.spool)
-        return blueprint_of(settings, self.sources, self.vendors)
+        return blueprint_of(settings, self.sources, self.vendors, self.request_deadline)
 
     def engine(self, database: Database | None = None) -> Engine:
         """One process; use it as a context."""

@@ -86,8 +86,16 @@ def take_snapshot(
         digest = partition.seal()
         on_error.pop_all()
     return Snapshot(
-        partition=partition, digest=digest, refused=dict(refused), doubts=dict(doubts)
+        partition=partition,
+        digest=digest,
+        refused=_by_word(refused),
+        doubts=_by_word(doubts),
     )
+
+
+def _by_word(counts: Counter[str]) -> dict[str, int]:
+    # Plain words: the run's row keeps them as JSON, which takes no enum for a key.
+    return {str(reason): count for reason, count in counts.items()}
 
 
 def spread_of(connection: Connection, binding: Binding | None) -> int | None:

@@ -1,16 +1,17 @@
 """A run, from its source to its canonical line: every way it can end."""
 
 import errno
-import threading
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from structlog.types import EventDict
 
 from syncd.app.engine import Engine
+from syncd.clock import Clock
 from syncd.config.settings import GuardSettings, ToSettings
 from syncd.errors import SourceUnavailable, SourceUntrusted
 from syncd.model import Operation, Outcome, Trigger
@@ -27,6 +28,7 @@ from tests.builders import (
     UNAUTHORIZED,
     Cohort,
     Mortal,
+    Trouble,
     World,
     believed,
     canonical,
@@ -187,6 +189,21 @@ def test_an_empty_audience_creates_nothing_and_is_a_success(world: World) -> Non
     assert world.vendor.requests == []
 
 
+def test_refused_and_doubtful_ids_are_counted_by_reason(world: World) -> None:
+    world.sync(members={b"person-1", b" person-2", b"null", b"\xff", b"abc"})
+    world.vendor.known = {b"person-1", b"abc"}
+
+    with world.engine() as engine:
+        report = run(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+    assert world.vendor.cohort.members == {b"person-1", b"abc"}
+    (stored,) = rows(world.database, "SELECT summary FROM run")
+    kept = json.loads(stored[0])
+    assert set(kept["refused"]) == {"whitespace_edge", "forbidden_word", "not_utf8"}
+    assert set(kept["doubts"]) == {"too_short"}
+
+
 def test_old_acknowledgements_are_compacted_and_say_the_same(
     world: World, lines: list[EventDict]
 ) -> None:
@@ -221,51 +238,54 @@ def _enter_one(world: World) -> None:
     world.sources["vip"].members |= people(30)
 
 
+def _enter_into(trouble: Trouble) -> Callable[[World], None]:
+    """One person enters, and the first request meets this."""
+
+    def arrange(world: World) -> None:
+        _enter_one(world)
+        world.vendor.script.append(trouble)
+
+    return arrange
+
+
+def _enter_unanswered(world: World) -> None:
+    _enter_one(world)
+    world.vendor.always = FAILED_BEFORE
+
+
+def _archive(world: World) -> None:
+    world.vendor.cohort.archived = True
+
+
+def _source_raises(error: Exception) -> Callable[[World], None]:
+    return lambda world: _raises(world, error)
+
+
 ENDINGS: dict[str, tuple[Callable[[World], None], Outcome, str]] = {
     "success": (_enter_one, Outcome.SUCCESS, ""),
     "no change": (lambda _: None, Outcome.NO_CHANGE, ""),
-    "partial": (
-        lambda w: (_enter_one(w), setattr(w.vendor, "always", FAILED_BEFORE))[0],
-        Outcome.PARTIAL,
-        "http_5xx",
-    ),
-    "dead letter": (
-        lambda w: (_enter_one(w), w.vendor.script.append(REFUSED))[0],
-        Outcome.PARTIAL,
-        "dead_letters",
-    ),
+    "partial": (_enter_unanswered, Outcome.PARTIAL, "http_5xx"),
+    "dead letter": (_enter_into(REFUSED), Outcome.PARTIAL, "dead_letters"),
     "guard": (_exit_most, Outcome.HELD, "guard.max_exit"),
-    "archived": (
-        lambda w: setattr(w.vendor.cohort, "archived", True),
-        Outcome.HELD,
-        "target.archived",
-    ),
-    "gone": (
-        lambda w: (_enter_one(w), w.vendor.script.append(GONE))[0],
-        Outcome.HELD,
-        "target.gone",
-    ),
-    "credentials": (
-        lambda w: (_enter_one(w), w.vendor.script.append(UNAUTHORIZED))[0],
-        Outcome.FAILED,
-        "auth",
-    ),
+    "archived": (_archive, Outcome.HELD, "target.archived"),
+    "gone": (_enter_into(GONE), Outcome.HELD, "target.gone"),
+    "credentials": (_enter_into(UNAUTHORIZED), Outcome.FAILED, "auth"),
     "source away": (
-        lambda w: _raises(w, SourceUnavailable("no answer")),
+        _source_raises(SourceUnavailable("no answer")),
         Outcome.FAILED,
         "source.unavailable",
     ),
     "source not believed": (
-        lambda w: _raises(w, SourceUntrusted("half a file")),
+        _source_raises(SourceUntrusted("half a file")),
         Outcome.FAILED,
         "source.untrusted",
     ),
     "disk full": (
-        lambda w: _raises(w, OSError(errno.ENOSPC, "No space left on device")),
+        _source_raises(OSError(errno.ENOSPC, "No space left on device")),
         Outcome.FAILED,
         "spool",
     ),
-    "a bug": (lambda w: _raises(w, ZeroDivisionError()), Outcome.FAILED, "internal"),
+    "a bug": (_source_raises(ZeroDivisionError()), Outcome.FAILED, "internal"),
 }
 
 
@@ -603,26 +623,18 @@ def test_a_slot_is_run_by_whoever_takes_it_first(world: World) -> None:
 def test_after_a_dead_process_nothing_is_sent_until_its_request_is_over(
     world: World,
 ) -> None:
+    world.clock = Clock()
+    world.request_deadline = timedelta(seconds=0.3)
     world.sync(members=people(1))
     world.vendor.known = people(1)
     with world.database.begin() as connection:
-        leases.acquire(connection, "vip", "elsewhere/1/1", NOW - HOUR)
-    world.clock = world.clock.__class__()
-    moments = []
+        leases.acquire(connection, "vip", "elsewhere/1/1", world.clock.wall() - HOUR)
+    moments: list[datetime] = []
     world.vendor.watch = lambda _: moments.append(world.clock.now())
 
-    def let_time_pass() -> None:
-        while not moments and not over.wait(0.02):
-            world.clock.advance(SECOND)  # type: ignore[attr-defined]
-
-    over = threading.Event()
-    passing = threading.Thread(target=let_time_pass)
     with world.engine() as engine:
-        passing.start()
         report = engine.run("vip", Trigger.MANUAL)
-        over.set()
-        passing.join()
 
     assert report is not None
     assert report.outcome is Outcome.SUCCESS
-    assert moments[0] >= NOW + 30 * SECOND
+    assert moments[0] >= report.started_at + world.request_deadline
