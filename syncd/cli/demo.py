@@ -84,7 +84,10 @@ def demo(frame: Frame, people: int, stay: bool, keep: Path | None) -> ExitCode:
             log=world.log,
         )
         try:
-            equal = _play(frame, stack, out, world, processes, watch, stay=stay)
+            equal = _play(frame, out, world, processes, watch)
+            if stay:
+                _stay(out, world, watch)
+            _stop(processes)
         except SyncdError:
             _show_last_words(frame, watch)
             raise
@@ -93,42 +96,33 @@ def demo(frame: Frame, people: int, stay: bool, keep: Path | None) -> ExitCode:
 
 
 def _play(
-    frame: Frame,
-    stack: ExitStack,
-    out: Output,
-    world: World,
-    processes: Processes,
-    watch: Watch,
-    *,
-    stay: bool,
+    frame: Frame, out: Output, world: World, processes: Processes, watch: Watch
 ) -> bool:
-    """The demo from the curtain to the proof; whether the proof holds."""
+    """The demo from the curtain to the proof; whether the proof holds.
+
+    Closes the store at its end, before the daemon does: the last one tidies it up.
+    """
     started = frame.clock.monotonic()
-    amplitude = _start_amplitude(stack, out, world, processes, watch)
-    records = _start_daemon(stack, out, world, processes, watch)
-    story = Story(
-        out=out,
-        world=world,
-        watch=watch,
-        records=records,
-        amplitude=amplitude,
-        processes=processes,
-    )
-    story.first_sync()
-    story.people_move()
-    story.guards_hold()
-    proofs = story.proofs()
-    equal = all(each.holds for each in proofs)
+    with ExitStack() as stack:
+        amplitude = _start_amplitude(stack, out, world, processes, watch)
+        story = Story(
+            out=out,
+            world=world,
+            watch=watch,
+            records=_start_daemon(stack, out, world, processes, watch),
+            amplitude=amplitude,
+            processes=processes,
+        )
+        story.first_sync()
+        story.people_move()
+        story.guards_hold()
+        proofs = story.proofs()
     seconds = frame.clock.monotonic() - started
     _conclude(out, proofs, seconds)
     if frame.as_json:
         frame.out.json("demo", _document(story, proofs, seconds, watch.clock))
-    if stay:
-        _stay(out, world, watch)
-    codes = processes.stop()
-    if any(codes.values()):
-        raise DemoFailed(f"not every process ended well: {codes}")
-    return equal
+        frame.out.stdout.flush()
+    return all(each.holds for each in proofs)
 
 
 def _start_amplitude(
@@ -181,6 +175,14 @@ def _start_daemon(
     return Records(database)
 
 
+def _stop(processes: Processes) -> None:
+    """Both end, and both say that they ended well."""
+    codes = processes.stop()
+    if any(codes.values()):
+        ended = ", ".join(f"{name} with {code}" for name, code in codes.items())
+        raise DemoFailed(f"the processes ended: {ended}; 0 was expected")
+
+
 def _fast(clock: Clock) -> list[str]:
     """The same fast clock for every process."""
     origin = clock.origin.isoformat() if clock.origin else ""
@@ -203,16 +205,17 @@ def _conclude(out: Output, proofs: list[Proof], seconds: float) -> None:
 def _stay(out: Output, world: World, watch: Watch) -> None:
     """Go on until Ctrl-C, which is how this is meant to end."""
     flags = f"-c {quote(str(world.config))}"
-    _tell(
-        out,
-        "",
-        "Both processes go on, an hour every two seconds, until Ctrl-C. Look around:",
-        f"  syncd status {flags}",
-        f"  syncd runs {flags}",
-        f"  syncd show {world.audiences[0].sync} {flags}",
-        f"  tail -f {quote(str(world.log))}",
-    )
     try:
+        _tell(
+            out,
+            "",
+            "Both processes go on, an hour every two seconds, until Ctrl-C. Look "
+            "around:",
+            f"  syncd status {flags}",
+            f"  syncd runs {flags}",
+            f"  syncd show {world.audiences[0].sync} {flags}",
+            f"  tail -f {quote(str(world.log))}",
+        )
         while True:
             watch.pause()
     except KeyboardInterrupt:

@@ -1,0 +1,396 @@
+"""`syncd demo`: the real command, the real daemon, the fake Amplitude, to the end."""
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from syncd import config
+from syncd.cli.demo_proof import Proof
+from syncd.cli.demo_world import World
+
+PEOPLE = 3_000
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "syncd", "demo", "--people", str(PEOPLE), *args]
+
+
+def environ(scratch: Path) -> dict[str, str]:
+    """A bare environment whose temporary folder is `scratch`."""
+    path = str(Path(__file__).parents[2])
+    scratch.mkdir(exist_ok=True)
+    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "TMPDIR": str(scratch)}
+
+
+def alive_with(text: str) -> list[int]:
+    """Processes of this machine whose command line names `text`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            dead = (entry / "stat").read_text().rpartition(") ")[2].startswith("Z")
+        except (OSError, ValueError):
+            continue
+        if entry.name.isdigit() and text in line and not dead:
+            found.append(int(entry.name))
+    return found
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    never, deadline = threading.Event(), time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        never.wait(0.05)
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Read the demo's words until `text` comes."""
+    assert process.stdout is not None
+    told = ""
+    for line in process.stdout:
+        told += line
+        if text in line:
+            return
+    pytest.fail(f"the demo ended without saying {text!r}, but: {told}")
+
+
+def rows(told: str, first: str) -> list[list[str]]:
+    """The lines of tables that begin with this word, in columns."""
+    pattern = rf"^ +({re.escape(first)}  .*)$"
+    return [re.split(" {2,}", line) for line in re.findall(pattern, told, re.MULTILINE)]
+
+
+def runs(told: str, sync: str) -> list[list[str]]:
+    """The rows of one sync in the tables of runs: its name, when it was due, …"""
+    return [row for row in rows(told, sync) if len(row) > 3]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo that keeps its folder at tmp_path/kept, to be disturbed."""
+    with subprocess.Popen(
+        command("--serve", "--keep", str(tmp_path / "kept")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environ(tmp_path / "scratch"),
+    ) as process:
+        yield process
+        process.kill()
+    for left in alive_with(str(tmp_path)):
+        os.kill(left, signal.SIGKILL)
+
+
+# --- the whole story ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One whole demo as a newcomer starts it; what it told."""
+    scratch = tmp_path_factory.mktemp("demo") / "scratch"
+    misleading = {"SYNCD_LOG__LEVEL": "nonsense", "SYNCD_CONFIG": "/nowhere.yaml"}
+    began = time.monotonic()
+    done = subprocess.run(
+        command(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environ(scratch) | misleading,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert time.monotonic() - began < 60
+    assert list(scratch.iterdir()) == []
+    assert alive_with(str(scratch)) == []
+    return done.stdout
+
+
+def test_the_demo_compares_audience_and_cohort_person_by_person(told: str) -> None:
+    (large,) = rows(told, "power_users")
+    (small,) = rows(told, "trial_expiring_7d")
+
+    # in the source, unmatched, acknowledged, at Amplitude, missing, extra
+    assert large[1:] == ["1,205", "6", "1,199", "1,199", "0", "0", "equal"]
+    assert small[1:] == ["304", "2", "302", "302", "0", "0", "equal"]
+    assert "Every cohort is its audience minus the listed unmatched people" in told
+
+
+def test_the_demo_sends_everybody_once_and_then_only_who_moved(told: str) -> None:
+    first, *later = runs(told, "power-users")
+
+    # before, after, entered, exited, unmatched, requests
+    assert first[2:] == ["0", "→", "2,993", "+2,993", "0", "7", "4", "success"]
+    entered = [row[5] for row in later if row[5] != "0"]
+    exited = [row[6] for row in later if row[6] != "0"]
+    # 18 enter twice, and once the one whom Amplitude did not know before.
+    assert sorted(entered) in (["+18", "+19"], ["+1", "+18", "+18"])
+    assert exited == ["-12", "-12", "-1,807"]
+
+
+def test_the_demo_holds_a_shrunk_audience_then_approves_one_and_rejects_one(
+    told: str,
+) -> None:
+    large, small = runs(told, "power-users"), runs(told, "trial-expiring")
+
+    held = [row for row in large + small if row[-1].startswith("held")]
+    approved = [row for row in large if row[1] == "approve"]
+    assert [row[-1] for row in held] == ["held: -1,807 not sent", "held: -182 not sent"]
+    assert [row[5:] for row in approved] == [["0", "-1,807", "0", "2", "success"]]
+    assert [row[6] for row in small if row[6] != "0"] == ["-3", "-3"]
+    assert re.search(r"^ +\$ syncd show [0-9a-f]{8}$", told, re.MULTILINE)
+    assert "guard.max_exit: 1,807 of 3,006 people would leave (60.1%" in told
+    assert "rejected; nothing was sent, the baseline stays." in told
+
+
+def test_the_demo_shows_the_whole_configuration(told: str) -> None:
+    shown = told.partition("here in full:\n")[2].partition("   The daemon,")[0]
+
+    assert 15 <= len(shown.splitlines()) <= 22
+    assert "schedule: hourly" in shown
+    assert "demo-secret-key" not in told
+
+
+def test_the_demo_draws_nothing_that_moves_on_a_pipe(told: str) -> None:
+    assert "\x1b" not in told
+    assert "\r" not in told
+    tables = [line for line in told.splitlines() if " success" in line]
+    assert max(map(len, tables)) <= 100
+
+
+def test_the_demo_as_json_is_one_document_and_goes_on_until_ctrl_c_if_asked_to(
+    tmp_path: Path,
+) -> None:
+    kept, here = tmp_path / "kept", environ(tmp_path / "scratch")
+    asked = ["status", "--json", "-c", str(kept / "syncd.yaml")]
+
+    with subprocess.Popen(
+        command("--json", "--serve", "--keep", str(kept)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=here,
+    ) as demo:
+        assert demo.stdout is not None
+        document = json.loads("".join(iter(demo.stdout.readline, "}\n")) + "}")
+        status = subprocess.run(
+            [sys.executable, "-m", "syncd", *asked],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=here,
+        )
+        demo.send_signal(signal.SIGINT)
+        rest, _ = demo.communicate(timeout=30)
+
+    assert demo.returncode == 0
+    assert rest == ""
+    assert alive_with(str(kept)) == []
+    check_document(document)
+    check_status(json.loads(status.stdout))
+    check_folder(kept, runs=len(document["runs"]))
+
+
+def check_document(document: dict[str, Any]) -> None:
+    assert document["schema"] == "syncd.demo/1"
+    assert document["equal"] is True
+    assert [each["cohort"] for each in document["audiences"]] == [1_199, 302]
+    assert {each["outcome"] for each in document["runs"]} == {"success", "held"}
+    # Every made-up person begins like this; see `check_folder`.
+    assert document["audiences"][0]["unmatched"][0].startswith("usr_")
+
+
+def check_status(seen: dict[str, Any]) -> None:
+    """The store's times are the daemon's, far ahead of this machine's by now."""
+    assert [each["state"] for each in seen["syncs"]] == ["on time", "on time"]
+    assert datetime.fromisoformat(seen["now"]) - datetime.now(UTC) > timedelta(hours=2)
+    for each in seen["syncs"]:
+        assert each["last_success_at"] < seen["now"] < each["next_at"]
+
+
+def check_folder(kept: Path, *, runs: int) -> None:
+    """Private, with a log that knows people only by hashes, and a tidied-up store."""
+    log = (kept / "daemon.log").read_text()
+    assert "usr_" not in log
+    assert log.count('"event":"run.finished"') >= runs
+    assert '"event":"daemon.stopped"' in log
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    for name in ("amplitude_api_key", "amplitude_secret_key"):
+        assert stat.S_IMODE((kept / "secrets" / name).stat().st_mode) == 0o600
+    assert not (kept / "syncd.db-wal").exists()
+
+
+def test_the_demo_fails_when_the_cohort_lost_somebody_behind_its_back(
+    started: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    wait_for(started, "4. Both audiences lose")
+    origins = json.loads((tmp_path / "kept/simulator.json").read_text())["origins"]
+    with httpx.Client(base_url=origins["control"], trust_env=False) as control:
+        listed = control.get("/_sim/cohorts").raise_for_status().json()["cohorts"]
+        cohort = next(each for each in listed if "Power users" in each["name"])
+        # One of the first members stays one in the whole story.
+        victim = World(tmp_path / "same", PEOPLE).audiences[0].members[1_000]
+        changed = control.patch(
+            f"/_sim/cohorts/{cohort['id']}", json={"remove": [victim]}
+        )
+        changed.raise_for_status()
+
+    wait_for(started, "power_users: 1 member missing at Amplitude, 0 too many")
+    wait_for(started, "Both processes go on")
+    started.send_signal(signal.SIGINT)
+
+    assert started.wait(30) == 1
+
+
+# --- when it is disturbed -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_stopped_demo_leaves_no_process(
+    started: subprocess.Popen[str], tmp_path: Path, number: int, code: int
+) -> None:
+    wait_for(started, "2. The first sync")
+    assert len(alive_with(str(tmp_path))) >= 3
+
+    started.send_signal(number)
+
+    assert started.wait(30) == code
+    assert alive_with(str(tmp_path)) == []
+    assert '"event":"daemon.stopped"' in (tmp_path / "kept/daemon.log").read_text()
+
+
+def test_a_killed_demo_leaves_no_process(
+    started: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    wait_for(started, "2. The first sync")
+
+    started.kill()
+
+    started.wait(30)
+    until(lambda: alive_with(str(tmp_path)) == [])
+
+
+def test_a_dead_daemon_ends_the_demo_with_its_last_words(
+    started: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    wait_for(started, "2. The first sync")
+    (daemon,) = [
+        pid for pid in alive_with("syncd serve") if pid in alive_with(str(tmp_path))
+    ]
+
+    os.kill(daemon, signal.SIGKILL)
+
+    assert started.stdout is not None
+    last = started.stdout.read()
+    assert started.wait(30) == 1
+    assert "error[demo]: the daemon ended while the demo waited for" in last
+    assert "  daemon: {" in last
+    assert alive_with(str(tmp_path)) == []
+
+
+def test_a_folder_with_something_in_it_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("keep me")
+
+    done = subprocess.run(
+        command("--keep", str(tmp_path)),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environ(tmp_path / "scratch"),
+    )
+
+    assert done.returncode == 1
+    assert "is not empty and was left as it is" in done.stderr
+    assert (tmp_path / "mine").read_text() == "keep me"
+
+
+# --- its parts ------------------------------------------------------------------------
+
+
+def proof(**sets: set[str]) -> Proof:
+    in_step = {
+        "source": {"a", "b", "x"},
+        "unmatched": {"x"},
+        "acknowledged": {"a", "b"},
+        "cohort": {"a", "b"},
+    }
+    return Proof(audience="vip", cohort_id="c1", **(in_step | sets))
+
+
+def test_a_proof_holds_when_the_cohort_is_the_audience_but_for_the_unmatched() -> None:
+    assert proof().holds
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {"cohort": {"a"}, "acknowledged": {"a"}},
+        {"cohort": {"a", "b", "z"}, "acknowledged": {"a", "b", "z"}},
+        {"cohort": {"a", "b", "x"}},
+        {"acknowledged": {"a"}},
+        {"acknowledged": {"a", "b", "z"}},
+        {"unmatched": {"x", "gone"}},
+        {"unmatched": set()},
+    ],
+    ids=lambda sets: ",".join(f"{key}={''.join(sets[key])}" for key in sorted(sets)),
+)
+def test_a_proof_fails_for_any_person_in_the_wrong_place(
+    sets: dict[str, set[str]],
+) -> None:
+    assert not proof(**sets).holds
+
+
+def test_a_failed_proof_says_how_many_are_wrong() -> None:
+    wrong = proof(cohort={"a", "y", "z"})
+
+    assert wrong.difference() == (
+        "vip: 1 member missing at Amplitude, 2 too many, syncd is wrong about 3"
+    )
+
+
+def test_moves_keep_the_worlds_count_equal_to_the_warehouses(tmp_path: Path) -> None:
+    world = World(tmp_path, PEOPLE)
+    world.build_warehouse(AT)
+    large = world.audiences[0]
+
+    entered, left = world.move(large, AT)
+    gone = world.shrink(large, 0.6, AT)
+    shrunk = world.in_source(large)
+    world.repair(large, AT)
+
+    assert (entered, left, gone) == (18, 12, 1_804)
+    assert len(shrunk) == PEOPLE + entered - left - gone
+    assert world.in_source(large) == set(large.members)
+    assert set(large.strangers) <= shrunk
+    assert not set(world.strangers) & set(world.known)
+
+
+def test_the_worlds_configuration_has_nothing_to_complain_about(tmp_path: Path) -> None:
+    world = World(tmp_path, PEOPLE)
+    world.write_config("http://127.0.0.1:1")
+
+    loaded = config.load([world.config], {})
+
+    assert loaded.warnings == ()
+    assert [each.name for each in loaded.settings.syncs] == [
+        each.sync for each in world.audiences
+    ]
