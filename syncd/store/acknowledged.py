@@ -323,8 +323,6 @@ def _write_chunks(
 
 
 def _drop_payloads(connection: Connection, batches: Sequence[int]) -> None:
-    if not batches:
-        return
     rows = [{"gone": batch_id} for batch_id in batches]
     connection.execute(
         delete(batch_ids).where(batch_ids.c.batch_id == bindparam("gone")), rows

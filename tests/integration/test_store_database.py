@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, text
 from syncd.errors import StoreRefused, StoreUnavailable
 from syncd.store.bindings import Binding
 from syncd.store.database import Database, create_file, file_system_of
+from syncd.store.location import is_sqlite, sqlite_path
 from syncd.store.migrate import migrate
 
 
@@ -50,6 +51,32 @@ def value_of(connection: Connection, key: str) -> str | None:
 
 def pragma(connection: Connection, name: str) -> object:
     return connection.execute(text(f"PRAGMA {name}")).scalar_one()
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("sqlite:////var/lib/syncd.db", True),
+        ("postgresql://host/db", False),
+        ("postgresql+psycopg://host/db", False),
+    ],
+)
+def test_the_url_says_which_kind_of_store_it_is(url: str, *, kind: bool) -> None:
+    assert is_sqlite(url) is kind
+
+
+@pytest.mark.parametrize("url", ["mysql://u:s3cret@host/db", "s3cret no url", ""])
+def test_another_kind_of_store_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(StoreRefused) as refused:
+        is_sqlite(url)
+
+    assert refused.value.hint == "syncd check"
+    assert "s3cret" not in str(refused.value)
+
+
+def test_the_file_of_a_store_is_told_from_its_url() -> None:
+    assert sqlite_path("sqlite:////var/lib/a b#c.db") == Path("/var/lib/a b#c.db")
+    assert sqlite_path("sqlite:///state/x.db") == Path.cwd() / "state" / "x.db"
 
 
 def mounts_file(folder: Path, lines: list[str]) -> Path:

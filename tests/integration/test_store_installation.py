@@ -254,6 +254,18 @@ def test_a_store_is_used_on_one_kind_of_clock_only(
     assert "store.url" in refused.value.hint
 
 
+def test_a_fast_store_says_how_its_clock_runs(database: Database) -> None:
+    origin = datetime.fromisoformat("2026-03-01T12:00:00.000001+00:00")
+    with database.begin() as connection:
+        before = installation.fast_clock(connection)
+        installation.keep_fast_clock(connection, 60.0, NOW)
+        installation.keep_fast_clock(connection, 0.1 + 0.2, origin)
+        after = installation.fast_clock(connection)
+
+    assert before is None
+    assert after == (0.1 + 0.2, origin)
+
+
 def daemon(holder: str = "here/1/1", heartbeat_at: datetime = NOW) -> Daemon:
     return Daemon(
         holder=holder,
