@@ -99,6 +99,19 @@ def test_a_bound_binding_knows_the_vendors_id(
     assert (bound.external_id, bound.external_name) == ("c-1", "[Segment] VIP")
 
 
+def test_owner_and_wording_of_the_target_can_be_changed(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    made = new_binding()
+
+    with database.begin() as connection:
+        bindings.set_owner(connection, made.id, "bea@example.com")
+        bindings.set_target(connection, made.id, "id:c-1")
+        found = bindings.get(connection, made.id)
+
+    assert (found.owner, found.target) == ("bea@example.com", "id:c-1")
+
+
 def test_the_first_intent_to_create_is_the_one_that_counts(
     database: Database, new_binding: BindingMaker
 ) -> None:

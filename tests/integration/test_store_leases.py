@@ -337,6 +337,63 @@ def test_a_state_write_and_a_takeover_never_both_succeed(database: Database) -> 
     assert answers == [Held(holder=A, expires_at=NOW + 2 * TTL)]
 
 
+def require(
+    database: Database, lease: Lease, now: datetime, request: timedelta
+) -> None:
+    with database.read() as connection:
+        leases.require(connection, lease, now, request)
+
+
+def test_a_request_begins_only_while_the_lease_outlasts_it(
+    database: Database,
+) -> None:
+    lease, request = held(database, A), timedelta(seconds=30)
+
+    require(database, lease, NOW, request)
+    require(database, lease, NOW + TTL - request - SECOND, request)
+    with pytest.raises(LeaseLost, match="vip"):
+        require(database, lease, NOW + TTL - request, request)
+
+
+def test_a_request_longer_than_any_lease_may_begin_under_a_fresh_one(
+    database: Database,
+) -> None:
+    lease = held(database, A)
+
+    require(database, lease, NOW + RENEW_EVERY, timedelta(hours=1))
+    with pytest.raises(LeaseLost):
+        require(database, lease, NOW + 2 * RENEW_EVERY, timedelta(hours=1))
+
+
+def test_no_request_begins_under_a_lease_that_was_taken_over_or_released(
+    database: Database,
+) -> None:
+    late = held(database, A)
+    theirs = held(database, B, NOW + TTL)
+
+    with pytest.raises(LeaseLost):
+        require(database, late, NOW + TTL, SECOND)
+    require(database, theirs, NOW + TTL, SECOND)
+    with database.begin() as connection:
+        leases.release(connection, theirs)
+    with pytest.raises(LeaseLost):
+        require(database, theirs, NOW + TTL, SECOND)
+
+
+def test_leases_of_processes_that_are_gone_are_taken_over_at_once(
+    database: Database,
+) -> None:
+    """Taken over, not released: a late request of theirs may still land."""
+    held(database, A, sync="vip")
+    done = held(database, A, sync="churn")
+    with database.begin() as connection:
+        leases.release(connection, done)
+        leases.expire_all(connection, NOW + SECOND)
+
+    assert held(database, B, NOW + SECOND, sync="vip").taken_over
+    assert not held(database, B, NOW + SECOND, sync="churn").taken_over
+
+
 def in_other_hands(database: Database, holder: str, now: datetime) -> bool:
     with database.read() as connection:
         return leases.in_other_hands(connection, "vip", holder, now)

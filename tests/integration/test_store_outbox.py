@@ -473,6 +473,37 @@ def test_only_open_batches_are_handed_to_another_run(
     assert [batch.ids for batch in claim_all(database, "run-1")] == [(b"d",)]
 
 
+def test_dead_batches_of_a_binding_that_is_being_emptied_are_sent_again(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    binding = new_binding()
+    kill(database, add_one(database, binding, planned(b"a")))
+
+    with database.begin() as connection:
+        reopened = outbox.reopen(
+            connection, binding.id, "run-2", NOW, fresh_attempts=True, dead_too=True
+        )
+
+    (only,) = waiting(database, "run-2")
+    assert reopened == 1
+    assert only.retry_at == NOW
+    assert claim(database, only.id).attempts == 0
+
+
+def test_an_older_binding_goes_first_whatever_the_keys_of_its_batches(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    """The old id type is removed before the new one is added, halves included."""
+    leaving, entering = new_binding(), new_binding()
+    add(database, leaving, planned(b"a", b"b", operation=Operation.REMOVE))
+    add(database, entering, planned(b"c"))
+    with database.begin() as connection:
+        large = outbox.claim(connection, outbox.waiting(connection, "run-1")[0].id)
+        outbox.split(connection, large, NOW)
+
+    assert [batch.ids for batch in claim_all(database)] == [(b"a",), (b"b",), (b"c",)]
+
+
 def test_a_plan_is_in_the_outbox_whole_or_not_at_all(
     database: Database, new_binding: BindingMaker
 ) -> None:

@@ -115,6 +115,27 @@ def test_a_finished_run_keeps_its_outcome_reason_and_numbers(
     assert run.summary == {"entered": 3, "name": "VIP ü"}
 
 
+def test_a_run_that_was_closed_stays_as_it_was_closed(database: Database) -> None:
+    """Found abandoned by one process, finished late by the one thought dead."""
+    begin(database)
+    answers = []
+    for outcome in (Outcome.ABANDONED, Outcome.SUCCESS):
+        with database.begin() as connection:
+            closed = runs.finish(
+                connection,
+                "run-1",
+                outcome=outcome,
+                reason=None,
+                summary={"by": outcome},
+                now=NOW,
+            )
+        answers.append(closed)
+
+    assert answers == [True, False]
+    assert only(database, "run-1").outcome is Outcome.ABANDONED
+    assert only(database, "run-1").summary == {"by": "abandoned"}
+
+
 def test_a_slot_is_run_once(database: Database) -> None:
     assert begin(database, "run-1", slot=NOW)
 
@@ -372,11 +393,16 @@ def test_a_sync_that_never_succeeded_counts_every_failure(database: Database) ->
 def test_a_held_run_waits_for_a_person_until_it_is_settled(database: Database) -> None:
     begin(database, "run-1")
     with database.begin() as connection:
-        runs.hold(connection, "run-1", plan_hash="abc", expires_at=NOW + 24 * HOUR)
+        runs.hold(
+            connection,
+            "run-1",
+            plan_hash="abc",
+            expires_at=NOW + 24 * HOUR,
+        )
     finish(database, "run-1", Outcome.HELD)
 
     with database.begin() as connection:
-        waiting = runs.waiting_for_a_person(connection, "vip")
+        waiting = runs.waiting_for_a_person(connection, "vip", lock=True)
         assert runs.waiting_for_a_person(connection, "churn") is None
         runs.settle_hold(connection, "run-1")
         settled = runs.waiting_for_a_person(connection, "vip")
