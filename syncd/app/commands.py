@@ -1,13 +1,16 @@
 """What a person may ask of a running engine; the same for the socket and the CLI."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from syncd import events
 from syncd.app.engine import Engine
+from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import Trigger
 from syncd.store import runs
+from syncd.store.runs import OK
 from syncd.sync.decide import Decision, NotDecidable
 from syncd.sync.spec import Report
 
@@ -20,7 +23,13 @@ def run(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def approve(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """`{"run", "actor", "via", "reason"}` -> `{"run": …}`: send the held plan."""
-    return _shown(engine.approve(_decision(engine, body)))
+    report = engine.approve(_decision(engine, body))
+    if report is not None and report.outcome in OK:
+        # The source may have moved on while the plan waited. What becomes of that run
+        # has its own line; the answer here is about the approved plan.
+        with suppress(SyncdError):
+            engine.run(report.sync, Trigger.CATCH_UP)
+    return _shown(report)
 
 
 def reject(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,23 +9,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Self
 
 from syncd.app.build import Blueprint
 from syncd.app.store import OpenStore, spool_folder
 from syncd.clock import Clock
+from syncd.delivery.lane import Route
 from syncd.delivery.pool import Pool
 from syncd.delivery.record import Recorder
 from syncd.delivery.worker import Worker
 from syncd.errors import SyncdError
-from syncd.model import BatchState, Outcome, Trigger
-from syncd.store import bindings, leases, outbox, runs
+from syncd.model import Outcome, Trigger
+from syncd.store import leases, outbox, runs
 from syncd.store.writer import Writer
 from syncd.sync import credentials, decide, finish, run_id
 from syncd.sync.decide import Decision, NotDecidable
 from syncd.sync.run import Busy, run
 from syncd.sync.spec import Report, Spec
-from syncd.sync.steps import Parts
+from syncd.sync.steps import READERS, Parts
 
 
 class UnknownSync(SyncdError):
@@ -35,20 +37,6 @@ class UnknownSync(SyncdError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"no enabled sync {name}", hint="syncd check")
-
-
-class WaitsForPerson(SyncdError):
-    """The sync's last plan is held; nothing is read or sent until it is decided on."""
-
-    code = "sync.held"
-
-    def __init__(self, held: runs.Run) -> None:
-        super().__init__(
-            f"{held.sync} is held by run {held.short_id}: "
-            f"{held.summary.get('message', held.reason)}",
-            hint=f"syncd show {held.short_id}",
-        )
-        self.held = held
 
 
 class Engine:
@@ -72,15 +60,10 @@ class Engine:
             threads=blueprint.settings.delivery_workers,
         )
         settings = blueprint.settings.store
-        self._parts = Parts(
-            database=store.database,
-            writer=self._writer,
-            settle=self._pool.settle,
-            clock=clock,
-            spool=spool_folder(settings.read_url(), settings.spool_dir),
-            holder=leases.holder_name(),
-            stop=self.stop_event,
-        )
+        self._spool = spool_folder(settings.read_url(), settings.spool_dir)
+        self.holder = leases.holder_name()
+        self._readers = threading.Semaphore(READERS)
+        self._quiet_until: dict[str, datetime] = {}
         self._active: set[str] = set()
         self._lock = threading.Lock()
 
@@ -89,7 +72,7 @@ class Engine:
     def start(self) -> None:
         """Start the threads, and know every sync by name."""
         self._writer.start()
-        self._pool.start(self._blueprint.routes)
+        self._pool.start()
         now = self.clock.now()
         with self.database.begin() as connection:
             for name in self._blueprint.specs:
@@ -119,12 +102,11 @@ class Engine:
 
     def replace(self, blueprint: Blueprint) -> None:
         """Use another configuration for runs that begin from now on."""
-        self._blueprint = blueprint
-        self._pool.reroute(blueprint.routes)
         now = self.clock.now()
         with self.database.begin() as connection:
             for name in blueprint.specs:
                 runs.know_sync(connection, name, now)
+        self._blueprint = blueprint
 
     # ---- what it knows -----------------------------------------------------------
 
@@ -132,11 +114,6 @@ class Engine:
     def blueprint(self) -> Blueprint:
         """The configuration in use."""
         return self._blueprint
-
-    @property
-    def holder(self) -> str:
-        """This process, in leases and heartbeats."""
-        return self._parts.holder
 
     def active(self) -> list[str]:
         """The syncs being worked on in this process."""
@@ -152,13 +129,9 @@ class Engine:
 
         Raises `Busy` when the sync is already being run.
         """
-        with self._alone(name) as spec:
+        with self._alone(name) as (parts, spec):
             decide.expire(self.database, name, self.clock.now())
-            with self.database.read() as connection:
-                held = runs.waiting_for_a_person(connection, name)
-            if held is not None:
-                raise WaitsForPerson(held)
-            return run(self._parts, spec, trigger, slot=slot)
+            return run(parts, spec, trigger, slot=slot)
 
     def skip(self, name: str, slot: datetime, reason: str) -> bool:
         """Record a slot that is not run, and why; False when it was already taken."""
@@ -176,13 +149,13 @@ class Engine:
 
     def approve(self, decision: Decision) -> Report | None:
         """Send exactly the held plan. Raises `NotDecidable`, `Busy`."""
-        with self._alone(self._sync_of(decision)) as spec:
-            return decide.approve(self._parts, spec, decision)
+        with self._alone(self._sync_of(decision)) as (parts, spec):
+            return decide.approve(parts, spec, decision)
 
     def reject(self, decision: Decision) -> None:
         """Drop the held plan and keep the baseline. Raises `NotDecidable`, `Busy`."""
-        with self._alone(self._sync_of(decision)) as spec:
-            decide.reject(self._parts, spec, decision)
+        with self._alone(self._sync_of(decision)) as (parts, spec):
+            decide.reject(parts, spec, decision)
 
     def close_abandoned(self) -> list[str]:
         """Close the runs that a dead process left; returns the syncs to go on with.
@@ -199,9 +172,9 @@ class Engine:
     def resume(self, name: str) -> Report | None:
         """Go on where a run was cut off: its open batches, or else a new run."""
         with self.database.read() as connection:
-            owned = [each.id for each in bindings.of_sync(connection, name)]
-            waiting, _ = outbox.count(connection, owned, BatchState.OPEN)
-        return self.run(name, Trigger.RESUME if waiting else Trigger.CATCH_UP)
+            newest = runs.latest(connection, sync_name=name, outcomes=_RAN)
+            own = outbox.waiting(connection, newest[0].id) if newest else []
+        return self.run(name, Trigger.RESUME if own else Trigger.CATCH_UP)
 
     def probe_connections(self) -> None:
         """Try the credentials of stopped connections whose probe is due."""
@@ -210,13 +183,18 @@ class Engine:
             for spec in self._blueprint.specs.values()
         }
         for name, sink in sinks.items():
-            credentials.probe(self._parts, name, sink)
+            credentials.probe(self.database, self.clock, name, sink)
 
     # ---- inside ----------------------------------------------------------------------
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[Spec]:
-        spec = self._blueprint.specs.get(name)
+    def _alone(self, name: str) -> Iterator[tuple[Parts, Spec]]:
+        """The sync for this thread alone, with the routes it begins with.
+
+        A configuration that is replaced meanwhile counts for the next run.
+        """
+        blueprint = self._blueprint
+        spec = blueprint.specs.get(name)
         if spec is None:
             raise UnknownSync(name)
         with self._lock:
@@ -224,10 +202,23 @@ class Engine:
                 raise Busy(f"{name} is already running", hint=f"syncd show {name}")
             self._active.add(name)
         try:
-            yield spec
+            yield self._parts(blueprint.routes[name]), spec
         finally:
             with self._lock:
                 self._active.discard(name)
+
+    def _parts(self, route: Route) -> Parts:
+        return Parts(
+            database=self.database,
+            writer=self._writer,
+            settle=partial(self._pool.settle, route=route),
+            clock=self.clock,
+            spool=self._spool,
+            holder=self.holder,
+            stop=self.stop_event,
+            readers=self._readers,
+            quiet_until=self._quiet_until,
+        )
 
     def _sync_of(self, decision: Decision) -> str:
         with self.database.read() as connection:

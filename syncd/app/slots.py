@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from syncd import events
-from syncd.app.engine import Engine, WaitsForPerson
+from syncd.app.engine import Engine
 from syncd.clock import Clock
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import SyncdError
@@ -19,7 +19,7 @@ from syncd.model import Outcome, Trigger
 from syncd.schedule import Once, latest_at_or_before, next_after, offset
 from syncd.scheduler import Timing
 from syncd.store import runs
-from syncd.sync.run import Busy
+from syncd.sync.run import Busy, WaitsForPerson
 
 COUNTED = 1_000
 """Missed slots are counted up to this many."""

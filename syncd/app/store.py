@@ -9,13 +9,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from syncd import events
 from syncd.errors import StoreInUse
 from syncd.events import emit
-from syncd.store import installation, migrate
+from syncd.store import installation, leases, migrate
 from syncd.store.database import Database, create_file
 from syncd.store.location import is_sqlite, sqlite_path
 
@@ -45,6 +46,8 @@ def opened(
         try:
             _bring_up_to_date(database, migration)
             with database.begin() as connection:
+                if database.dialect == "sqlite":
+                    leases.expire_all(connection, datetime.now(UTC))
                 installation.agree_on_clock(connection, fast=fast)
                 key = installation.hash_key(connection)
             yield OpenStore(database=database, hash_key=key)

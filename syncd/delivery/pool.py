@@ -6,7 +6,6 @@ claimed only for a run in progress, so between runs nothing of a sync is on the 
 
 import contextvars
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -37,7 +36,6 @@ class Pool:
         self._database = database
         self._worker = worker
         self._clock = clock
-        self._routes: Mapping[str, Route] = {}
         self._changed = threading.Condition()
         self._lanes: list[Lane] = []
         self._throttled: dict[str, datetime] = {}
@@ -48,15 +46,10 @@ class Pool:
             for n in range(threads)
         ]
 
-    def start(self, routes: Mapping[str, Route]) -> None:
-        """Start the threads; `routes` says how each sync's batches are delivered."""
-        self._routes = routes
+    def start(self) -> None:
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
-
-    def reroute(self, routes: Mapping[str, Route]) -> None:
-        """Use these routes for runs that settle from now on."""
-        self._routes = routes
 
     def stop(self) -> None:
         """Take no new batch; requests in flight may finish."""
@@ -78,6 +71,7 @@ class Pool:
     def settle(
         self,
         *,
+        route: Route,
         lease: Lease,
         run_id: str,
         not_before: datetime,
@@ -87,7 +81,7 @@ class Pool:
 
         Nothing goes before `not_before`; after `until` no further batch is sent.
         """
-        lane = self._open_lane(lease, run_id, not_before)
+        lane = self._open_lane(route, lease, run_id, not_before)
         try:
             self._wait_for(lane, until)
         finally:
@@ -97,8 +91,9 @@ class Pool:
         ended = lane.ended or Settlement(state=Settled.DONE)
         return replace(ended, in_flight=in_flight)
 
-    def _open_lane(self, lease: Lease, run_id: str, not_before: datetime) -> Lane:
-        route = self._routes[lease.sync]
+    def _open_lane(
+        self, route: Route, lease: Lease, run_id: str, not_before: datetime
+    ) -> Lane:
         with self._database.read() as connection:
             waiting = outbox.waiting(connection, run_id)
             state = connections.get(connection, route.connection)

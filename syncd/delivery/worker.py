@@ -36,8 +36,8 @@ from syncd.errors import (
 )
 from syncd.events import Level, emit
 from syncd.log import person_hash
-from syncd.model import Batch, Receipt, Settled, Settlement, Target
-from syncd.store import bindings, connections, outbox
+from syncd.model import Batch, Operation, Receipt, Settled, Settlement, Target
+from syncd.store import bindings, connections, leases, outbox
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.outbox import Waiting
@@ -92,6 +92,12 @@ class Worker:
 
     def _send(self, lane: Lane, waiting: Waiting) -> Step:
         with self.database.read() as connection:
+            leases.require(
+                connection,
+                lane.lease,
+                self.clock.wall(),
+                lane.route.request_deadline,
+            )
             batch = outbox.claim(connection, waiting.id)
             binding = bindings.get(connection, waiting.binding_id)
         at, started = self.clock.now(), self.clock.monotonic()
@@ -247,12 +253,15 @@ class Worker:
             **_about(sent.batch),
             **_words(error),
         )
-        if sent.binding.external_id is None:
-            # The creation was refused: every further batch would meet the same.
+        if sent.binding.external_id is None or error.error_type == "forbidden":
+            # Not about these ids: every further batch would meet the same.
             return Step(ended=_stopped(Settled.REFUSED, error))
         return Step()
 
     def _reject(self, sent: Sent, error: DeliveryError, reason: str) -> Step:
+        if sent.batch.operation is Operation.REMOVE:
+            # A refused exit proves nothing: the person may still be a member.
+            return self._dead_letter(sent, error)
         text = error.vendor_message or reason
         self.recorder.rejected(sent, error, text, self.clock.now())
         ids = sent.batch.ids

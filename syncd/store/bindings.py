@@ -122,6 +122,20 @@ def intend_creation(connection: Connection, binding_id: int, now: datetime) -> N
     )
 
 
+def set_owner(connection: Connection, binding_id: int, owner: str) -> None:
+    """Whom the target shall belong to when it is created."""
+    connection.execute(
+        update(binding).where(binding.c.id == binding_id).values(owner=owner)
+    )
+
+
+def set_target(connection: Connection, binding_id: int, target: str) -> None:
+    """The same cohort is configured in other words now."""
+    connection.execute(
+        update(binding).where(binding.c.id == binding_id).values(target=target)
+    )
+
+
 def set_role(connection: Connection, binding_id: int, role: Role) -> None:
     """Move the binding to another role."""
     connection.execute(

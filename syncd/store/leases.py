@@ -109,6 +109,40 @@ def check(connection: Connection, held: Lease, now: datetime) -> None:
         )
 
 
+def require(
+    connection: Connection, held: Lease, now: datetime, request: timedelta
+) -> None:
+    """Raise `LeaseLost` unless the lease is ours until a request begun now is over.
+
+    A request longer than the lease can be trusted is only asked to begin within it.
+    """
+    trusted = min(request, TTL - 2 * RENEW_EVERY)
+    found = connection.execute(
+        select(lease.c.sync).where(
+            lease.c.sync == held.sync,
+            lease.c.holder == held.holder,
+            lease.c.fence == held.fence,
+            lease.c.released.is_(False),
+            lease.c.expires_at > now + trusted,
+        )
+    ).first()
+    if found is None:
+        raise LeaseLost(
+            f"the lease on sync {held.sync} is gone or runs out",
+            hint=f"syncd show {held.sync}",
+        )
+
+
+def expire_all(connection: Connection, now: datetime) -> None:
+    """End every lease of processes that are surely gone (their store's lock is ours).
+
+    They stay unreleased, so that whoever takes them over waits for late requests.
+    """
+    connection.execute(
+        update(lease).where(lease.c.released.is_(False)).values(expires_at=now)
+    )
+
+
 def release(connection: Connection, held: Lease) -> None:
     """Give the lease back at once; nothing happens if it is no longer ours."""
     connection.execute(

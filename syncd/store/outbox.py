@@ -101,17 +101,20 @@ def reopen(
     now: datetime,
     *,
     fresh_attempts: bool,
+    dead_too: bool = False,
 ) -> int:
     """Hand the open batches to a run, to be sent again as they stand.
 
-    A resumed run keeps the attempts already made; a new run starts over.
+    A resumed run keeps the attempts already made; a new run starts over. `dead_too`
+    is for a binding that no plan takes over any more.
     """
-    values: dict[str, object] = {"run_id": run_id}
+    states = UNCERTAIN if dead_too else (BatchState.OPEN,)
+    values: dict[str, object] = {"run_id": run_id, "state": BatchState.OPEN}
     if fresh_attempts:
         values |= {"attempts": 0, "retry_at": now}
     return connection.execute(
         update(batch)
-        .where(batch.c.binding_id == binding_id, batch.c.state == BatchState.OPEN)
+        .where(batch.c.binding_id == binding_id, batch.c.state.in_(states))
         .values(values)
     ).rowcount
 
@@ -121,7 +124,9 @@ def waiting(connection: Connection, run_id: str) -> list[Waiting]:
     rows = connection.execute(
         select(batch.c.id, batch.c.binding_id, batch.c.n, batch.c.retry_at)
         .where(batch.c.run_id == run_id, batch.c.state == BatchState.OPEN)
-        .order_by(batch.c.id)
+        # A binding that is being emptied is older than the one to be filled, and half
+        # of a split batch has a higher key than batches of the other one.
+        .order_by(batch.c.binding_id, batch.c.id)
     )
     return [
         Waiting(id=r.id, binding_id=r.binding_id, n=r.n, retry_at=r.retry_at)

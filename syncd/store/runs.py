@@ -142,7 +142,11 @@ def finish(
 
 
 def hold(
-    connection: Connection, run_id: str, *, plan_hash: str, expires_at: datetime
+    connection: Connection,
+    run_id: str,
+    *,
+    plan_hash: str,
+    expires_at: datetime,
 ) -> None:
     """Mark the run as one whose plan waits for a person until `expires_at`."""
     connection.execute(
@@ -159,11 +163,19 @@ def settle_hold(connection: Connection, run_id: str) -> None:
     )
 
 
-def waiting_for_a_person(connection: Connection, sync_name: str) -> Run | None:
-    """The held run of this sync whose plan waits, if any."""
-    row = connection.execute(
-        select(run).where(run.c.sync == sync_name, run.c.hold_expires_at.is_not(None))
-    ).one_or_none()
+def waiting_for_a_person(
+    connection: Connection, sync_name: str, *, lock: bool = False
+) -> Run | None:
+    """The held run of this sync whose plan waits, if any.
+
+    `lock` keeps another process from deciding on it at the same time.
+    """
+    query = select(run).where(
+        run.c.sync == sync_name, run.c.hold_expires_at.is_not(None)
+    )
+    if lock:
+        query = query.with_for_update()
+    row = connection.execute(query).one_or_none()
     return _run(row) if row is not None else None
 
 

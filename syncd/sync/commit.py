@@ -66,8 +66,11 @@ def _working_binding(
         work = _new_binding(connection, run, now)
     if acknowledged.is_empty(connection, work.id):
         acknowledged.set_buckets(connection, work.id, made.n_buckets)
-    if found is not None and work.external_id is None:
-        bindings.bind(connection, work.id, found)
+    if work.external_id is None:
+        # Until the cohort exists its owner is whoever the configuration names today.
+        bindings.set_owner(connection, work.id, run.spec.owner)
+        if found is not None:
+            bindings.bind(connection, work.id, found)
     return bindings.get(connection, work.id)
 
 
@@ -105,15 +108,23 @@ def _send_out(
     )
     if work.external_id is None and made.plan.entered:
         bindings.intend_creation(connection, work.id, now)
-    _reopen_retiring(connection, run, now)
+    reopen_retiring(connection, run, now)
 
 
-def _reopen_retiring(connection: Connection, run: Run, now: datetime) -> None:
-    for old in bindings.of_sync(connection, run.spec.name):
-        if old.role is Role.RETIRING:
-            outbox.reopen(
-                connection, old.id, run.report.run_id, now, fresh_attempts=True
-            )
+def reopen_retiring(connection: Connection, run: Run, now: datetime) -> int:
+    """Go on emptying the bindings of former id types; returns how many batches."""
+    return sum(
+        outbox.reopen(
+            connection,
+            old.id,
+            run.report.run_id,
+            now,
+            fresh_attempts=True,
+            dead_too=True,
+        )
+        for old in bindings.of_sync(connection, run.spec.name)
+        if old.role is Role.RETIRING
+    )
 
 
 def drop_plan(connection: Connection, held: runs.Run) -> int:
@@ -133,12 +144,11 @@ def send_again(run: Run, *, fresh_attempts: bool) -> int:
     run_id = run.report.run_id
     with parts.database.begin() as connection:
         leases.check(connection, run.lease, parts.clock.wall())
-        count = sum(
-            outbox.reopen(
-                connection, each.id, run_id, now, fresh_attempts=fresh_attempts
+        count = reopen_retiring(connection, run, now)
+        if run.binding is not None:
+            count += outbox.reopen(
+                connection, run.binding.id, run_id, now, fresh_attempts=fresh_attempts
             )
-            for each in bindings.of_sync(connection, run.spec.name)
-        )
         runs.enter_phase(connection, run_id, "deliver")
     run.report.phase = "deliver"
     return count

@@ -1,11 +1,13 @@
 """A connection whose credentials were refused: stopped, probed for free, resumed."""
 
 from syncd import events
+from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault
 from syncd.events import emit
 from syncd.sinks import Sink
 from syncd.store import connections
-from syncd.sync.steps import Parts, Run
+from syncd.store.database import Database
+from syncd.sync.steps import Run
 
 
 def require_open(run: Run) -> None:
@@ -26,27 +28,27 @@ def require_open(run: Run) -> None:
             hint=f"correct the credentials; tried again at {state.probe_at:%H:%M} UTC",
         )
     run.spec.sink.probe()
-    _resume(run.parts, state)
+    _resume(run.parts.database, state)
 
 
-def probe(parts: Parts, name: str, sink: Sink) -> None:
+def probe(database: Database, clock: Clock, name: str, sink: Sink) -> None:
     """Try a stopped connection's credentials if its probe is due."""
-    with parts.database.read() as connection:
+    with database.read() as connection:
         state = connections.get(connection, name)
-    if state.probe_at is None or state.probe_at > parts.clock.now():
+    if state.probe_at is None or state.probe_at > clock.now():
         return
     try:
         sink.probe()
     except DeliveryError as error:
-        stop(parts, name, error)
+        stop(database, clock, name, error)
     else:
-        _resume(parts, state)
+        _resume(database, state)
 
 
-def stop(parts: Parts, name: str, error: DeliveryError) -> None:
+def stop(database: Database, clock: Clock, name: str, error: DeliveryError) -> None:
     """Note that the credentials are refused; nothing of them goes until a probe."""
-    now = parts.clock.now()
-    with parts.database.begin() as connection:
+    now = clock.now()
+    with database.begin() as connection:
         connections.stop(connection, name, str(error), now)
     emit(
         events.CONNECTION_STOPPED,
@@ -59,7 +61,7 @@ def stop(parts: Parts, name: str, error: DeliveryError) -> None:
     )
 
 
-def _resume(parts: Parts, state: connections.ConnectionState) -> None:
-    with parts.database.begin() as connection:
+def _resume(database: Database, state: connections.ConnectionState) -> None:
+    with database.begin() as connection:
         connections.resume(connection, state.name)
     emit(events.CONNECTION_RESUMED, connection=state.name, stopped_at=state.stopped_at)

@@ -17,7 +17,8 @@ from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection, Database
 from syncd.store.installation import Action
 from syncd.sync import credentials
-from syncd.sync.commit import drop_plan
+from syncd.sync.commit import drop_plan, reopen_retiring
+from syncd.sync.guard import Guard
 from syncd.sync.run import deliver_and_conclude, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run
@@ -47,7 +48,7 @@ def approve(parts: Parts, spec: Spec, decision: Decision) -> Report | None:
     identity changed since.
     """
     with parts.database.read() as connection:
-        _held(connection, spec, decision.run_id, parts.clock.now())
+        _held(connection, spec, decision.run_id, parts.clock.now(), lock=False)
 
     def story(run: Run) -> None:
         credentials.require_open(run)
@@ -72,7 +73,7 @@ def reject(parts: Parts, spec: Spec, decision: Decision) -> None:
 def expire(database: Database, sync_name: str, now: datetime) -> bool:
     """Drop a held plan nobody decided on in time; True if there was one."""
     with database.begin() as connection:
-        held = runs.waiting_for_a_person(connection, sync_name)
+        held = runs.waiting_for_a_person(connection, sync_name, lock=True)
         if held is None or held.hold_expires_at is None or held.hold_expires_at > now:
             return False
         drop_plan(connection, held)
@@ -94,8 +95,9 @@ def _held(
     now: datetime,
     *,
     fits: bool = True,
+    lock: bool = True,
 ) -> runs.Run:
-    held = runs.waiting_for_a_person(connection, spec.name)
+    held = runs.waiting_for_a_person(connection, spec.name, lock=lock)
     if held is None or held.id != run_id:
         raise NotDecidable(
             f"run {run_id[-8:]} holds no plan that waits for a decision",
@@ -129,7 +131,9 @@ def _open_plan(run: Run, decision: Decision) -> int:
         work = _switch(connection, spec, old)
         if old is not None:
             outbox.take_over(connection, old.id)
-            acknowledged.accept_baseline(connection, old.id)
+            if _lost_baseline(held):
+                acknowledged.accept_baseline(connection, old.id)
+        reopen_retiring(connection, run, now)
         count = _open_batches(connection, run, now)
         digest = SnapshotDigest(
             count=held.summary["digest"][0], total=held.summary["digest"][1]
@@ -145,6 +149,12 @@ def _open_plan(run: Run, decision: Decision) -> int:
     emit(events.GUARD_APPROVED, **_decided(held, decision, count))
     emit(events.OPERATOR_APPROVED, **_who(decision))
     return count
+
+
+def _lost_baseline(held: runs.Run) -> bool:
+    return any(
+        trip["guard"] == Guard.BASELINE for trip in held.summary.get("trips", ())
+    )
 
 
 def _copy_plan_numbers(run: Run, held: runs.Run) -> None:

@@ -9,8 +9,8 @@ from syncd.errors import StoreError
 from syncd.events import emit, level_of
 from syncd.model import BatchState, Outcome
 from syncd.store import acknowledged, bindings, leases, ledger, outbox, runs, unaccepted
+from syncd.store.bindings import Role
 from syncd.store.database import Connection, Database
-from syncd.sync.commit import drop_plan
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
 
@@ -26,8 +26,12 @@ def close_run(run: Run) -> None:
     parts, report = run.parts, run.report
     now = parts.clock.now()
     try:
+        # Counting may read everything: not inside the write transaction.
+        with parts.database.read() as connection:
+            members = _members_after(connection, run, now)
         with parts.database.begin() as connection:
-            report.numbers |= _proven(connection, run, now)
+            _retire_emptied(connection, run)
+            report.numbers |= _proven(connection, run) | {"members_after": members}
             _judge(report)
             closed = runs.finish(
                 connection,
@@ -37,7 +41,8 @@ def close_run(run: Run) -> None:
                 summary=report.summary(),
                 now=now,
             )
-            if not run.in_flight:
+            # Not released, it makes the next process wait for what may still land.
+            if run.is_quiet():
                 leases.release(connection, run.lease)
     except StoreError as error:
         # The row stays open; the sync's next run closes it and writes its line.
@@ -66,11 +71,7 @@ def close_run(run: Run) -> None:
 
 
 def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
-    """Close a run whose process died, with what its ledger proves.
-
-    A plan it was about to hold goes with it: nobody was told of it, and the next run
-    makes it anew.
-    """
+    """Close a run whose process died, with what its ledger proves."""
     with database.begin() as connection:
         numbers = dict(found.summary) | _ledger_numbers(connection, found.id)
         closed = runs.finish(
@@ -81,8 +82,6 @@ def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
             summary=numbers,
             now=now,
         )
-        if closed and found.hold_expires_at is not None:
-            drop_plan(connection, found)
     if not closed:
         return
     emit(
@@ -115,10 +114,19 @@ def _judge(report: Report) -> None:
     unsettled = report.numbers["dead"] + report.numbers["waiting"]
     if report.outcome in runs.OK and unsettled:
         report.outcome = Outcome.PARTIAL
-        report.reason = report.reason or "dead_letters"
+        why = "dead_letters" if report.numbers["dead"] else "waiting"
+        report.reason = report.reason or why
 
 
-def _proven(connection: Connection, run: Run, now: datetime) -> Mapping[str, Any]:
+def _retire_emptied(connection: Connection, run: Run) -> None:
+    """A binding of a former id type is done with once nobody is left in doubt."""
+    for old in bindings.of_sync(connection, run.spec.name):
+        left = outbox.uncertain_count(connection, old.id)
+        if old.role is Role.RETIRING and left == 0:
+            bindings.set_role(connection, old.id, Role.RETIRED)
+
+
+def _proven(connection: Connection, run: Run) -> dict[str, Any]:
     name = run.spec.name
     owned = [each.id for each in bindings.of_sync(connection, name)]
     numbers = _ledger_numbers(connection, run.report.run_id)
@@ -131,22 +139,21 @@ def _proven(connection: Connection, run: Run, now: datetime) -> Mapping[str, Any
             f"{each.kind}: {each.reason}": each.ids
             for each in unaccepted.counts(connection, [binding.id])
         }
-        run.report.numbers |= numbers
-        numbers["members_after"] = _members_after(connection, run, binding, now)
     return numbers
 
 
-def _members_after(
-    connection: Connection, run: Run, binding: bindings.Binding, now: datetime
-) -> int | None:
-    """How many the destination holds because of us, where that is cheap to know."""
-    compared = run.report.numbers.get("snapshot") and run.report.numbers.get("members")
-    if run.report.outcome is Outcome.SUCCESS and compared:
+def _members_after(connection: Connection, run: Run, now: datetime) -> int | None:
+    """How many the destination holds because of us, if this run asked it anything."""
+    binding = bindings.current(connection, run.spec.name)
+    if binding is None or not ledger.totals(connection, run.report.run_id).requests:
+        return None
+    compared = {"snapshot", "members"} <= run.report.numbers.keys()
+    waits = outbox.uncertain_count(connection, binding.id)
+    if run.report.outcome is Outcome.SUCCESS and compared and not waits:
         # Whoever is in the snapshot is a member now, but for the unaccepted.
-        return int(compared) - unaccepted.total(connection, binding.id)
-    if run.report.numbers["requests"]:
-        return acknowledged.count(connection, binding, now)
-    return None
+        left_out = unaccepted.total(connection, binding.id)
+        return int(run.report.numbers["members"]) - left_out
+    return acknowledged.count(connection, binding, now)
 
 
 def _ledger_numbers(connection: Connection, run_id: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ rclone's 50 %).
 from dataclasses import dataclass
 from enum import StrEnum
 
-from syncd.sync.identity import Change
+from syncd.sync.identity import Aspect, Change
 from syncd.sync.plan import Plan
 
 
@@ -54,7 +54,7 @@ def judge(
     trips = []
     if not baseline_intact:
         trips.append(_baseline(plan))
-    if change is not None:
+    if change is not None and not _is_harmless(change, plan):
         trips.append(_identity(change))
     if plan.members == 0 and plan.union > 0:
         trips.append(_empty_source(plan))
@@ -67,6 +67,11 @@ def judge(
     ):
         trips.append(_max_enter(plan, limits))
     return tuple(trips)
+
+
+def _is_harmless(change: Change, plan: Plan) -> bool:
+    """Another query that lists the same people: there is nothing to approve."""
+    return change.aspect is Aspect.SOURCE and plan.batches == 0
 
 
 def _baseline(plan: Plan) -> Trip:

@@ -19,7 +19,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 
 from syncd import events
-from syncd.errors import StoreUnavailable, SyncdError
+from syncd.errors import StoreError, StoreUnavailable, SyncdError
 from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
@@ -44,6 +44,19 @@ class Busy(SyncdError):
     code = "sync.busy"
 
 
+class WaitsForPerson(SyncdError):
+    """The sync's last plan is held; nothing is read or sent until it is decided on."""
+
+    code = "sync.held"
+
+    def __init__(self, held: runs.Run) -> None:
+        super().__init__(
+            f"{held.sync} is held by run {held.short_id}: "
+            f"{held.summary.get('message', held.reason)}",
+            hint=f"syncd show {held.short_id}",
+        )
+
+
 def run(
     parts: Parts,
     spec: Spec,
@@ -54,7 +67,8 @@ def run(
 ) -> Report | None:
     """Run a sync once; None when somebody else already took its slot.
 
-    Raises `Busy` while another process holds the sync's lease. The caller sees to it
+    Raises `Busy` while another process holds the sync's lease, `WaitsForPerson` while
+    a plan of the sync is held. The caller sees to it
     that one process runs a sync once at a time. Every run that began ends with its
     row closed and its canonical line written.
     """
@@ -71,15 +85,17 @@ def run(
         emit(events.RUN_STARTED, due_at=slot, lag_ms=_lag(begun))
         parts.writer.keep(begun.lease)
         try:
-            _tell(begun, story or _story_of(trigger))
+            _tell(begun, story)
         finally:
             parts.writer.let_go(begun.lease)
             close_run(begun)
     return begun.report
 
 
-def _story_of(trigger: Trigger) -> Story:
-    return _open_batches if trigger is Trigger.RESUME else _from_the_source
+def _story_of(run: Run) -> Story:
+    # Batches of another identity must not go where the configuration points today.
+    resumes = run.report.trigger is Trigger.RESUME and run.change is None
+    return _open_batches if resumes else _from_the_source
 
 
 def _begin(
@@ -100,6 +116,9 @@ def _begin(
             raise Busy(
                 f"{spec.name} is being run by {lease.holder}", hint="syncd status"
             )
+        held = runs.waiting_for_a_person(connection, spec.name)
+        if held is not None and trigger is not Trigger.APPROVE:
+            raise WaitsForPerson(held)
         began = runs.begin(
             connection,
             run_id=report.run_id,
@@ -110,7 +129,8 @@ def _begin(
             now=now,
         )
         if not began:
-            leases.release(connection, lease)
+            if not lease.taken_over:
+                leases.release(connection, lease)
             return None
     if lease.taken_over:
         late = spec.request_deadline * parts.clock.speed
@@ -119,12 +139,12 @@ def _begin(
     return Run(parts=parts, spec=spec, lease=lease, report=report)
 
 
-def _tell(run: Run, story: Story) -> None:
+def _tell(run: Run, story: Story | None) -> None:
     """Carry the story out; whatever stops it becomes the run's outcome."""
     try:
         close_leftovers(run)
         steps.load_binding(run)
-        story(run)
+        (story or _story_of(run))(run)
     except Interrupted:
         run.report.outcome, run.report.reason = Outcome.INTERRUPTED, "shutdown"
     except SyncdError as error:
@@ -188,7 +208,15 @@ def deliver_and_conclude(run: Run) -> None:
         settlement = steps.deliver(run)
     _conclude(run, settlement)
     if settlement.state is Settled.DONE:
+        _compact(run)
+
+
+def _compact(run: Run) -> None:
+    """Housekeeping: what goes wrong here takes nothing back from the run."""
+    try:
         steps.compact_if_due(run)
+    except StoreError as error:
+        emit(events.STORE_UNAVAILABLE, operation="compact", error=str(error))
 
 
 def _conclude(run: Run, settlement: Settlement) -> None:

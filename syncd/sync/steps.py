@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from syncd.store import (
     outbox,
     unaccepted,
 )
-from syncd.store.bindings import Binding, Role
+from syncd.store.bindings import Binding
 from syncd.store.database import Connection, Database
 from syncd.store.leases import Lease
 from syncd.store.writer import Writer
@@ -43,7 +43,7 @@ class Settle(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What runs work with; built by `app`, shared by all runs of the process."""
+    """What runs work with; built by `app` for each run."""
 
     database: Database
     writer: Writer
@@ -55,10 +55,9 @@ class Parts:
     """This process, in leases."""
     stop: threading.Event
     """Set when the process was asked to stop."""
-    readers: threading.Semaphore = field(
-        default_factory=lambda: threading.Semaphore(READERS)
-    )
-    quiet_until: dict[str, datetime] = field(default_factory=dict)
+    readers: threading.Semaphore
+    """`READERS` at once, over all runs of the process."""
+    quiet_until: dict[str, datetime]
     """Per sync: when the last request of a dead process is surely over."""
 
 
@@ -77,6 +76,12 @@ class Run:
     in_flight: bool = False
     """True when a request was left on the wire: the lease is kept then, so that the
     next start waits until that request is surely over."""
+
+    def is_quiet(self) -> bool:
+        """Whether no request of this sync, ours or a dead process's, may still land."""
+        now = self.parts.clock.now()
+        quiet_at = self.parts.quiet_until.get(self.spec.name, now)
+        return not self.in_flight and quiet_at <= now
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -142,7 +147,22 @@ def find(run: Run) -> Found | None:
             code="target.not_found",
             hint="correct to.cohort_id, then: syncd check",
         )
+    if found is not None:
+        _recognise(run, found)
     return found
+
+
+def _recognise(run: Run, found: Found) -> None:
+    """A target in other words that is the cohort we are bound to is no change of it."""
+    before, now = run.binding, run.spec.identity
+    if before is None or not _elsewhere(run):
+        return
+    if (before.connection, before.external_id) != (now.connection, found.external_id):
+        return
+    with run.parts.database.begin() as connection:
+        leases.check(connection, run.lease, run.parts.clock.wall())
+        bindings.set_target(connection, before.id, now.target)
+    load_binding(run)
 
 
 def _elsewhere(run: Run) -> bool:
@@ -218,11 +238,7 @@ def deliver(run: Run) -> Settlement:
         until=run.report.started_at + run.spec.max_runtime,
     )
     run.in_flight = settlement.in_flight
-    with parts.database.begin() as connection:
-        for old in bindings.of_sync(connection, run.spec.name):
-            emptied = outbox.uncertain_count(connection, old.id) == 0
-            if old.role is Role.RETIRING and emptied:
-                bindings.set_role(connection, old.id, Role.RETIRED)
+    run.in_flight = settlement.in_flight
     return settlement
 
 

@@ -35,7 +35,12 @@ def conclude(run: Run, error: SyncdError) -> None:
             report.outcome = Outcome.HELD
             emit(events.TARGET_HELD, reason=str(error), code=error.code)
         case DeliveryError(fault=Fault.CREDENTIALS):
-            credentials.stop(run.parts, run.spec.identity.connection, error)
+            credentials.stop(
+                run.parts.database,
+                run.parts.clock,
+                run.spec.identity.connection,
+                error,
+            )
         case LeaseLost():
             emit(events.LEASE_LOST, holder=run.lease.holder, fence=run.lease.fence)
         case _:

@@ -5,7 +5,6 @@ from syncd.events import emit
 from syncd.model import Outcome
 from syncd.sync.draft import Draft
 from syncd.sync.guard import Guard, Trip, judge
-from syncd.sync.identity import Aspect
 from syncd.sync.steps import Run
 
 
@@ -16,10 +15,6 @@ def verdict(run: Run, made: Draft) -> tuple[Trip, ...]:
         baseline_intact=made.baseline_intact,
         change=run.change,
     )
-    only_source = run.change is not None and run.change.aspect is Aspect.SOURCE
-    if only_source and made.plan.batches == 0:
-        # Another query that lists the same people: there is nothing to approve.
-        trips = tuple(trip for trip in trips if trip.guard is not Guard.IDENTITY)
     run.report.numbers["trips"] = [
         {
             "guard": trip.guard,

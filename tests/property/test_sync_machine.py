@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from hypothesis.stateful import (
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
-from syncd.app.engine import Engine, WaitsForPerson
+from syncd.app.engine import Engine
 from syncd.config.settings import GuardSettings, ToSettings
 from syncd.errors import SyncdError
 from syncd.model import Operation, Outcome, Trigger
@@ -39,6 +40,8 @@ from syncd.store.buckets import bucket_hash
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from syncd.sync.decide import Decision
+from syncd.sync.run import WaitsForPerson
+from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
@@ -438,7 +441,8 @@ def test_a_sync_survives_whatever_happens(memory: Path) -> None:
     database = new_database(memory)
 
     run_state_machine_as_test(
-        lambda: SyncMachine(database, memory), settings=machine_settings(30)
+        partial(SyncMachine, database, memory),  # type: ignore[arg-type]
+        settings=machine_settings(30),
     )
 
     database.close()
@@ -451,7 +455,8 @@ def test_a_sync_survives_whatever_happens_on_postgres(
     migrate(database)
 
     run_state_machine_as_test(
-        lambda: SyncMachine(database, memory), settings=machine_settings(5)
+        partial(SyncMachine, database, memory),  # type: ignore[arg-type]
+        settings=machine_settings(5),
     )
 
     database.close()
