@@ -20,11 +20,10 @@ import orjson
 from syncd import config
 from syncd.cli import store
 from syncd.cli.demo_amplitude import FakeAmplitude
-from syncd.cli.demo_processes import Processes
+from syncd.cli.demo_processes import DemoFailed, Processes
 from syncd.cli.demo_proof import Proof
 from syncd.cli.demo_story import Story
 from syncd.cli.demo_watch import (
-    DemoFailed,
     Records,
     Watch,
     daemon_beats,
@@ -50,7 +49,7 @@ _PATIENCE = 60.0
 @verb("demo", reads=True)
 @click.option(
     "--people",
-    type=click.IntRange(2_000, 1_000_000),
+    type=click.IntRange(2_000, 200_000),
     default=50_000,
     show_default=True,
     help="How many are in the larger of the two audiences.",

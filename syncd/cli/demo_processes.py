@@ -16,11 +16,20 @@ from typing import Any, Self
 import click
 
 from syncd.cli.exit_codes import ExitCode
+from syncd.errors import SyncdError
 
 GRACE = 15.0
 """Real seconds a process gets to end; the daemon itself takes at most 8."""
+COMMAND_PATIENCE = 60.0
+"""Real seconds a command may take."""
 _PREFIX = "SYNCD_"
 _STOP = (signal.SIGTERM, signal.SIGHUP)
+
+
+class DemoFailed(SyncdError):
+    """The story did not go as told."""
+
+    code = "demo"
 
 
 class Processes:
@@ -69,16 +78,24 @@ class Processes:
         return process.pid
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Carry out `syncd …` with the demo's configuration and wait for its end."""
-        return subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-m", "syncd", *arguments, "-c", str(self._config)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self.environ | {"NO_COLOR": "1"},
-            text=True,
-            timeout=60,
-        )
+        """Carry out `syncd …` with the demo's configuration and wait for its end.
+
+        Raises `DemoFailed` when it takes too long.
+        """
+        try:
+            return subprocess.run(  # noqa: S603 - our own program
+                [sys.executable, "-m", "syncd", *arguments, "-c", str(self._config)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self.environ | {"NO_COLOR": "1"},
+                text=True,
+                timeout=COMMAND_PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            raise DemoFailed(
+                f"syncd {arguments[0]} took longer than {COMMAND_PATIENCE:.0f} s"
+            ) from None
 
     def ended(self) -> str | None:
         """The name of a process that is gone though nobody stopped it."""

@@ -10,9 +10,9 @@ from functools import partial
 
 from syncd.cli import demo_proof
 from syncd.cli.demo_amplitude import FakeAmplitude
-from syncd.cli.demo_processes import Processes
+from syncd.cli.demo_processes import DemoFailed, Processes
 from syncd.cli.demo_proof import Proof, prove
-from syncd.cli.demo_watch import DemoFailed, Records, Watch, all_of
+from syncd.cli.demo_watch import Records, Watch, all_of
 from syncd.cli.demo_world import Audience, World
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.output import Column, Output

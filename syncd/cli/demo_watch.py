@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from syncd.cli.demo_processes import Processes
+from syncd.cli.demo_processes import DemoFailed, Processes
 from syncd.clock import Clock
-from syncd.errors import StoreError, SyncdError
+from syncd.errors import StoreError
 from syncd.model import Outcome
 from syncd.store import acknowledged, bindings, installation, runs, unaccepted
 from syncd.store.bindings import Binding
@@ -24,12 +24,6 @@ LOOK = 0.1
 _HISTORY = 1_000
 
 T = TypeVar("T")
-
-
-class DemoFailed(SyncdError):
-    """The story did not go as told."""
-
-    code = "demo"
 
 
 class Watch:
