@@ -115,11 +115,11 @@ def world(new_installation, new_simulator, postgres_database, pytestconfig) -> W
         "space": "space",
         "snapshot": {"type": "warehouse", "url_file": "warehouse_url"},
     }
-    vip = installation.sync("vip", schedule="every 1h", max_runtime="1d")
+    vip = installation.sync("vip", schedule="every 1h", max_runtime="30d")
     vip["from"]["connection"] = "warehouse"
     # Due within some hours of the fast clock, and a day later again.
     daily = f"daily at {now + SOON:%H}:00 UTC"
-    installation.sync("file", schedule=daily, max_runtime="1d")
+    installation.sync("file", schedule=daily, max_runtime="30d")
     made = World(warehouse, rows, simulator, installation, fast)
     made.list_rows(0)
     return made
