@@ -31,7 +31,7 @@ from uuid import UUID
 import orjson
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.types import EventDict, Processor
+from structlog.types import EventDict, ExcInfo, Processor
 
 _HEAD = "ts level event msg service.name service.version instance".split()
 _CONTEXT = "sync owner direction run_id trigger attempt".split()
@@ -242,9 +242,7 @@ def _formatter(
     console: bool, color: bool, clock: Clock, instance: str, version: str
 ) -> logging.Formatter:
     """Every record, ours or a library's, through the same steps."""
-    traceback: Processor = structlog.processors.ExceptionRenderer(
-        ExceptionDictTransformer(show_locals=False, max_frames=20)
-    )
+    traceback: Processor = structlog.processors.ExceptionRenderer(_traceback)
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.contextvars.merge_contextvars],
         processors=[
@@ -254,6 +252,20 @@ def _formatter(
             _console(color) if console else _json,
         ],
     )
+
+
+_transform = ExceptionDictTransformer(show_locals=False, max_frames=20)
+
+
+def _traceback(exc_info: ExcInfo) -> list[dict[str, Any]]:
+    """Types and places; no words, since those of a bug may quote a member id."""
+    return [
+        {name: value for name, value in error.items() if name not in _WORDS}
+        for error in _transform(exc_info)
+    ]
+
+
+_WORDS = frozenset({"exc_value", "exc_notes", "syntax_error"})
 
 
 def _first_fields(clock: Clock, instance: str, version: str) -> Processor:
@@ -316,7 +328,7 @@ def _frames(trace: Any) -> Iterable[str]:
     for error in trace or ():
         for frame in error["frames"]:
             yield f"\n    {frame['filename']}:{frame['lineno']} in {frame['name']}"
-        yield f"\n    {error['exc_type']}: {error['exc_value']}"
+        yield f"\n    {error['exc_type']}"
 
 
 # ---- folding ----------------------------------------------------------------------

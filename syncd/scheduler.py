@@ -22,8 +22,11 @@ _GRAIN = timedelta(microseconds=1)
 """What rounding may lose between a due time and its wall instant, so that going back
 from there cannot find the same due time again."""
 
-SPARE_THREADS = 4
-"""For housekeeping and for runs that a person asked for."""
+RUN_THREADS = 256
+"""More than there are syncs: a run waits in its thread for its batches. Threads are
+made when they are needed."""
+HOUSE_THREADS = 2
+"""Of their own, so that no number of long runs keeps the heartbeat waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +87,13 @@ class Ticker:
     def start(self, timings: Iterable[Timing]) -> None:
         """Start ticking for these syncs."""
         self._timings = tuple(timings)
-        threads = len(self._timings) + SPARE_THREADS
         self._scheduler = BackgroundScheduler(
             # A zone without clock changes: its own arithmetic is wrong across them.
             timezone=UTC,
-            executors={"default": ThreadPoolExecutor(threads)},
+            executors={
+                "default": ThreadPoolExecutor(RUN_THREADS),
+                "house": ThreadPoolExecutor(HOUSE_THREADS),
+            },
             job_defaults={"misfire_grace_time": None, "coalesce": True},
         )
         self._scheduler.add_listener(self._on_overlap, EVENT_JOB_MAX_INSTANCES)
@@ -118,6 +123,7 @@ class Ticker:
             "interval",
             seconds=period.total_seconds(),
             id=f"every:{name}",
+            executor="house",
             max_instances=1,
         )
 

@@ -6,6 +6,7 @@ signal, or the end of the grace, leaves the requests in flight alone: their ids 
 uncertain and the next start asserts them again.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -33,6 +34,9 @@ from syncd.web.control import ControlServer, socket_path
 HEARTBEAT = timedelta(seconds=10)
 PROBE = timedelta(seconds=60)
 PRUNE = timedelta(hours=24)
+RECOVER = timedelta(seconds=60)
+LAST_WORDS = 1.0
+"""Real seconds of the grace in which abandoned runs write how far they got."""
 LOOK = timedelta(seconds=5)
 """The main thread looks at its signals and at the machine's clock this often."""
 CLOCK_STEP = timedelta(seconds=30)
@@ -63,22 +67,21 @@ class Server:
         self._retired: list[Blueprint] = []
 
     def serve(self) -> None:
-        """Work until a signal says stop. Call it in the main thread."""
-        # Blocked in every thread and waited for in this one: no handler, no race.
-        signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP, signal.SIGHUP))
+        """Work until a signal says stop. Call it in the main thread, after `block`."""
         with ExitStack() as stack:
             stack.callback(self._engine.close)
             self._engine.start()
-            self._open_control_socket(stack)
             self._beat()
             self._say_started()
             cut_off = self._engine.close_abandoned()
+            # Only now: a run asked for earlier would look like one of a dead process.
+            self._open_control_socket(stack)
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._keep_house()
-            for name in cut_off:
-                self._soon(f"resume:{name}", partial(self._engine.resume, name))
-            self._slots.catch_up()
-            self._stop(self._watch())
+            self._slots.start(cut_off)
+            forced = self._stop(self._watch())
+        if forced:
+            _end_at_once()
 
     def _soon(self, name: str, action: Callable[[], object]) -> None:
         self._ticker.soon(name, partial(_say_refused, action))
@@ -90,7 +93,16 @@ class Server:
         probe = self._engine.probe_connections
         self._ticker.every(PROBE, "probe", partial(_say_refused, probe))
         self._ticker.every(PRUNE, "prune", partial(_say_refused, self._prune))
+        recover = partial(_say_refused, self._recover)
+        self._ticker.every(RECOVER, "recover", recover)
+        missed = partial(_say_refused, self._slots.catch_up)
+        self._ticker.every(RECOVER, "missed", missed)
         self._soon("prune", self._prune)
+
+    def _recover(self) -> None:
+        """Go on where another process died meanwhile (several on one Postgres)."""
+        for name in self._engine.close_abandoned():
+            self._soon(f"resume:{name}", partial(self._engine.resume, name))
 
     def _beat(self) -> None:
         with self._engine.database.begin() as connection:
@@ -171,10 +183,10 @@ class Server:
             loaded = self._load()
             _require_same_store(before, loaded)
             built = blueprint(loaded.settings, loaded.config_hash, self._clock)
+            self._engine.replace(built)
         except SyncdError as error:
             _say_not_reloaded(error)
             return
-        self._engine.replace(built)
         self._ticker.replace(timings(loaded.settings))
         # Runs in progress finish with what they began with.
         self._retired.append(before)
@@ -187,11 +199,12 @@ class Server:
             added=sorted(names[0] - names[1]),
             removed=sorted(names[1] - names[0]),
         )
-        self._slots.catch_up()
+        self._soon("catch-up", self._slots.catch_up)
 
     # ---- the end --------------------------------------------------------------------
 
-    def _stop(self, number: int) -> None:
+    def _stop(self, number: int) -> bool:
+        """Come to rest; True when requests or reads had to be left alone."""
         started = self._clock.monotonic()
         emit(
             events.DAEMON_STOPPING,
@@ -200,25 +213,45 @@ class Server:
         )
         self._engine.stop()
         self._ticker.stop(wait=False)
-        self._wait_for_runs(started)
+        forced = self._wait_for_runs(started)
         with suppress(StoreError), self._engine.database.begin() as connection:
             installation.leave(connection, self._engine.holder)
         for old in self._retired:
             old.close()
         elapsed = self._clock.monotonic() - started
         emit(events.DAEMON_STOPPED, duration_ms=round(elapsed * 1000))
+        return forced
 
-    def _wait_for_runs(self, started: float) -> None:
+    def _wait_for_runs(self, started: float) -> bool:
         """Until every run came to rest, the grace is over or a second signal came."""
         grace = self._engine.blueprint.settings.shutdown_grace.total_seconds()
+        grace -= LAST_WORDS
         while self._engine.active():
             left = grace - (self._clock.monotonic() - started)
             again = _next_signal(min(max(left, 0.0), 0.05))
             if left <= 0 or again in STOP:
                 emit(events.DAEMON_FORCED_STOP, run_ids=self._engine.active())
                 self._engine.abandon()
-                _next_signal(1.0)
-                return
+                _next_signal(LAST_WORDS)
+                return True
+        return False
+
+
+def block() -> None:
+    """Block the signals in this thread and all that it starts; `serve` waits for them.
+
+    No handler, no race: nothing of ours runs in the middle of something else.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP, signal.SIGHUP))
+
+
+def _end_at_once() -> None:
+    """End though a thread is stuck in a read: it must not write once the lock is free.
+
+    Safe as any kill is. The interpreter would wait for that thread otherwise.
+    """
+    logging.shutdown()
+    os._exit(0)
 
 
 def _next_signal(patience: float) -> int | None:

@@ -1,11 +1,12 @@
 """Slots: which due time a sync runs for, which it skips, which it missed.
 
-A slot is a due time of the schedule. Each ends as a row: run, or skipped with a
-reason. After downtime one run makes up for all the slots that passed (a diff needs no
-backfill).
+A slot is a due time of the schedule. It ends as a row, run or skipped with a reason;
+after downtime one run makes up for all the slots that passed (a diff needs no
+backfill), and only the newest of them gets a row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -13,14 +14,18 @@ from syncd import events
 from syncd.app.engine import Engine
 from syncd.clock import Clock
 from syncd.config.settings import Settings, SyncSettings
-from syncd.errors import SyncdError
+from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
-from syncd.model import Outcome, Trigger
+from syncd.model import Trigger
 from syncd.schedule import Once, latest_at_or_before, next_after, offset
 from syncd.scheduler import Timing
 from syncd.store import runs
 from syncd.sync.run import Busy, WaitsForPerson
 
+PATIENCE = timedelta(seconds=60)
+"""Real time after which a slot nobody handled is no longer just about to run."""
+ONCE_AGAIN = timedelta(minutes=15)
+"""Pause between the tries of a one-time sync that failed."""
 COUNTED = 1_000
 """Missed slots are counted up to this many."""
 
@@ -52,7 +57,7 @@ class Slots:
 
     def due(self, name: str) -> None:
         """A sync's time has come: run its newest slot, or record why not."""
-        slot = self._newest_slot(name)
+        slot = self._slot_to_settle(name)
         if slot is not None:
             self._run_slot(name, slot, Trigger.SCHEDULE)
 
@@ -74,7 +79,8 @@ class Slots:
             emit(events.STORE_UNAVAILABLE, operation="run", error=str(error))
 
     def overlapped(self, name: str) -> None:
-        slot = self._newest_slot(name)
+        """A sync's time has come while its last run goes on: record that."""
+        slot = self._slot_to_settle(name)
         if slot is not None:
             self._skip(name, slot, "overlap")
 
@@ -86,6 +92,14 @@ class Slots:
             return
         if recorded:
             emit(events.RUN_SKIPPED, sync=name, reason=reason, due_at=slot)
+
+    def _slot_to_settle(self, name: str) -> datetime | None:
+        """The newest slot, or None while the store is away: it stays to be settled."""
+        try:
+            return self._newest_slot(name)
+        except StoreError as error:
+            emit(events.STORE_UNAVAILABLE, operation="slot", error=str(error))
+            return None
 
     def _newest_slot(self, name: str) -> datetime | None:
         """The newest due time that nobody has run or skipped yet."""
@@ -103,30 +117,42 @@ class Slots:
         known_since = last or first_seen
         return slot if known_since is None or slot > known_since else None
 
+    def start(self, cut_off: Collection[str]) -> None:
+        """Make up for the time before: runs that were cut off, slots that passed."""
+        for sync in self._enabled():
+            resume = sync.name in cut_off
+            self._soon(f"start:{sync.name}", partial(self._start, sync, resume))
+
     def catch_up(self) -> None:
-        """One run for every sync whose time passed while no daemon was alive."""
-        for sync in self._engine.blueprint.settings.syncs:
-            if not sync.enabled:
-                continue
-            if isinstance(sync.schedule, Once):
-                self._run_once(sync)
-                continue
+        """Look for slots that nobody handled, as when the store was away."""
+        for sync in self._enabled():
             slot = self._newest_slot(sync.name)
-            if slot is None:
-                continue
-            if sync.catch_up == "skip":
-                self._skip(sync.name, slot, "catch_up: skip")
-                continue
-            emit(
-                events.RUN_MISSED,
-                sync=sync.name,
-                due_at=slot,
-                missed=self._missed(sync, slot),
-            )
-            self._soon(
-                f"catch-up:{sync.name}",
-                partial(self._run_slot, sync.name, slot, Trigger.CATCH_UP),
-            )
+            waited = self._clock.now() - slot if slot else timedelta(0)
+            if slot is not None and waited > PATIENCE * self._clock.speed:
+                self._make_up(sync, slot)
+            elif isinstance(sync.schedule, Once):
+                self._run_once(sync)
+
+    def _start(self, sync: SyncSettings, resume: bool) -> None:
+        # One after the other: the slot would be skipped as an overlap otherwise.
+        if resume:
+            self._engine.resume(sync.name)
+        slot = self._newest_slot(sync.name)
+        if slot is not None:
+            self._make_up(sync, slot)
+        elif isinstance(sync.schedule, Once):
+            self._run_once(sync)
+
+    def _make_up(self, sync: SyncSettings, slot: datetime) -> None:
+        if sync.catch_up == "skip":
+            self._skip(sync.name, slot, "catch_up: skip")
+            return
+        missed = self._missed(sync, slot)
+        emit(events.RUN_MISSED, sync=sync.name, due_at=slot, missed=missed)
+        self._run_slot(sync.name, slot, Trigger.CATCH_UP)
+
+    def _enabled(self) -> list[SyncSettings]:
+        return [s for s in self._engine.blueprint.settings.syncs if s.enabled]
 
     def _missed(self, sync: SyncSettings, slot: datetime) -> int:
         with self._engine.database.read() as connection:
@@ -141,17 +167,14 @@ class Slots:
         return count
 
     def _run_once(self, sync: SyncSettings) -> None:
+        """A one-time sync: at once, then now and again until it succeeded."""
         with self._engine.database.read() as connection:
-            done = runs.latest(
-                connection,
-                sync_name=sync.name,
-                outcomes=(Outcome.SUCCESS, Outcome.NO_CHANGE),
-            )
-        if not done:
-            self._soon(
-                f"once:{sync.name}",
-                partial(self._engine.run, sync.name, Trigger.SCHEDULE),
-            )
+            done = runs.latest(connection, sync_name=sync.name, outcomes=runs.OK)
+            last = runs.latest(connection, sync_name=sync.name)
+        pause = last and self._clock.now() - last[0].started_at < ONCE_AGAIN
+        if not done and not pause:
+            with suppress(Busy, WaitsForPerson):
+                self._engine.run(sync.name, Trigger.SCHEDULE)
 
     def _sync(self, name: str) -> SyncSettings | None:
         for sync in self._engine.blueprint.settings.syncs:

@@ -6,10 +6,12 @@ the work is done here in any case, under the sync's lease.
 """
 
 import getpass
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -89,30 +91,42 @@ def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
         ) from None
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM; ends as Ctrl-C does, with another exit code."""
+
+
 def _interruptible(
     engine: Engine, action: Callable[[], Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    """Work in a thread, so that Ctrl-C lets requests in flight finish first."""
-    done: list[Mapping[str, Any]] = []
-    failed: list[BaseException] = []
+    """Work in a thread, so that Ctrl-C and SIGTERM let requests in flight finish."""
+    ended = threading.Event()
+    result: Future[Mapping[str, Any]] = Future()
 
     def work() -> None:
         try:
-            done.append(action())
-        except BaseException as error:  # noqa: BLE001  # raised again below
-            failed.append(error)
+            result.set_result(action())
+        except BaseException as error:  # noqa: BLE001  # raised again by result()
+            result.set_exception(error)
+        ended.set()
 
-    thread = threading.Thread(target=work, name="command")
-    thread.start()
+    threading.Thread(target=work, name="command", daemon=True).start()
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        thread.join()
+        ended.wait()
     except KeyboardInterrupt:
+        # Not Thread.join: interrupted once, it returns at once the second time.
         engine.stop()
-        thread.join(engine.blueprint.settings.shutdown_grace.total_seconds())
+        if not ended.wait(engine.blueprint.settings.shutdown_grace.total_seconds()):
+            engine.abandon()
+            ended.wait(1)
         raise
-    if failed:
-        raise failed[0]
-    return done[0]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return result.result()
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise Terminated
 
 
 def _listens(path: Path) -> bool:

@@ -175,8 +175,9 @@ def run(args: Sequence[str], read_environ: Callable[[], Mapping[str, str]]) -> i
         return int(result or ExitCode.OK)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return int(ExitCode.INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        terminated = type(stop).__name__ == "Terminated"
+        return int(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED)
     except BrokenPipeError:
         _let_go_of_stdout()
         return int(ExitCode.READER_GONE)

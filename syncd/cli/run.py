@@ -101,6 +101,8 @@ def _closing(ended: list[dict[str, Any]]) -> str:
 
 def exit_code(ended: list[dict[str, Any]]) -> ExitCode:
     kinds = {_KINDS.get(each["outcome"], "failed") for each in ended}
+    if {each.get("reason") for each in ended} == {"sync.busy"}:
+        return ExitCode.TRY_LATER
     if "failed" in kinds:
         return ExitCode.FAILED
     if "held" in kinds:

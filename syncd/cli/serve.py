@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from syncd import __version__, log
-from syncd.app.serve import Server
+from syncd.app.serve import Server, block
 from syncd.app.store import opened
 from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
@@ -39,6 +39,7 @@ def serve(
 
     --speed runs hours in seconds, against vendors on loopback only.
     """
+    block()
     loaded = load(frame)
     clock = _clock(loaded, speed, origin)
     settings = loaded.settings
