@@ -211,7 +211,7 @@ def _row(run: Run) -> list[str]:
         outcome = f"held: {signed(-numbers.get('to_exit', 0))} not sent"
     return [
         run.sync,
-        f"{run.slot:%a %H:%M}" if run.slot else str(run.trigger),
+        f"{run.slot:%a %H:%M}" if run.slot else run.trigger.replace("_", " "),
         number(before),
         "→",
         number(after) if after is not None else "?",
