@@ -38,7 +38,7 @@ from syncd.events import Level, emit
 from syncd.log import person_hash
 from syncd.model import Batch, Operation, Receipt, Settled, Settlement, Target
 from syncd.store import bindings, connections, leases, outbox
-from syncd.store.bindings import Binding
+from syncd.store.bindings import Binding, Role
 from syncd.store.database import Database
 from syncd.store.outbox import Waiting
 
@@ -255,6 +255,9 @@ class Worker:
         )
         if sent.binding.external_id is None or error.error_type == "forbidden":
             # Not about these ids: every further batch would meet the same.
+            return Step(ended=_stopped(Settled.REFUSED, error))
+        if sent.binding.role is Role.RETIRING:
+            # An old id removed after its person's new one was added would undo that.
             return Step(ended=_stopped(Settled.REFUSED, error))
         return Step()
 

@@ -26,8 +26,9 @@ def store_plan(
     with parts.database.begin() as connection:
         leases.check(connection, run.lease, parts.clock.wall())
         work = _working_binding(connection, run, made, found, now)
+        again = 0
         if held_until is None:
-            _send_out(connection, run, work, made, now)
+            again = _send_out(connection, run, work, made, now)
         else:
             runs.hold(
                 connection,
@@ -46,6 +47,7 @@ def store_plan(
             )
         runs.enter_phase(connection, run.report.run_id, "deliver")
     run.report.phase = "deliver"
+    run.report.numbers["batches"] = made.plan.batches + again
     if held_until is None:
         run.binding = work
 
@@ -99,8 +101,11 @@ def _new_binding(connection: Connection, run: Run, now: datetime) -> Binding:
 
 def _send_out(
     connection: Connection, run: Run, work: Binding, made: Draft, now: datetime
-) -> None:
-    """The plan replaces every open and dead batch: it asserts their ids again."""
+) -> int:
+    """The plan replaces every open and dead batch: it asserts their ids again.
+
+    Returns how many batches of bindings that are being emptied go again beside it.
+    """
     outbox.take_over(connection, work.id)
     unaccepted.forget(connection, work.id, made.vanished)
     bindings.plan_went_out(
@@ -108,7 +113,7 @@ def _send_out(
     )
     if work.external_id is None and made.plan.entered:
         bindings.intend_creation(connection, work.id, now)
-    reopen_retiring(connection, run, now)
+    return reopen_retiring(connection, run, now)
 
 
 def reopen_retiring(connection: Connection, run: Run, now: datetime) -> int:

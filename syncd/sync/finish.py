@@ -11,6 +11,7 @@ from syncd.model import BatchState, Outcome
 from syncd.store import acknowledged, bindings, leases, ledger, outbox, runs, unaccepted
 from syncd.store.bindings import Role
 from syncd.store.database import Connection, Database
+from syncd.sync.commit import drop_plan
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
 
@@ -71,7 +72,11 @@ def close_run(run: Run) -> None:
 
 
 def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
-    """Close a run whose process died, with what its ledger proves."""
+    """Close a run whose process died, with what its ledger proves.
+
+    A plan it was about to hold goes with it: nobody was told of it, and the next run
+    makes it anew.
+    """
     with database.begin() as connection:
         numbers = dict(found.summary) | _ledger_numbers(connection, found.id)
         closed = runs.finish(
@@ -82,6 +87,8 @@ def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
             summary=numbers,
             now=now,
         )
+        if closed and found.hold_expires_at is not None:
+            drop_plan(connection, found)
     if not closed:
         return
     emit(

@@ -341,9 +341,9 @@ def test_a_retry_after_makes_every_sync_of_the_connection_wait(
     assert len(later) >= 4
     assert two.requests
     assert {r.outcome for r in (*first.values(), *others.values())} == {Outcome.SUCCESS}
-    with world.database.read() as connection:
-        assert connections.get(connection, "one").throttled_until == until
-        assert connections.get(connection, "two").throttled_until is None
+    with world.database.read() as reading:
+        assert connections.get(reading, "one").throttled_until == until
+        assert connections.get(reading, "two").throttled_until is None
 
 
 def test_a_restart_keeps_the_wait_that_the_vendor_asked_for(world: World) -> None:
@@ -389,10 +389,8 @@ def test_refused_credentials_stop_every_lane_of_the_connection(
     ]
     assert {reports[name].error_type for name in "ab"} == {"auth"}
     assert len(one.requests) == 2, "the requests that were under way, and no more"
-    assert rows(
-        world.database, "SELECT DISTINCT attempts FROM batch WHERE state='open'"
-    )
-    assert batches(world)[0][2] == 0, "a refused key spends no retry"
+    attempts = "SELECT DISTINCT attempts FROM batch WHERE state = 'open'"
+    assert rows(world.database, attempts) == [(0,)], "a refused key spends no retry"
     assert [line for line in lines if line["event"] == "connection.stopped"]
 
 

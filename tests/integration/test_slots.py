@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from structlog.types import EventDict
@@ -274,7 +275,7 @@ def test_a_one_time_sync_runs_until_it_succeeded_once(world: World) -> None:
 
 @pytest.mark.parametrize("changes", [{"schedule": Manual()}, {"enabled": False}])
 def test_a_manual_or_disabled_sync_is_never_due(
-    world: World, changes: dict[str, object]
+    world: World, changes: dict[str, Any]
 ) -> None:
     world.sync(members=people(1), **({"schedule": HOURLY} | changes))
     with world.engine() as engine:
