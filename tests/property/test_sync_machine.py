@@ -41,7 +41,6 @@ from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from syncd.sync.decide import Decision
 from syncd.sync.run import WaitsForPerson
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
