@@ -138,6 +138,17 @@ def _listens(path: Path) -> bool:
     return True
 
 
+def _content(body: bytes) -> Mapping[str, Any]:
+    """The answer as JSON; a daemon that is being stopped cuts a command off."""
+    try:
+        content: Mapping[str, Any] = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise DaemonError(
+            "the daemon stopped before the command was finished", hint="syncd status"
+        ) from None
+    return content
+
+
 @contextmanager
 def _daemon(path: Path, clock: Clock) -> Iterator[Ask]:
     client = HttpClient.over_unix_socket(
@@ -153,7 +164,7 @@ def _daemon(path: Path, clock: Clock) -> Iterator[Ask]:
             raise DaemonError(
                 f"the daemon did not finish the command: {error}", hint="syncd status"
             ) from None
-        content: Mapping[str, Any] = orjson.loads(answer.body)
+        content = _content(answer.body)
         if "error" in content:
             refusal = content["error"]
             code = refusal["code"] if answer.status == REFUSED else "daemon"

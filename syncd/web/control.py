@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from syncd import events
 from syncd.errors import DaemonError, SyncdError
+from syncd.events import emit
 
 Command = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Carries out one command; JSON in, JSON out; raises `SyncdError` to refuse."""
@@ -98,13 +101,16 @@ class ControlServer:
 def _listen(path: Path) -> socket.socket:
     # The store's lock is ours, so a socket that is there belongs to nobody any more.
     path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        listener.bind(reachable_path(path))
-    finally:
-        os.umask(before)
-    listener.listen(16)
+    with ExitStack() as on_error:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        on_error.enter_context(listener)
+        before = os.umask(0o177)
+        try:
+            listener.bind(reachable_path(path))
+        finally:
+            os.umask(before)
+        listener.listen(16)
+        on_error.pop_all()
     return listener
 
 
@@ -129,6 +135,10 @@ def _carry_out(command: Command, body: Mapping[str, Any]) -> Response:
     except (KeyError, TypeError, ValueError) as error:
         refusal = {"code": "request", "message": f"{type(error).__name__} in request"}
         return _json({"error": refusal}, 400)
+    except Exception as error:  # noqa: BLE001  # one bug must not leave a person puzzled
+        name = type(error).__name__
+        emit(events.DAEMON_CRASHED, error=name, thread="control", exc_info=True)
+        return _json({"error": {"code": "internal", "message": f"a bug: {name}"}}, 500)
 
 
 def _json(content: Mapping[str, Any], status: int) -> Response:

@@ -197,12 +197,14 @@ def test_a_sync_that_is_still_running_is_told_to_overlap() -> None:
 def test_on_a_fast_clock_every_hour_is_announced_once_and_never_early() -> None:
     origin = datetime.now(UTC)
     clock = Clock(speed=36_000, origin=origin)  # an hour in a tenth of a second
-    calls, moments = Calls(), []
-    ticker = Ticker(
-        clock,
-        due=lambda name: (moments.append(clock.now()), calls.note(calls.due)(name))[1],
-        overlapped=calls.note(calls.overlapped),
-    )
+    calls = Calls()
+    moments: list[datetime] = []
+
+    def due(name: str) -> None:
+        moments.append(clock.now())
+        calls.note(calls.due)(name)
+
+    ticker = Ticker(clock, due=due, overlapped=calls.note(calls.overlapped))
     ticker.start([timing(schedule=Cron("0 * * * *", "Europe/Berlin"))])
     calls.wait_for(lambda: len(calls.due) >= 5)
     ticker.stop(wait=True)

@@ -1,0 +1,228 @@
+"""The control socket: its own user only, JSON both ways, and no way to break it."""
+
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from syncd.errors import DaemonError, SyncdError
+from syncd.web.control import (
+    REFUSED,
+    ControlServer,
+    reachable_path,
+    socket_path,
+)
+from tests.builders import PATIENCE
+
+Body = Mapping[str, Any]
+Command = Callable[[Body], Body]
+
+
+def echo(body: Body) -> Body:
+    return {"sync": body["sync"], "said": f"hello {body['sync']}"}
+
+
+def refuse(_: Body) -> Body:
+    raise SyncdError("vip is held", code="sync.held", hint="syncd show 1234")
+
+
+def break_down(_: Body) -> Body:
+    raise ZeroDivisionError
+
+
+@contextmanager
+def serving(path: Path, **commands: Command) -> Iterator[httpx.Client]:
+    server = ControlServer(path, commands or {"run": echo})
+    server.start()
+    try:
+        transport = httpx.HTTPTransport(uds=reachable_path(path))
+        with httpx.Client(
+            transport=transport, base_url="http://daemon", timeout=PATIENCE
+        ) as client:
+            yield client
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return socket_path(tmp_path / "syncd.db")
+
+
+def test_the_socket_lies_beside_the_store_and_only_its_owner_may_open_it(
+    path: Path,
+) -> None:
+    with serving(path):
+        kind = path.stat().st_mode
+
+    assert path.name == "syncd.db.sock"
+    assert stat.S_ISSOCK(kind)
+    assert stat.S_IMODE(kind) == 0o600
+
+
+def test_a_stopped_server_leaves_no_socket_behind(path: Path) -> None:
+    with serving(path):
+        assert path.exists()
+
+    assert not path.exists()
+
+
+def test_the_socket_of_a_dead_daemon_is_replaced(path: Path) -> None:
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    left.bind(str(path))
+    left.close()
+
+    with serving(path) as client:
+        assert client.post("/v1/run", json={"sync": "vip"}).status_code == 200
+
+
+def test_a_path_longer_than_the_system_takes_is_reached_through_its_folder(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / ("f" * 60) / ("o" * 60)
+    folder.mkdir(parents=True)
+    path = socket_path(folder / "syncd.db")
+    assert len(str(path)) > 108
+
+    with serving(path) as client:
+        answer = client.post("/v1/run", json={"sync": "vip"})
+        mode = stat.S_IMODE(path.stat().st_mode)
+
+    assert answer.json()["said"] == "hello vip"
+    assert mode == 0o600
+    assert not path.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    server = ControlServer(tmp_path / "nowhere" / "syncd.db.sock", {"run": echo})
+
+    with pytest.raises(DaemonError, match="nowhere"):
+        server.start()
+
+
+def test_a_command_is_answered_in_json(path: Path) -> None:
+    with serving(path) as client:
+        answer = client.post("/v1/run", json={"sync": "жук"})
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"sync": "жук", "said": "hello жук"}
+
+
+def test_a_refusal_keeps_its_code_its_words_and_the_next_command(path: Path) -> None:
+    with serving(path, run=refuse) as client:
+        answer = client.post("/v1/run", json={"sync": "vip"})
+
+    assert answer.status_code == REFUSED
+    assert answer.json() == {
+        "error": {
+            "code": "sync.held",
+            "message": "vip is held",
+            "hint": "syncd show 1234",
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"\xff\xfe", b"nonsense", b"[]", b'"vip"', b"null", b"1", b"{}", b""],
+)
+def test_a_malformed_body_is_refused_in_json(path: Path, body: bytes) -> None:
+    with serving(path) as client:
+        answer = client.post("/v1/run", content=body)
+        well = client.post("/v1/run", json={"sync": "vip"})
+
+    assert answer.status_code == 400
+    assert set(answer.json()["error"]) >= {"code", "message"}
+    assert well.status_code == 200
+
+
+def test_a_huge_body_is_refused(path: Path) -> None:
+    with serving(path) as client:
+        answer = client.post("/v1/run", content=b" " * (1 << 20))
+
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "status"),
+    [("GET", "/v1/run", 405), ("POST", "/v1/format-disk", 404), ("POST", "/", 404)],
+)
+def test_there_is_nothing_else_to_call(
+    path: Path, method: str, url: str, status: int
+) -> None:
+    with serving(path) as client:
+        assert client.request(method, url).status_code == status
+
+
+def test_a_bug_in_a_command_is_answered_and_the_server_lives(path: Path) -> None:
+    with serving(path, run=break_down, reject=echo) as client:
+        broken = client.post("/v1/run", json={})
+        well = client.post("/v1/reject", json={"sync": "vip"})
+
+    assert broken.status_code == 500
+    assert broken.json()["error"]["code"] == "internal"
+    assert "ZeroDivisionError" in broken.json()["error"]["message"]
+    assert well.status_code == 200
+
+
+def test_a_long_command_holds_nobody_up(path: Path) -> None:
+    began, finish = threading.Event(), threading.Event()
+    answers: list[int] = []
+
+    def run_long(_: Body) -> Body:
+        began.set()
+        finish.wait(PATIENCE)
+        return {}
+
+    with serving(path, run=run_long, reject=echo) as client:
+        asking = threading.Thread(
+            target=lambda: answers.append(client.post("/v1/run", json={}).status_code)
+        )
+        asking.start()
+        assert began.wait(PATIENCE)
+        meanwhile = client.post("/v1/reject", json={"sync": "vip"})
+        finish.set()
+        asking.join(PATIENCE)
+
+    assert meanwhile.status_code == 200
+    assert answers == [200]
+
+
+def test_a_stop_does_not_wait_for_a_command_that_never_ends(path: Path) -> None:
+    began, finish = threading.Event(), threading.Event()
+
+    def run_long(_: Body) -> Body:
+        began.set()
+        finish.wait(PATIENCE)
+        return {}
+
+    server = ControlServer(path, {"run": run_long})
+    server.start()
+    outcomes: list[int | None] = []
+
+    def ask() -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+            try:
+                answer = client.post("http://daemon/v1/run", json={}, timeout=PATIENCE)
+            except httpx.HTTPError:
+                outcomes.append(None)
+            else:
+                outcomes.append(answer.status_code)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert began.wait(PATIENCE)
+    server.stop()
+    asking.join(PATIENCE)
+    finish.set()
+
+    assert not path.exists()
+    assert outcomes != [200], "whoever asked is not told that it worked"
+    assert len(outcomes) == 1
