@@ -160,13 +160,17 @@ class Engine:
     def close_abandoned(self) -> list[str]:
         """Close the runs that a dead process left; returns the syncs to go on with.
 
-        A run of another live process is left alone.
+        A run of another live process, or one in progress here, is left alone.
         """
         now = self.clock.now()
         with self.database.read() as connection:
-            left = [each for each in runs.unfinished(connection) if self._dead(each)]
-        for each in left:
-            finish.close_abandoned(self.database, each, now)
+            unfinished = runs.unfinished(connection)
+        # Asked after the rows: whoever made a row in this process is active by now, or
+        # has closed it.
+        active = self.active()
+        for each in unfinished:
+            if each.sync not in active and self._dead(each):
+                finish.close_abandoned(self.database, each, now)
         return self._cut_off()
 
     def resume(self, name: str) -> Report | None:

@@ -482,6 +482,24 @@ def test_a_run_whose_process_died_is_told_once_and_healed(
     assert None not in outcomes(world)
 
 
+def test_a_run_in_progress_is_not_taken_for_one_of_a_dead_process(
+    world: World, lines: list[EventDict]
+) -> None:
+    world.sync(members=people(1))
+    world.vendor.known = people(1)
+    with world.engine() as engine:
+        cut_off: list[list[str]] = []
+        world.sources["vip"].while_reading = lambda: cut_off.append(
+            engine.close_abandoned()
+        )
+        report = run(engine, world)
+
+    assert cut_off == [[]]
+    assert report.outcome is Outcome.SUCCESS
+    assert outcomes(world) == ["success"]
+    assert canonical(lines) == {report.run_id: 1}
+
+
 def test_a_run_that_could_not_be_closed_is_closed_by_the_next_one(
     world: World, lines: list[EventDict]
 ) -> None:
