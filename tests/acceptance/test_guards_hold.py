@@ -60,13 +60,27 @@ def test_a_source_that_shrank_is_held_and_approved_as_it_was_shown(
     (tripped,) = ended.events("guard.tripped")
     assert tripped["guard"] == guard
     assert tripped["next"] == f"syncd show {ended.run['id']}"
-    # The source is whole again, but what was shown is what is approved.
-    filled.audience(people(200))
     approved = decide(filled, "approve", ended.run["id"])
     assert approved.code == 0
     assert simulator.sent("ADD", since) == []
     assert sorted(simulator.sent("REMOVE", since)) == people(200 - left, start=left)
     assert simulator.members() == set(people(left))
+
+
+def test_what_changed_meanwhile_follows_the_approved_plan(filled, held, simulator):
+    since = simulator.last()
+    filled.audience(people(200))  # the source is whole again
+
+    approved = decide(filled, "approve", held["id"])
+
+    assert approved.code == 0
+    assert approved.run["exited"] == 120
+    operations = [each["operation"] for each in simulator.log("membership", since)]
+    assert operations == ["REMOVE"] * 3 + ["ADD"] * 3
+    gone = people(120, start=80)
+    assert sorted(simulator.sent("REMOVE", since)) == gone
+    assert sorted(simulator.sent("ADD", since)) == gone
+    assert simulator.members() == set(people(200))
 
 
 def test_a_rejected_plan_keeps_the_baseline_and_is_held_again(filled, held, simulator):
