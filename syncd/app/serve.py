@@ -72,10 +72,10 @@ class Server:
             stack.callback(self._engine.close)
             self._engine.start()
             self._beat()
-            self._say_started()
             cut_off = self._engine.close_abandoned()
             # Only now: a run asked for earlier would look like one of a dead process.
             self._open_control_socket(stack)
+            self._say_started()
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._keep_house()
             self._slots.start(cut_off)
