@@ -24,11 +24,17 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 from psycopg import sql
 
 PROJECT = Path(__file__).parents[1]
 PATIENCE = 60.0
 """Real seconds after which something that was to happen did not."""
+
+settings.register_profile(
+    "long", deadline=None, suppress_health_check=list(HealthCheck)
+)
+"""`--hypothesis-profile=long`: the state machine of a sync, ten times as often."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
