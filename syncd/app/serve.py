@@ -122,6 +122,7 @@ class Server:
         keep = self._engine.blueprint.settings.store.keep_runs
         with self._engine.database.begin() as connection:
             rows = installation.prune(connection, now=self._clock.now(), keep=keep)
+        self._engine.database.give_space_back()
         if rows:
             emit(events.PRUNE_FINISHED, rows=rows)
 

@@ -78,6 +78,14 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def give_space_back(self) -> None:
+        """Return free pages of a SQLite file; Postgres does so by itself."""
+        if self._sqlite:
+            with unavailable_on_database_error(), self._writer.connect() as connection:
+                # A page is freed for each step; only a script is stepped to its end.
+                raw: Any = connection.connection.driver_connection
+                raw.executescript("PRAGMA incremental_vacuum")
+
     def close(self) -> None:
         """Close every connection; the last one of SQLite folds the WAL."""
         self._reader.dispose()
