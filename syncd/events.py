@@ -328,6 +328,12 @@ BATCH_RETRIED = _debug(
     "batch operation size delay_ms retry_at reason",
     then="syncd show {run_id}",
 )
+BATCH_GAVE_UP = _warning(
+    "batch.gave_up",
+    "{sync}: batch {batch} used up its retries, the next due run takes it over",
+    "batch operation size attempts",
+    then="syncd show {run_id}",
+)
 BATCH_SPLIT = _debug(
     "batch.split",
     "{sync}: batch {batch} of {size} halved: {reason}",

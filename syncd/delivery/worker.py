@@ -226,9 +226,8 @@ class Worker:
             sent, error, result="gave_up", retry_at=None, now=self.clock.now()
         )
         emit(
-            events.BATCH_RETRIED,
-            level=Level.WARNING,
-            reason="retries are used up, the next due run takes it over",
+            events.BATCH_GAVE_UP,
+            attempts=sent.batch.attempts + 1,
             **_about(sent.batch),
             **_words(error),
         )

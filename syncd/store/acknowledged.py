@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
 
 from syncd.errors import StoreInUse
 from syncd.model import BatchState, Operation
@@ -83,6 +83,20 @@ def stored_members(connection: Connection, binding_id: int) -> int:
     query = select(func.coalesce(func.sum(chunk.c.n), 0))
     return int(
         connection.execute(query.where(chunk.c.binding_id == binding_id)).scalar_one()
+    )
+
+
+def log_is_whole(connection: Connection, binding_id: int) -> bool:
+    """Whether every batch of the log still has its ids."""
+    return connection.execute(_bare(binding_id).limit(1)).first() is None
+
+
+def _bare(binding_id: int) -> Select[int]:
+    """Batches that lost their ids."""
+    return (
+        select(batch.c.id)
+        .outerjoin(batch_ids, batch_ids.c.batch_id == batch.c.id)
+        .where(batch.c.binding_id == binding_id, batch_ids.c.batch_id.is_(None))
     )
 
 
@@ -161,6 +175,7 @@ def accept_baseline(connection: Connection, binding_id: int) -> int:
             connection, binding_id, [b for b in buckets if not b.chunk_intact]
         )
         members += sum(len(found.acknowledged) for found in buckets)
+    connection.execute(delete(batch).where(batch.c.id.in_(_bare(binding_id))))
     connection.execute(
         update(binding).where(binding.c.id == binding_id).values(members=members)
     )

@@ -4,6 +4,7 @@ from syncd import events
 from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault
 from syncd.events import emit
+from syncd.model import Trigger
 from syncd.sinks import Sink
 from syncd.store import connections
 from syncd.store.database import Database
@@ -20,7 +21,8 @@ def require_open(run: Run) -> None:
         state = connections.get(connection, name)
     if state.stopped_at is None or state.probe_at is None:
         return
-    if state.probe_at > run.parts.clock.now():
+    asked = run.report.trigger is Trigger.MANUAL  # a person who just corrected a key
+    if state.probe_at > run.parts.clock.now() and not asked:
         raise DeliveryError(
             f"connection {name} is stopped: {state.stopped_reason}",
             fault=Fault.REFUSED,

@@ -105,6 +105,13 @@ def spread_of(connection: Connection, binding: Binding | None) -> int | None:
     return binding.n_buckets
 
 
+def is_intact(connection: Connection, binding: Binding) -> bool:
+    """Whether what is stored about the destination is what was stored."""
+    stored = acknowledged.stored_members(connection, binding.id)
+    whole = acknowledged.log_is_whole(connection, binding.id)
+    return whole and stored == binding.members
+
+
 @dataclass(slots=True)
 class _Drafting:
     """Collects what one pass over the buckets finds beside the batches."""
@@ -145,8 +152,7 @@ def draft(
         found = _compare(connection, snapshot, binding, n_buckets, notes, now)
         _fill(file, found, batch_size)
         if binding is not None:
-            stored = acknowledged.stored_members(connection, binding.id)
-            notes.intact = notes.intact and stored == binding.members
+            notes.intact &= is_intact(connection, binding)
         files.pop_all()
     count = len(file) + (len(removals) if removals else 0)
     hashes = [each.digest for each in (removals, file) if each is not None]

@@ -25,7 +25,14 @@ from syncd.store.bindings import Binding
 from syncd.store.database import Connection, Database
 from syncd.store.leases import Lease
 from syncd.store.writer import Writer
-from syncd.sync.draft import Draft, Snapshot, draft, spread_of, take_snapshot
+from syncd.sync.draft import (
+    Draft,
+    Snapshot,
+    draft,
+    is_intact,
+    spread_of,
+    take_snapshot,
+)
 from syncd.sync.identity import Aspect, Change, Identity, compare
 from syncd.sync.spec import Report, Spec
 
@@ -221,7 +228,7 @@ def unchanged(run: Run, snapshot: Snapshot) -> bool:
         return (
             outbox.count(connection, owned, BatchState.DEAD)[0] == 0
             and unaccepted.due(connection, binding.id, now) == 0
-            and acknowledged.stored_members(connection, binding.id) == binding.members
+            and is_intact(connection, binding)
         )
 
 

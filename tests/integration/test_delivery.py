@@ -188,11 +188,11 @@ def test_a_run_that_lasts_too_long_leaves_its_batches_for_the_next(
     world: World,
 ) -> None:
     world.clock = fast_clock()
-    hours = timedelta(hours=5)
+    days = timedelta(days=5)
     world.sync(
         members=people(1),
-        delivery=replace(USUAL, first_delay=hours, max_delay=hours),
-        max_runtime=timedelta(hours=1),
+        delivery=replace(USUAL, first_delay=days, max_delay=days),
+        max_runtime=timedelta(days=1),
     )
     world.vendor.known = people(1)
     world.vendor.always = FAILED_BEFORE

@@ -123,11 +123,11 @@ def test_a_line_starts_with_the_same_fields_in_the_same_order(configured) -> Non
 def test_a_librarys_records_become_the_same_lines(configured) -> None:
     stream = configured()
 
-    logging.getLogger("apscheduler.scheduler").warning("job %s is late", "x")
+    logging.getLogger("alembic.runtime").warning("job %s is late", "x")
 
     (line,) = lines(stream)
     assert line["event"] == "library.logged"
-    assert line["logger"] == "apscheduler.scheduler"
+    assert line["logger"] == "alembic.runtime"
     assert line["msg"] == "job x is late"
     assert line["service.version"] == "1.2.3"
 
