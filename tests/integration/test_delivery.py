@@ -55,8 +55,8 @@ def add_sync(world: World, name: str, *, connection: str = "amplitude") -> None:
     world.vendors[connection].known |= listed
 
 
-def run(engine: Engine, name: str = "vip") -> Report:
-    report = engine.run(name, Trigger.MANUAL)
+def run(engine: Engine, name: str = "vip", trigger: Trigger = Trigger.MANUAL) -> Report:
+    report = engine.run(name, trigger)
     assert report is not None
     return report
 
@@ -394,6 +394,18 @@ def test_refused_credentials_stop_every_lane_of_the_connection(
     assert [line for line in lines if line["event"] == "connection.stopped"]
 
 
+def test_a_person_who_corrected_the_key_need_not_wait(world: World) -> None:
+    add_sync(world, "a")
+    world.vendor.always = UNAUTHORIZED
+    with world.engine() as engine:
+        run(engine, "a")
+        world.vendor.always = None
+
+        corrected = run(engine, "a", Trigger.MANUAL)
+
+    assert corrected.outcome is Outcome.SUCCESS
+
+
 def test_a_stopped_connection_is_tried_again_after_a_quarter_of_an_hour(
     world: World, lines: list[EventDict]
 ) -> None:
@@ -406,12 +418,12 @@ def test_a_stopped_connection_is_tried_again_after_a_quarter_of_an_hour(
 
         advance(world, timedelta(minutes=14))
         engine.probe_connections()
-        early = run(engine, "a")
+        early = run(engine, "a", Trigger.SCHEDULE)
         assert world.vendor.probes == asked, "nothing is asked before it is due"
 
         advance(world, timedelta(minutes=1))
         engine.probe_connections()
-        still_refused = run(engine, "a")
+        still_refused = run(engine, "a", Trigger.SCHEDULE)
 
         world.vendor.locked_out = False
         advance(world, timedelta(minutes=15))

@@ -592,3 +592,22 @@ def test_buckets_are_a_power_of_two_of_about_4096_ids(
 ) -> None:
     assert buckets_for(members_) == n_buckets
     assert members_ <= n_buckets * SPLIT_ABOVE
+
+
+def test_a_log_that_lost_ids_is_not_whole_until_a_person_accepts_it(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    binding = new_binding()
+    log(database, binding, planned(people(3)), planned(people(3, start=3)))
+    with database.begin() as connection:
+        connection.execute(
+            text("DELETE FROM batch_ids WHERE batch_id = (SELECT min(id) FROM batch)")
+        )
+    with database.read() as connection:
+        assert not acknowledged.log_is_whole(connection, binding.id)
+
+    with database.begin() as connection:
+        acknowledged.accept_baseline(connection, binding.id)
+
+    with database.read() as connection:
+        assert acknowledged.log_is_whole(connection, binding.id)

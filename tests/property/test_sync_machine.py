@@ -110,7 +110,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.source = Remembering()
         self.world.sources[self.name] = self.source
         self.vendor = FakeVendor(
-            known=set(EVERYBODY[:9]), invalid=INVALID, watch=self.judge
+            known=set(EVERYBODY[:9]), invalid=set(INVALID), watch=self.judge
         )
         self.world.vendors[f"amplitude-{number}"] = self.vendor
         self.world.sync(
@@ -322,6 +322,17 @@ class SyncMachine(RuleBasedStateMachine):
         self.run()
         self.vendor.always = None
 
+    @rule(person=st.sampled_from(EVERYBODY))
+    def somebody_comes_back_after_an_exit_that_nobody_answered(
+        self, person: bytes
+    ) -> None:
+        self.source.members.discard(person)
+        self.vendor.always = LOST_ANSWER
+        self.run()
+        self.vendor.always = None
+        self.source.members.add(person)
+        self.run()
+
     @rule()
     def a_second_run_is_quiet(self) -> None:
         first = self.run()
@@ -419,6 +430,8 @@ class SyncMachine(RuleBasedStateMachine):
         self.at_request.clear()
         self.vendor.script.clear()
         self.vendor.locked_out, self.vendor.largest = False, 1000
+        # A REMOVE that is refused for ever stays a dead letter for ever, and is told.
+        self.vendor.invalid = set()
         self.the_cohort_is_archived_or_restored(archived=False)
         self.clock.advance(timedelta(hours=25))
         self.run_and_approve()
