@@ -125,9 +125,15 @@ class Batch:
     """Primary key in the outbox; the order of ids is the order of application."""
     binding_id: int
     run_id: str
+    """The run that sends it now; the run of a later resumption is another one."""
     operation: Operation
     ids: tuple[bytes, ...]
     """UTF-8 member ids, 1 to `batch_size`, no duplicates."""
+    plan_id: str = ""
+    """The run whose plan made it: the same over retries, halves and resumptions, and
+    new for every plan. A plan names an id once, so (plan_id, id) is one transition."""
+    planned_at: datetime | None = None
+    """When that plan was made; None for batches of the first schema."""
     attempts: int = 0
     """Requests already made for it in this run."""
 

@@ -24,13 +24,13 @@ from syncd.clock import Clock
 from syncd.config.place import Place
 from syncd.config.settings import (
     DeliverySettings,
-    FromSettings,
+    FromAudience,
     GuardSettings,
     LogSettings,
     Settings,
     StoreSettings,
     SyncSettings,
-    ToSettings,
+    ToCohort,
 )
 from syncd.delivery.lane import Route
 from syncd.delivery.retry import RetryPolicy
@@ -351,7 +351,7 @@ def sync_settings(name: str = "vip", **changes: Any) -> SyncSettings:
         "name": name,
         "description": "",
         "team": "growth",
-        "source": FromSettings(
+        "source": FromAudience(
             connection="engage",
             audience=name,
             query=None,
@@ -360,7 +360,7 @@ def sync_settings(name: str = "vip", **changes: Any) -> SyncSettings:
             column=None,
             path=None,
         ),
-        "target": ToSettings(
+        "target": ToCohort(
             connection="amplitude", cohort_id=None, cohort=f"Cohort {name}", owner="o@x"
         ),
         "match": IdType.USER_ID,

@@ -13,7 +13,7 @@ from syncd.config.settings import (
     AmplitudeConnection,
     EngageConnection,
     FilesSnapshot,
-    FromSettings,
+    FromAudience,
     Settings,
     SyncSettings,
     WarehouseSnapshot,
@@ -167,7 +167,7 @@ def source_of(settings: Settings, sync: SyncSettings, clock: Clock) -> Source:
 def _query(
     connection: EngageConnection,
     snapshot: WarehouseSnapshot,
-    source: FromSettings,
+    source: FromAudience,
     match: IdType,
 ) -> WarehouseQuery:
     query = WarehouseQuery(
@@ -190,7 +190,7 @@ def _query(
     )
 
 
-def _files(snapshot: FilesSnapshot, source: FromSettings, match: IdType) -> FileList:
+def _files(snapshot: FilesSnapshot, source: FromAudience, match: IdType) -> FileList:
     column = source.column or snapshot.column or match.value
     return FileList(
         pattern=source.path or snapshot.path,

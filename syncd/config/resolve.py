@@ -29,13 +29,13 @@ from syncd.config.settings import (
     DeliverySettings,
     EngageConnection,
     FilesSnapshot,
-    FromSettings,
+    FromAudience,
     GuardSettings,
     LogSettings,
     Settings,
     StoreSettings,
     SyncSettings,
-    ToSettings,
+    ToCohort,
     WarehouseSnapshot,
 )
 from syncd.errors import Problem
@@ -192,10 +192,10 @@ def _syncs(
         )
 
 
-def _source(index: int, shape: SyncShape, locator: Locator) -> FromSettings:
+def _source(index: int, shape: SyncShape, locator: Locator) -> FromAudience:
     written = shape.from_
     key = ("syncs", index, "from", "path")
-    return FromSettings(
+    return FromAudience(
         connection=written.connection,
         audience=written.audience,
         query=written.query,
@@ -206,10 +206,10 @@ def _source(index: int, shape: SyncShape, locator: Locator) -> FromSettings:
     )
 
 
-def _target(shape: SyncShape, connections: dict[str, Connection]) -> ToSettings:
+def _target(shape: SyncShape, connections: dict[str, Connection]) -> ToCohort:
     connection = connections[shape.to.connection]
     assert isinstance(connection, AmplitudeConnection)  # noqa: S101 - see schema
-    return ToSettings(
+    return ToCohort(
         connection=shape.to.connection,
         cohort_id=shape.to.cohort_id,
         cohort=shape.to.cohort or connection.name_prefix + shape.from_.audience,

@@ -75,13 +75,55 @@ class FilesSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """How a vendor is reached; the same keys for every connection that is asked."""
+
+    base_url: str | None
+    """Stands in for the vendor; None is the vendor's host of the region."""
+    ca_file: Path | None
+    proxy_url: SecretRef | None
+    request_deadline: timedelta
+    """Total time of one request, real time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngageConnection:
-    """One Twilio Engage space."""
+    """One Twilio Engage space, and the Segment source that traits are written to."""
 
     name: str
     space: str | None
     """Schema prefix of the space in the warehouse."""
-    snapshot: WarehouseSnapshot | FilesSnapshot
+    snapshot: WarehouseSnapshot | FilesSnapshot | None
+    """How audiences are read; None where the space is only written to."""
+    region: Literal["us", "eu"]
+    """Which Tracking API the write key belongs to."""
+    write_key: SecretRef | None
+    """Of the Segment source; None where nothing is written."""
+    trait_template: str
+    """Name of a trait whose sync names none; `{name}` and `{id}` are the cohort's."""
+    integrations: Mapping[str, bool]
+    """The `integrations` of every event; `{"All": False}` keeps it in the profiles."""
+    max_events_per_second: int
+    """Over all workers together."""
+    transport: Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaSettings:
+    """What a project may spend on downloads (`quota:` of an amplitude connection)."""
+
+    downloads_per_month: int
+    """The plan's limit; the live figure wins at run time."""
+    reserve: int
+    """Never spent by a schedule, so that a person can still act."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """`budget:` of a sync: at most `downloads` in any `per`."""
+
+    downloads: int
+    per: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +138,66 @@ class AmplitudeConnection:
     owner: str | None
     """Login e-mail of the owner of cohorts that syncd creates."""
     name_prefix: str
-    base_url: str | None
-    """Stands in for the vendor; None is the vendor's host of the region."""
-    ca_file: Path | None
-    proxy_url: SecretRef | None
-    request_deadline: timedelta
-    """Total time of one request, real time."""
+    quota: QuotaSettings
+    download_deadline: timedelta
+    """From asking for a cohort to the last byte of its file."""
+    storage_hosts: tuple[str, ...]
+    """Hosts (`name` or `.suffix`) a file may come from; empty is any public https
+    host."""
+    storage_origin: str | None
+    """A loopback origin that may serve files over plain http: a simulator."""
+    transport: Transport
 
 
-Connection = EngageConnection | AmplitudeConnection
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartnerAccess:
+    """How a partner is authenticated against."""
+
+    api_key: SecretRef
+    api_key_header: str | None
+    """Header that carries the key; None is Basic, key as user and no password."""
+    headers: Mapping[str, str]
+    """Further headers, not secret."""
+    secret_headers: Mapping[str, SecretRef]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListApiConnection:
+    """A partner that keeps cohorts as lists of user ids (vendor page 1)."""
+
+    name: str
+    access: PartnerAccess
+    name_template: str
+    """Name of a list whose sync names none; `{name}` and `{id}` are the cohort's."""
+    user_ids_key: str
+    """Key of the ids in a body; the page has `userIds`."""
+    name_key: str
+    list_id_key: str
+    """Key of the id in the answer to a creation, flat or under `response`."""
+    transport: Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyApiConnection:
+    """A partner that keeps cohorts as a property of each user (vendor page 1)."""
+
+    name: str
+    access: PartnerAccess
+    trait_template: str
+    """Name of a property whose sync names none; `{name}` and `{id}` are the cohort's"""
+    path: str
+    """Path of the update call below `base_url`; the page leaves it to the partner."""
+    mode: Literal["batch", "single"]
+    """One request for up to `batch_size` users, or one for each."""
+    traits_key: str
+    user_id_key: str
+    batch_key: str
+    transport: Transport
+
+
+Connection = (
+    EngageConnection | AmplitudeConnection | ListApiConnection | PropertyApiConnection
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +224,8 @@ class DeliverySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FromSettings:
-    """The audience a sync reads (`from:`)."""
+class FromAudience:
+    """The Engage audience a sync reads (`from:`)."""
 
     connection: str
     audience: str
@@ -146,11 +239,25 @@ class FromSettings:
     column: str | None
     path: str | None
     """Absolute glob that replaces the connection's."""
+    built_on: tuple[str, ...]
+    """Traits that the audience's definition uses, for finding rings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToSettings:
-    """The cohort a sync writes (`to:`)."""
+class FromCohort:
+    """The Amplitude cohort a sync reads (`from:`)."""
+
+    connection: str
+    cohort_id: str
+    max_staleness: timedelta
+    """A list older than this is downloaded anew although nothing seems changed."""
+    linked: bool
+    """Read it although syncd or Segment writes it: a person wants it so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToCohort:
+    """The Amplitude cohort a sync writes (`to:`)."""
 
     connection: str
     cohort_id: str | None
@@ -162,15 +269,39 @@ class ToSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToTrait:
+    """The trait or property a sync writes (`to:` Engage or a property API)."""
+
+    connection: str
+    trait: str | None
+    """As written; None follows the connection's template once, then stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToList:
+    """The partner's list a sync writes (`to:` a list API)."""
+
+    connection: str
+    list: str | None
+    """Its name as written; None follows the connection's template once."""
+    list_id: str | None
+    """Set when the sync is bound to an existing list."""
+
+
+Source = FromAudience | FromCohort
+Destination = ToCohort | ToTrait | ToList
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSettings:
-    """One audience to one cohort, with the defaults merged in."""
+    """One source to one destination, with the defaults merged in."""
 
     name: str
     description: str
     team: str
     """The sync's `owner:`, a team's name for people; empty when not given."""
-    source: FromSettings
-    target: ToSettings
+    source: Source
+    target: Destination
     match: IdType
     schedule: Schedule
     timezone: str
@@ -182,6 +313,8 @@ class SyncSettings:
     """Older than this is stale; None (`once`, `manual`) never is."""
     guard: GuardSettings
     delivery: DeliverySettings
+    budget: Budget | None
+    """How many downloads it may cause; None leaves that to its schedule."""
     enabled: bool
     place: Place
     """Where the sync is defined."""

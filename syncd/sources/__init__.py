@@ -1,11 +1,21 @@
-"""Where members come from. A source says who is in an audience, all of them, now."""
+"""Where members come from. A source says who is in an audience, all of them, now.
 
-from collections.abc import Iterator
+Some lists can be read at any time (`WholeList`: a warehouse, files). Others must be
+asked for first, since asking costs and nothing may have changed (`Source`: a cohort's
+download). The engine knows only the second kind; `Standing` makes one of the first.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
+from syncd.store.database import Database
 
-class Source(Protocol):
-    """A whole list of member ids, read as of one instant."""
+
+class WholeList(Protocol):
+    """A list of member ids that can be read at any time, as of one instant."""
 
     def blocks(self) -> Iterator[list[bytes]]:
         """Yield every member id, in blocks of any size, in any order.
@@ -24,3 +34,109 @@ class Source(Protocol):
         Part of the sync's identity: when it changes, the next run is held.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Who asks a source for its list, and what they know already."""
+
+    sync: str
+    run_id: str
+    database: Database
+    """Where sources keep what they must not forget (requests, spent quota)."""
+    mark: str | None
+    """The mark of the list that the last plan was made from; None: no such plan."""
+    again: bool = False
+    """The list is wanted even if it is unchanged, as long as that costs nothing."""
+    by_person: bool = False
+    """A person waits for it: the reserve may be touched, the pace is not kept."""
+    stop: threading.Event
+    """Set when the process was asked to stop: give up waiting."""
+    until: datetime
+    """When the run ends at the latest."""
+
+
+class Listing(Protocol):
+    """A list that may be read now, once."""
+
+    def blocks(self) -> Iterator[list[bytes]]:
+        """As `WholeList.blocks`."""
+        ...
+
+    def left_out(self) -> Mapping[str, int]:
+        """People in the list who cannot be named by an id of the wanted type, by
+        reason (`anonymous`). To be asked once the blocks are read."""
+        ...
+
+    def mark(self) -> str | None:
+        """Which state of the source this was; an equal one needs no second reading.
+
+        To be asked once the blocks are read; None where the source has no such thing.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """The source is as it was when the last plan was made: there is nothing to read."""
+
+    since: datetime | None = None
+    """When the source says it last changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed:
+    """The list is wanted but may not be had now; the next due run asks again."""
+
+    reason: str
+    """`quota`, `budget`, `rate` or `not_ready`: the reason of the skipped run."""
+    message: str
+    """The same in a sentence, with figures."""
+    until: datetime | None = None
+    """When it may be had; None when nobody can say."""
+
+
+class Source(Protocol):
+    """A list that is asked for before it is read. Thread-safe."""
+
+    def ask(self, question: Question) -> Listing | Unchanged | Postponed:
+        """Ask whether there is anything to read, and prepare it for reading.
+
+        May take minutes (a vendor's job), wait on `question.stop`, and cost quota.
+        Raises `SourceUnavailable`, `SourceUntrusted`, or `DeliveryError` when the
+        credentials are refused.
+        """
+        ...
+
+    def fingerprint(self) -> str:
+        """As `WholeList.fingerprint`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A `WholeList` as a `Source`: always there, asking costs nothing."""
+
+    inner: WholeList
+
+    def ask(self, question: Question) -> Listing:
+        """The list itself, whatever was read before."""
+        return _Unmarked(self.inner)
+
+    def fingerprint(self) -> str:
+        """See `WholeList.fingerprint`."""
+        return self.inner.fingerprint()
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmarked:
+    inner: WholeList
+
+    def blocks(self) -> Iterator[list[bytes]]:
+        return self.inner.blocks()
+
+    def left_out(self) -> Mapping[str, int]:
+        return {}
+
+    def mark(self) -> str | None:
+        return None

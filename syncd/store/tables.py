@@ -101,6 +101,7 @@ binding = _table(
     Column("digest_count", BigInteger),
     Column("digest_total", Text),
     Column("created_at", Instant, nullable=False),
+    Column("source_mark", Text),
     Index("ix_binding_sync_role", "sync", "role"),
     sqlite_autoincrement=True,
 )
@@ -129,6 +130,8 @@ batch = _table(
     Column("acknowledged_at", Instant),
     Column("error_type", Text),
     Column("error", Text),
+    Column("plan_id", Text, nullable=False, server_default=""),
+    Column("planned_at", Instant),
     Index("ix_batch_binding_id_state_id", "binding_id", "state", "id"),
     Index("ix_batch_run_id", "run_id"),
     sqlite_autoincrement=True,
@@ -221,6 +224,42 @@ connection = _table(
     Column("probe_at", Instant),
     Column("throttled_until", Instant),
 )
+
+fetch = _table(
+    "fetch",
+    Column("id", BigKey, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("cohort_id", Text, nullable=False),
+    Column("sync", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("by_person", Boolean, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("request_id", Text),
+    Column("asked_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("computed_before", Instant),
+    Column("computed_after", Instant),
+    Column("rows", BigInteger),
+    Column("digest_count", BigInteger),
+    Column("digest_total", Text),
+    Column("error", Text),
+    Index("ix_fetch_project_asked_at", "project", "asked_at"),
+    Index("ix_fetch_project_cohort_id_id", "project", "cohort_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""One request for a cohort's download each; also the local count of the quota."""
+
+quota = _table(
+    "quota",
+    Column("project", Text, primary_key=True),
+    Column("limit", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+    Column("resets_at", Instant, nullable=False),
+    Column("read_at", Instant, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("exhausted_at", Instant),
+)
+"""What the vendor's usage endpoint last said about a project."""
 
 daemon = _table(
     "daemon",

@@ -12,7 +12,7 @@ from structlog.types import EventDict
 
 from syncd.app import commands
 from syncd.app.engine import Engine
-from syncd.config.settings import GuardSettings, ToSettings
+from syncd.config.settings import GuardSettings, ToCohort
 from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.store import bindings
 from syncd.store.bindings import Role
@@ -390,7 +390,7 @@ NUMBERS = {b"7001", b"7002", b"7003", b"7004"}
 @contextmanager
 def another_id_type(world: World) -> Iterator[Engine]:
     """Seven people are members by user id; the plan to use their numbers is held."""
-    named = ToSettings(
+    named = ToCohort(
         connection="amplitude", cohort_id=None, cohort="Cohort vip", owner="o"
     )
     world.sync(members=people(*range(7)), target=named)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from structlog.types import EventDict
 
 from syncd.app.engine import Engine
-from syncd.config.settings import DeliverySettings, ToSettings
+from syncd.config.settings import DeliverySettings, ToCohort
 from syncd.errors import Fault
 from syncd.model import Operation, Outcome, Trigger
 from syncd.store import connections, leases
@@ -42,8 +42,8 @@ NOMINAL = [1, 2, 4, 8, 16, 32, 64, 128]
 """Seconds before each retry."""
 
 
-def to(connection: str, name: str) -> ToSettings:
-    return ToSettings(
+def to(connection: str, name: str) -> ToCohort:
+    return ToCohort(
         connection=connection, cohort_id=None, cohort=f"Cohort {name}", owner="o"
     )
 

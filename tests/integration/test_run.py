@@ -12,7 +12,7 @@ from structlog.types import EventDict
 
 from syncd.app.engine import Engine
 from syncd.clock import Clock
-from syncd.config.settings import GuardSettings, ToSettings
+from syncd.config.settings import GuardSettings, ToCohort
 from syncd.errors import SourceUnavailable, SourceUntrusted
 from syncd.model import Operation, Outcome, Trigger
 from syncd.store import leases, runs
@@ -332,7 +332,7 @@ def test_a_guard_that_is_to_fail_stores_no_plan(world: World) -> None:
 
 
 def test_a_named_cohort_that_is_not_listed_holds_the_sync(world: World) -> None:
-    named_one = ToSettings(
+    named_one = ToCohort(
         connection="amplitude", cohort_id="c404", cohort="VIP", owner=None
     )
     world.sync(members=people(1), target=named_one)

@@ -34,7 +34,7 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from syncd.app.engine import Engine
-from syncd.config.settings import GuardSettings, ToSettings
+from syncd.config.settings import GuardSettings, ToCohort
 from syncd.errors import SyncdError
 from syncd.model import Operation, Outcome, Trigger
 from syncd.store import bindings, runs
@@ -116,7 +116,7 @@ class SyncMachine(RuleBasedStateMachine):
         self.world.vendors[f"amplitude-{number}"] = self.vendor
         self.world.sync(
             self.name,
-            target=ToSettings(
+            target=ToCohort(
                 connection=f"amplitude-{number}", cohort_id=None, cohort="C", owner="o"
             ),
             guard=GuardSettings(
