@@ -6,6 +6,7 @@ time, so a client that dies meanwhile leaves an effect that lands after it.
 """
 
 import asyncio
+from functools import partial
 
 from syncd.simulator.answers import Answer, Outcome, Refusal, json_answer, refuse
 from syncd.simulator.auth import authenticate, known_key
@@ -14,26 +15,11 @@ from syncd.simulator.faults import Fault
 from syncd.simulator.listing import list_cohorts, usage
 from syncd.simulator.log import Entry
 from syncd.simulator.membership import membership
-from syncd.simulator.shapes import SHAPES, error_page
+from syncd.simulator.playing import Visit, play
 from syncd.simulator.state import Simulator
-from syncd.simulator.traffic import Flight, Traffic
 from syncd.simulator.upload import upload
 from syncd.simulator.wire import Line, Receive, Scope, Send
 from syncd.simulator.world import Project, World
-
-
-class Visit:
-    """One request in the log and in the traffic counters."""
-
-    def __init__(self, entry: Entry, flight: Flight, traffic: Traffic) -> None:
-        self.entry = entry
-        self._flight = flight
-        self._traffic = traffic
-
-    def close(self, status: int | None) -> None:
-        """Call it just before the answer leaves: the client may ask again at once."""
-        self.entry.close(status)
-        self._traffic.end(self._flight, status)
 
 
 class AmplitudeApi:
@@ -55,14 +41,18 @@ class AmplitudeApi:
             key=known_key(sim.world, call.authorization),
             ids=sim.switches.record_ids,
         )
-        visit = Visit(entry, sim.traffic.begin(call, line), sim.traffic)
+        ended = partial(sim.traffic.end, sim.traffic.begin(call, line))
+        visit = Visit(entry, ended)
         await self._serve(call, line, visit)
 
     async def _serve(self, call: Call, line: Line, visit: Visit) -> None:
         fault = self._sim.faults.take(call)
         if fault is not None:
             visit.entry.fault = fault.kind
-            await self._play(fault, call, line, visit)
+            if fault.kind == "late_commit":
+                self._commit_later(fault, call, visit.entry)
+            carry_out = partial(self._answer, call, visit.entry)
+            await play(fault, carry_out, line, visit, self._sim.released)
             return
         answer = await self._answer(call, visit.entry)
         visit.close(answer.status)
@@ -101,44 +91,6 @@ class AmplitudeApi:
                 return membership(project, sim.switches, call.body, sim.clock.epoch())
             case _:
                 raise Refusal(404, "Not Found")
-
-    async def _play(self, fault: Fault, call: Call, line: Line, visit: Visit) -> None:
-        real = await self._answer(call, visit.entry) if fault.applies else None
-        if fault.kind == "late_commit":
-            self._commit_later(fault, call, visit.entry)
-        if fault.delay:
-            await asyncio.sleep(fault.delay)
-        shape = fault.kind
-        if fault.kind == "late_commit" and fault.options["answer"] == "status":
-            shape = "status"
-        if shape in SHAPES:
-            answer = SHAPES[shape](fault.options, real)
-            visit.close(answer.status)
-            await line.answer(answer)
-            return
-        await self._break(fault, real or error_page(500), line, visit)
-
-    async def _break(
-        self, fault: Fault, real: Answer, line: Line, visit: Visit
-    ) -> None:
-        """Play a fault that spoils the connection, not the answer."""
-        options = fault.options
-        match fault.kind:
-            case "reset":
-                half = real if options["when"] == "mid" else None
-                visit.close(real.status if half else None)
-                await line.reset(half)
-            case "truncated":
-                visit.close(real.status)
-                honest = options["length"] == "sent"
-                await line.truncate(real, honest=honest, zipped=options["gzip"])
-            case "drip":
-                chunk, interval = options["chunk"], options["interval"]
-                await line.drip(real, chunk=chunk, interval=interval)
-                visit.close(real.status)
-            case _:
-                await line.hang(options["seconds"], self._sim.released)
-                visit.close(None)
 
     def _commit_later(self, fault: Fault, call: Call, entry: Entry) -> None:
         """Check the credentials now, let the effect land later, past the lock."""
