@@ -359,6 +359,7 @@ def sync_settings(name: str = "vip", **changes: Any) -> SyncSettings:
             max_age=None,
             column=None,
             path=None,
+            built_on=(),
         ),
         "target": ToCohort(
             connection="amplitude", cohort_id=None, cohort=f"Cohort {name}", owner="o@x"
@@ -379,6 +380,7 @@ def sync_settings(name: str = "vip", **changes: Any) -> SyncSettings:
             first_delay=timedelta(0),
             max_delay=timedelta(0),
         ),
+        "budget": None,
         "enabled": True,
         "place": Place(file="syncd.yaml", line=1, column=1),
     }
@@ -406,11 +408,17 @@ def settings_of(
     )
 
 
+def cohort_of(sync: SyncSettings) -> ToCohort:
+    """The target of a sync that writes a cohort."""
+    assert isinstance(sync.target, ToCohort)
+    return sync.target
+
+
 def identity(sync: SyncSettings, source: Source) -> Identity:
     """As `app.build` makes it."""
     return Identity(
         connection=sync.target.connection,
-        target=f"name:{sync.target.cohort}",
+        target=f"name:{cohort_of(sync).cohort}",
         id_type=sync.match,
         source=source.fingerprint(),
     )
@@ -428,9 +436,9 @@ def spec_of(
         team=sync.team,
         direction="to-amplitude",
         identity=identity(sync, source),
-        cohort_id=sync.target.cohort_id,
-        cohort=sync.target.cohort,
-        owner=sync.target.owner or "",
+        cohort_id=cohort_of(sync).cohort_id,
+        cohort=cohort_of(sync).cohort,
+        owner=cohort_of(sync).owner or "",
         source=source,
         sink=sink,
         limits=Limits(

@@ -16,6 +16,7 @@ from syncd.config.settings import (
     FromAudience,
     Settings,
     SyncSettings,
+    ToCohort,
     WarehouseSnapshot,
 )
 from syncd.delivery.lane import Route
@@ -103,16 +104,16 @@ def _spec(
     target = settings.connections[sync.target.connection]
     deadline = timedelta(seconds=30)
     if isinstance(target, AmplitudeConnection):
-        deadline = target.request_deadline
+        deadline = target.transport.request_deadline
     source = source_of(settings, sync, clock)
     return Spec(
         name=sync.name,
         team=sync.team,
         direction="to-amplitude",
         identity=identity_of_sync(sync, source),
-        cohort_id=sync.target.cohort_id,
-        cohort=sync.target.cohort,
-        owner=sync.target.owner or "",
+        cohort_id=cohort_of(sync).cohort_id,
+        cohort=cohort_of(sync).cohort,
+        owner=cohort_of(sync).owner or "",
         source=source,
         sink=sink,
         limits=limits_of(sync),
@@ -144,9 +145,17 @@ def limits_of(sync: SyncSettings) -> Limits:
 
 
 def _target_text(sync: SyncSettings) -> str:
-    if sync.target.cohort_id is not None:
-        return f"id:{sync.target.cohort_id}"
-    return f"name:{sync.target.cohort}"
+    target = cohort_of(sync)
+    if target.cohort_id is not None:
+        return f"id:{target.cohort_id}"
+    return f"name:{target.cohort}"
+
+
+def cohort_of(sync: SyncSettings) -> ToCohort:
+    """The cohort a sync writes."""
+    if not isinstance(sync.target, ToCohort):
+        raise TypeError("only cohorts are written yet")
+    return sync.target
 
 
 def source_of(settings: Settings, sync: SyncSettings, clock: Clock) -> Source:
@@ -154,12 +163,16 @@ def source_of(settings: Settings, sync: SyncSettings, clock: Clock) -> Source:
     connection = settings.connections[sync.source.connection]
     if not isinstance(connection, EngageConnection):
         raise TypeError("the configuration lets syncs read from engage only")
+    if not isinstance(sync.source, FromAudience):
+        raise TypeError("an engage connection is read by its audience")
     match connection.snapshot:
         case WarehouseSnapshot() as snapshot:
             query = _query(connection, snapshot, sync.source, sync.match)
             return WarehouseSource(query, clock)
         case FilesSnapshot() as snapshot:
             return FilesSource(_files(snapshot, sync.source, sync.match))
+        case None:
+            raise TypeError("the configuration asks for a snapshot to read from")
         case _:
             assert_never(connection.snapshot)
 
@@ -208,12 +221,12 @@ def _sink(
     http: list[HttpClient],
 ) -> Sink:
     client = HttpClient(
-        connection.base_url or HOSTS[connection.region],
+        connection.transport.base_url or HOSTS[connection.region],
         clock=clock,
         workers=workers,
-        deadline=connection.request_deadline.total_seconds(),
-        proxy_url=_read(connection.proxy_url),
-        ca_file=connection.ca_file,
+        deadline=connection.transport.request_deadline.total_seconds(),
+        proxy_url=_read(connection.transport.proxy_url),
+        ca_file=connection.transport.ca_file,
     )
     http.append(client)
     return AmplitudeCohortSink(

@@ -21,7 +21,9 @@ from syncd.config import (
     Connection,
     EngageConnection,
     InvalidConfig,
+    ListApiConnection,
     Loaded,
+    PropertyApiConnection,
     Settings,
     SyncSettings,
 )
@@ -126,6 +128,8 @@ def vendor(connection: Connection) -> str:
             return "Twilio"
         case AmplitudeConnection():
             return "Amplitude"
+        case ListApiConnection() | PropertyApiConnection():
+            return connection.name
 
 
 def _show(frame: Frame, findings: str) -> None:

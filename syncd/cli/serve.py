@@ -83,7 +83,7 @@ def _clock(loaded: Loaded, speed: float, origin: str | None) -> Clock:
     for connection in loaded.settings.connections.values():
         if not isinstance(connection, AmplitudeConnection):
             continue
-        host = urlsplit(connection.base_url or "").hostname
+        host = urlsplit(connection.transport.base_url or "").hostname
         if host not in _LOOPBACK:
             raise click.UsageError(
                 f"--speed works with vendors on loopback only, and {connection.name} "

@@ -32,10 +32,12 @@ from syncd.config.settings import (
     FromAudience,
     GuardSettings,
     LogSettings,
+    QuotaSettings,
     Settings,
     StoreSettings,
     SyncSettings,
     ToCohort,
+    Transport,
     WarehouseSnapshot,
 )
 from syncd.errors import Problem
@@ -49,6 +51,11 @@ MAX_RUNTIME = timedelta(minutes=45)
 SHUTDOWN_GRACE = timedelta(seconds=8)
 KEEP_RUNS = timedelta(days=400)
 REQUEST_DEADLINE = timedelta(seconds=30)
+DOWNLOAD_DEADLINE = timedelta(minutes=15)
+DOWNLOADS_PER_MONTH = 500
+STORAGE_HOSTS = (".amazonaws.com",)
+TRAIT_TEMPLATE = "[Amplitude] {name} ({id})"
+EVENTS_PER_SECOND = 500
 STATEMENT_TIMEOUT = timedelta(minutes=10)
 GUARD = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=50, on_trip="hold")
 DELIVERY = DeliverySettings(
@@ -138,7 +145,22 @@ def _engage(name: str, shape: EngageShape, locator: Locator) -> EngageConnection
                 format=files.format,
                 column=files.column,
             )
-    return EngageConnection(name=name, space=shape.space, snapshot=snapshot)
+    return EngageConnection(
+        name=name,
+        space=shape.space,
+        snapshot=snapshot,
+        region="us",
+        write_key=None,
+        trait_template=TRAIT_TEMPLATE,
+        integrations={"All": True},
+        max_events_per_second=EVENTS_PER_SECOND,
+        transport=Transport(
+            base_url=None,
+            ca_file=None,
+            proxy_url=None,
+            request_deadline=REQUEST_DEADLINE,
+        ),
+    )
 
 
 def _amplitude(
@@ -157,10 +179,19 @@ def _amplitude(
         secret_key=secret_key,
         owner=shape.owner,
         name_prefix=shape.name_prefix,
-        base_url=shape.base_url,
-        ca_file=locator.secrets_dir / shape.ca_file if shape.ca_file else None,
-        proxy_url=locator.secret(owner, "proxy_url", shape),
-        request_deadline=_first(shape.request_deadline, REQUEST_DEADLINE),
+        quota=QuotaSettings(
+            downloads_per_month=DOWNLOADS_PER_MONTH,
+            reserve=DOWNLOADS_PER_MONTH // 10,
+        ),
+        download_deadline=DOWNLOAD_DEADLINE,
+        storage_hosts=STORAGE_HOSTS,
+        storage_origin=None,
+        transport=Transport(
+            base_url=shape.base_url,
+            ca_file=locator.secrets_dir / shape.ca_file if shape.ca_file else None,
+            proxy_url=locator.secret(owner, "proxy_url", shape),
+            request_deadline=_first(shape.request_deadline, REQUEST_DEADLINE),
+        ),
     )
 
 
@@ -187,6 +218,7 @@ def _syncs(
             fresh_within=usual if fresh is None or usual is None else fresh,
             guard=_guard(shape, defaults),
             delivery=_delivery(shape, defaults),
+            budget=None,
             enabled=shape.enabled,
             place=value_place(locator.root, ("syncs", index, "name")),
         )
@@ -203,6 +235,7 @@ def _source(index: int, shape: SyncShape, locator: Locator) -> FromAudience:
         max_age=written.max_age,
         column=written.column,
         path=str(locator.path(key, written.path)) if written.path else None,
+        built_on=(),
     )
 
 

@@ -27,6 +27,7 @@ from tests.builders import (
     World,
     believed,
     canonical,
+    cohort_of,
     held_run,
     people,
     rows,
@@ -346,7 +347,7 @@ def test_another_cohort_is_filled_and_the_old_one_left_as_it_is(world: World) ->
     world.vendor.known = people(1, 2)
     with world.engine() as engine:
         run(engine, world)
-    target = replace(world.syncs["vip"].target, cohort="Another")
+    target = replace(cohort_of(world.syncs["vip"]), cohort="Another")
     world.sync(members=people(1, 2), target=target)
 
     with world.engine() as engine:
@@ -370,7 +371,7 @@ def test_a_rejected_change_of_the_cohort_leaves_no_trace(world: World) -> None:
     world.vendor.known = people(1, 2)
     with world.engine() as engine:
         run(engine, world)
-    before = world.syncs["vip"].target
+    before = cohort_of(world.syncs["vip"])
     world.sync(target=replace(before, cohort="Another"))
     with world.engine() as engine:
         run(engine, world)

@@ -16,6 +16,7 @@ from syncd.config import (
     InvalidConfig,
     Loaded,
     SecretRef,
+    ToCohort,
     WarehouseSnapshot,
     load,
 )
@@ -85,9 +86,10 @@ def test_what_is_not_written_has_the_documented_default(tmp_path: Path) -> None:
         timedelta(minutes=45),
     )
     assert (vip.match, vip.catch_up, vip.enabled) == (IdType.USER_ID, "once", True)
+    assert isinstance(vip.target, ToCohort)
     assert vip.target.cohort == "[Segment] vip"
     assert vip.target.owner == "ana@acme.example"
-    assert amplitude(loaded).request_deadline == timedelta(seconds=30)
+    assert amplitude(loaded).transport.request_deadline == timedelta(seconds=30)
 
 
 def test_a_sync_takes_its_own_value_before_the_defaults(tmp_path: Path) -> None:
@@ -513,7 +515,7 @@ def test_a_stand_in_for_the_vendor_is_reached_by_https_or_on_this_machine(
 ) -> None:
     text = document().replace("region: eu\n", f"region: eu\n    base_url: '{url}/'\n")
 
-    assert amplitude(load_text(tmp_path, text)).base_url == url
+    assert amplitude(load_text(tmp_path, text)).transport.base_url == url
 
 
 def test_the_hash_changes_with_the_meaning_and_not_with_the_looks(
