@@ -1,25 +1,28 @@
 """The `amplitude` origin: Amplitude's cohort API (contract sections 1, 2, 4 and 10).
 
-The story of one request is `_serve`: log it, see whether a fault is scripted, else
-answer it. A handler's effect and its answer come together at the end of the service
-time, so a client that dies meanwhile leaves an effect that lands after it.
+When a request is answered, and what faults do to it, is told in `stage`; here stands
+what can be asked and who answers it.
 """
 
-import asyncio
-from functools import partial
+from contextlib import AbstractContextManager
 
-from syncd.simulator.answers import Answer, Outcome, Refusal, json_answer, refuse
+from syncd.simulator.answers import (
+    Answer,
+    Outcome,
+    Refusal,
+    envelope,
+    json_answer,
+    refuse,
+)
 from syncd.simulator.auth import authenticate, known_key
 from syncd.simulator.calls import ENDPOINTS, Call
-from syncd.simulator.faults import Fault
 from syncd.simulator.listing import list_cohorts, usage
-from syncd.simulator.log import Entry
 from syncd.simulator.membership import membership
-from syncd.simulator.playing import Visit, play
+from syncd.simulator.stage import Turn, Visit, serve
 from syncd.simulator.state import Simulator
 from syncd.simulator.upload import upload
 from syncd.simulator.wire import Line, Receive, Scope, Send
-from syncd.simulator.world import Project, World
+from syncd.simulator.world import Project
 
 
 class AmplitudeApi:
@@ -41,41 +44,41 @@ class AmplitudeApi:
             key=known_key(sim.world, call.authorization),
             ids=sim.switches.record_ids,
         )
-        ended = partial(sim.traffic.end, sim.traffic.begin(call, line))
-        visit = Visit(entry, ended)
-        await self._serve(call, line, visit)
+        visit = Visit(entry, sim.traffic.begin(call, line), sim.traffic)
+        await serve(sim, Asked(sim, call).turn(), line, visit)
 
-    async def _serve(self, call: Call, line: Line, visit: Visit) -> None:
-        fault = self._sim.faults.take(call)
-        if fault is not None:
-            visit.entry.fault = fault.kind
-            if fault.kind == "late_commit":
-                self._commit_later(fault, call, visit.entry)
-            carry_out = partial(self._answer, call, visit.entry)
-            await play(fault, carry_out, line, visit, self._sim.released)
-            return
-        answer = await self._answer(call, visit.entry)
-        visit.close(answer.status)
-        await line.answer(answer)
 
-    async def _answer(self, call: Call, entry: Entry) -> Answer:
-        """Authenticate, take the cohort (R23), work, answer."""
-        sim, world = self._sim, self._sim.world
-        try:
-            project = authenticate(world, call.authorization)
-            with sim.busy.hold(project.app_id, call.cohort_id):
-                seconds = sim.service_times.get(call.endpoint, 0.0)
-                if seconds:
-                    await asyncio.sleep(seconds)
-                outcome = self._act(world, project, call)
-        except Refusal as refusal:
-            return refuse(refusal, retry_after=sim.switches.retry_after)
-        entry.note(outcome, effect="applied")
-        return json_answer(200, outcome.body)
+class Asked:
+    """One request. It keeps the world it came to, also when that is reset."""
 
-    def _act(self, world: World, project: Project, call: Call) -> Outcome:
+    def __init__(self, simulator: Simulator, call: Call) -> None:
+        self._sim, self._world, self._busy = simulator, simulator.world, simulator.busy
+        self._call = call
+        self._project: Project | None = None
+
+    def turn(self) -> Turn:
+        """What the stage needs to know of it."""
+        return Turn(
+            call=self._call,
+            enter=self._enter,
+            act=self._act,
+            answer=lambda outcome: json_answer(200, outcome.body),
+            refuse=self._refuse,
+            error_body=envelope,
+        )
+
+    def _enter(self) -> AbstractContextManager[None]:
+        """Authenticate, then hold the cohort (R23). Raises Refusal."""
+        self._project = authenticate(self._world, self._call.authorization)
+        return self._busy.hold(self._project.app_id, self._call.cohort_id)
+
+    def _refuse(self, refusal: Refusal) -> Answer:
+        return refuse(refusal, retry_after=self._sim.switches.retry_after)
+
+    def _act(self) -> Outcome:
         """Carry out one authenticated call. Raises Refusal."""
-        sim = self._sim
+        sim, call, project = self._sim, self._call, self._project
+        assert project is not None  # noqa: S101 - `enter` comes first
         if call.path in ENDPOINTS and call.method != ENDPOINTS[call.path][1]:
             raise Refusal(405, "Method Not Allowed")
         match call.endpoint:
@@ -86,25 +89,8 @@ class AmplitudeApi:
                 return usage(project, sim.clock.now())
             case "upload":
                 now = sim.clock.epoch()
-                return upload(world, project, sim.switches, call.body, now)
+                return upload(self._world, project, sim.switches, call.body, now)
             case "membership":
                 return membership(project, sim.switches, call.body, sim.clock.epoch())
             case _:
                 raise Refusal(404, "Not Found")
-
-    def _commit_later(self, fault: Fault, call: Call, entry: Entry) -> None:
-        """Check the credentials now, let the effect land later, past the lock."""
-        world = self._sim.world
-        try:
-            project = authenticate(world, call.authorization)
-        except Refusal:
-            return
-
-        def land() -> None:
-            try:
-                entry.note(self._act(world, project, call), effect="late")
-            except Refusal:
-                entry.effect = "none"
-
-        entry.effect = "pending"
-        self._sim.late.add(land, after=fault.options["after"])

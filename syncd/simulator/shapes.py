@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from syncd.simulator.answers import HTML, Answer, envelope, json_answer
+from syncd.simulator.answers import HTML, JSON, Answer, envelope, json_answer
 
 LOGIN_PAGE = (
     b"<!DOCTYPE html><html><head><title>Log in</title></head>"
@@ -18,17 +18,21 @@ LOGIN_PAGE = (
 RATE_LIMIT = "Too Many Requests: Exceeded rate limit with query of cost 1800"
 """The recorded text of a 429 (contract section 2)."""
 
+LIST_ID = ("response", "listId", "list_id", "id")
+"""Where a partner's answer to the creation of a list may have the id."""
+
 Options = Mapping[str, Any]
 
 
 def error_page(status: int) -> Answer:
     """What a load balancer in front of the API says."""
-    title = f"{status} {_phrase(status)}"
+    title = f"{status} {phrase(status)}"
     page = f"<html><head><title>{title}</title></head><body>{title}</body></html>"
     return Answer(status, page.encode(), HTML)
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """A status in words."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -39,14 +43,14 @@ def _status(options: Options, real: Answer | None) -> Answer:
     status, body = options["status"], options.get("body")
     retry_after = options.get("retry_after")
     if options.get("format", "json") == "json":
-        details = RATE_LIMIT if status == 429 else _phrase(status)
+        details = RATE_LIMIT if status == 429 else phrase(status)
         content = envelope(status, details) if body is None else body
         return json_answer(status, content, retry_after=retry_after)
     headers = () if retry_after is None else (("retry-after", str(retry_after)),)
     if options["format"] == "html":
         page = error_page(status).body if body is None else str(body).encode()
         return Answer(status, page, HTML, headers)
-    text = _phrase(status) if body is None else str(body)
+    text = phrase(status) if body is None else str(body)
     return Answer(status, text.encode(), "text/plain; charset=utf-8", headers)
 
 
@@ -82,7 +86,7 @@ def _rename(body: dict[str, Any], cohort_id: Any) -> None:
 
 
 def _drop_result(body: dict[str, Any], _: Any) -> None:
-    for name in ("memberships_result", "cohortId", "cohorts"):
+    for name in ("memberships_result", "cohortId", "cohorts", *LIST_ID):
         body.pop(name, None)
 
 
@@ -90,7 +94,7 @@ def _edited(
     real: Answer | None, edit: Callable[[dict[str, Any], Any], None], value: Any
 ) -> Answer:
     """The real answer, edited if it is a success; a refusal passes as it is."""
-    if real is None or real.status != 200:
+    if real is None or real.status != 200 or real.content_type != JSON:
         return real or error_page(500)
     body = orjson.loads(real.body)
     edit(body, value)

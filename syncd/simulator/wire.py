@@ -54,8 +54,28 @@ class Line:
         """True once the client has hung up or we have."""
         return self._transport.is_closing()
 
-    async def call(self) -> Call | None:
-        """Read the whole request; None when the client left before its end."""
+    @property
+    def method(self) -> str:
+        """GET, POST, …"""
+        return str(self._scope["method"])
+
+    @property
+    def path(self) -> str:
+        """Decoded, without the query."""
+        return str(self._scope["path"])
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's last value per name."""
+        return dict(parse_qsl(self._scope["query_string"].decode("latin-1")))
+
+    def header(self, name: str) -> str | None:
+        """A header by its name in small letters."""
+        value = dict(self._scope["headers"]).get(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    async def body(self) -> bytes | None:
+        """The whole body; None when the client left before its end."""
         parts: list[bytes] = []
         while True:
             message = await self._receive()
@@ -64,14 +84,19 @@ class Line:
             parts.append(message.get("body", b""))
             if not message.get("more_body", False):
                 break
-        headers = dict(self._scope["headers"])
-        authorization = headers.get(b"authorization")
+        return b"".join(parts)
+
+    async def call(self) -> Call | None:
+        """Read the whole request; None when the client left before its end."""
+        body = await self.body()
+        if body is None:
+            return None
         return read_call(
-            method=self._scope["method"],
-            path=self._scope["path"],
-            query=dict(parse_qsl(self._scope["query_string"].decode("latin-1"))),
-            authorization=authorization.decode("latin-1") if authorization else None,
-            body=b"".join(parts),
+            method=self.method,
+            path=self.path,
+            query=self.query,
+            authorization=self.header("authorization"),
+            body=body,
         )
 
     async def answer(self, answer: Answer) -> None:
