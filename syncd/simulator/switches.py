@@ -9,6 +9,13 @@ from dataclasses import asdict, dataclass, fields
 
 TOUCHABLE = ("lastMod", "lastComputed", "size")
 
+CHOICES = {
+    "segment_success_body": ("json", "empty", "html"),
+    "partner_list_answer": ("both", "flat", "response", "id"),
+    "partner_same_name": ("same", "new"),
+}
+"""The words a switch can be."""
+
 
 @dataclass(slots=True)
 class Switches:
@@ -37,6 +44,30 @@ class Switches:
     record_ids: bool = True
     """R25: keep the ids of writing requests beside the log, in memory only."""
 
+    segment_unknown_key_status: int = 401
+    """Segment section 11.8: answer to a write key nobody has; 200: and nothing else."""
+    segment_wrong_region_status: int = 200
+    """T1: answer to a source of the other region; 200: and nothing else."""
+    segment_dedupe_forever: bool = False
+    """T6: a messageId is remembered for ever, as warehouses do; else 24 h."""
+    segment_events_per_second: int = 0
+    """T4: above this rate 429 (0: never); in seconds of the simulator's clock."""
+    segment_success_body: str = "json"
+    """T4: `json` is {"success": true}; `empty` or `html` answer 200 as well."""
+    partner_list_answer: str = "both"
+    """Where the answer to a list's creation has the id: `flat`, in `response`, `both`,
+    or plainly as `id`."""
+    partner_same_name: str = "same"
+    """A second creation under one name: the `same` list, or a `new` one."""
+    partner_knows_everybody: bool = True
+    """Else a request with one unknown user id fails whole."""
+    partner_unknown_user_status: int = 404
+    """Vendor page 1: 404 Invalid User ID; some say 400."""
+    partner_in_flight_per_list: int = 0
+    """More requests than this at one list at a time: 429 (0: any number)."""
+    partner_retry_after: int | None = None
+    """Seconds in `Retry-After` of the partner's own 429s; null sends no header."""
+
     def as_dict(self) -> dict[str, object]:
         """All switches by name."""
         return asdict(self)
@@ -60,6 +91,8 @@ class Switches:
 def _fits(name: str, default: object, value: object) -> bool:
     if name == "membership_touches":
         return isinstance(value, str) and set(value.split(",")) <= {"", *TOUCHABLE}
-    if name == "retry_after":
+    if name in ("retry_after", "partner_retry_after"):
         return value is None or type(value) is int
+    if name in CHOICES:
+        return value in CHOICES[name]
     return type(value) is type(default)
