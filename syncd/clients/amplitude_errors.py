@@ -5,7 +5,6 @@ and discreet: what the vendor says may quote member ids or the key, so it is mas
 """
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,15 +15,9 @@ import orjson
 
 from syncd.clients.http import Answer
 from syncd.clients.limits import retry_after
+from syncd.clients.refusals import MESSAGE_CHARACTERS as MESSAGE_CHARACTERS
+from syncd.clients.refusals import masked
 from syncd.errors import DeliveryError, Fault
-
-MESSAGE_CHARACTERS = 200
-"""As much of the vendor's words as is kept."""
-
-_LONGEST_ID = 1024
-"""Characters (contract section 6); an id cut by a longer window is still masked."""
-_SHORT_ID = 5
-"""Ids under this length are masked as whole words only, or "1" would blot all out."""
 
 
 class Endpoint(StrEnum):
@@ -55,12 +48,12 @@ def read_envelope(body: bytes, private: Sequence[str] = ()) -> Envelope:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         text = body.decode("utf-8", "replace")
-        return Envelope(message=_shown(text, private), about_ids=False)
+        return Envelope(message=masked(text, private), about_ids=False)
     error = parsed.get("error") if isinstance(parsed, dict) else None
     metadata = error.get("metadata") if isinstance(error, dict) else None
     text = _best_message(parsed, error, metadata)
     return Envelope(
-        message=_shown(text, private),
+        message=masked(text, private),
         about_ids=_is_about_ids(text, metadata),
     )
 
@@ -180,26 +173,3 @@ def _is_about_ids(text: str, metadata: Any) -> bool:
             return True
     words = re.sub(r"\b(user|amp|amplitude)[ _]ids?\b", "ids", text.casefold())
     return not _OTHER_FIELDS.search(words) and bool(_ID_COMPLAINT.search(words))
-
-
-def _shown(text: str, private: Sequence[str]) -> str:
-    """Cut, masked and on one line.
-
-    Masks keep the length, and the window is one id longer than what is shown, so an id
-    that the cut would halve is masked too.
-    """
-    window = text[: MESSAGE_CHARACTERS + _LONGEST_ID]
-    short: set[str] = set()
-    for each in private:
-        if len(each) < _SHORT_ID:
-            short.add(each)
-        elif each in window:
-            window = window.replace(each, "*" * len(each))
-    window = re.sub(
-        r"[^\s\"'\[\](){},;:<>]+",
-        lambda word: "*" * len(word[0]) if word[0] in short else word[0],
-        window,
-    )
-    shown = window[:MESSAGE_CHARACTERS]
-    plain = (" " if unicodedata.category(c)[0] == "C" else c for c in shown)
-    return " ".join("".join(plain).split())
