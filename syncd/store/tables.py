@@ -239,9 +239,12 @@ fetch = _table(
     Column("ended_at", Instant),
     Column("computed_before", Instant),
     Column("computed_after", Instant),
+    Column("name", Text, nullable=False),
+    Column("size", BigInteger),
     Column("rows", BigInteger),
     Column("digest_count", BigInteger),
     Column("digest_total", Text),
+    Column("broken", Integer, nullable=False),
     Column("error", Text),
     Index("ix_fetch_project_asked_at", "project", "asked_at"),
     Index("ix_fetch_project_cohort_id_id", "project", "cohort_id", "id"),
@@ -258,6 +261,7 @@ quota = _table(
     Column("read_at", Instant, nullable=False),
     Column("estimated", Boolean, nullable=False),
     Column("exhausted_at", Instant),
+    Column("low_at", Instant),
 )
 """What the vendor's usage endpoint last said about a project."""
 

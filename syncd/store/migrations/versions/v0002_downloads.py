@@ -29,6 +29,7 @@ def upgrade() -> None:
         sa.Column("read_at", Instant(), nullable=False),
         sa.Column("estimated", sa.Boolean(), nullable=False),
         sa.Column("exhausted_at", Instant(), nullable=True),
+        sa.Column("low_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("project", name=op.f("pk_quota")),
     )
 
@@ -50,9 +51,12 @@ def _fetch() -> None:
         sa.Column("ended_at", Instant(), nullable=True),
         sa.Column("computed_before", Instant(), nullable=True),
         sa.Column("computed_after", Instant(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=True),
         sa.Column("rows", sa.BigInteger(), nullable=True),
         sa.Column("digest_count", sa.BigInteger(), nullable=True),
         sa.Column("digest_total", sa.Text(), nullable=True),
+        sa.Column("broken", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_fetch")),
         sqlite_autoincrement=True,
