@@ -38,7 +38,7 @@ from syncd.errors import DeliveryError, Fault, StoreUnavailable, TargetUnusable
 from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
 from syncd.schedule import Manual
 from syncd.sinks import Capabilities
-from syncd.sources import Source
+from syncd.sources import Standing, WholeList
 from syncd.store import acknowledged, bindings, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database, create_file
@@ -414,7 +414,7 @@ def cohort_of(sync: SyncSettings) -> ToCohort:
     return sync.target
 
 
-def identity(sync: SyncSettings, source: Source) -> Identity:
+def identity(sync: SyncSettings, source: WholeList) -> Identity:
     """As `app.build` makes it."""
     return Identity(
         connection=sync.target.connection,
@@ -426,7 +426,7 @@ def identity(sync: SyncSettings, source: Source) -> Identity:
 
 def spec_of(
     sync: SyncSettings,
-    source: Source,
+    source: WholeList,
     sink: FakeVendor,
     request_deadline: timedelta = timedelta(seconds=30),
 ) -> Spec:
@@ -436,11 +436,13 @@ def spec_of(
         team=sync.team,
         direction="to-amplitude",
         identity=identity(sync, source),
-        cohort_id=cohort_of(sync).cohort_id,
-        cohort=cohort_of(sync).cohort,
+        target_id=cohort_of(sync).cohort_id,
+        naming=lambda: cohort_of(sync).cohort,
         owner=cohort_of(sync).owner or "",
-        source=source,
+        source=Standing(source),
+        source_connection=sync.source.connection,
         sink=sink,
+        probes={sync.target.connection: sink.probe},
         limits=Limits(
             max_exit=sync.guard.max_exit,
             max_enter=sync.guard.max_enter,
@@ -466,7 +468,7 @@ def route_of(spec: Spec, policy: RetryPolicy = NO_DELAY) -> Route:
 
 def blueprint_of(
     settings: Settings,
-    sources: Mapping[str, Source],
+    sources: Mapping[str, WholeList],
     sinks: Mapping[str, FakeVendor],
     request_deadline: timedelta = timedelta(seconds=30),
 ) -> Blueprint:

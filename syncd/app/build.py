@@ -1,42 +1,31 @@
-"""From settings to parts. A new kind of source or sink is one `case` here."""
+"""From settings to parts. Where a sync reads and writes is chosen beside it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
-from typing import assert_never
+from dataclasses import dataclass
+from typing import Protocol
 
-from syncd.clients.amplitude import HOSTS, AmplitudeClient
-from syncd.clients.http import HttpClient
+from syncd.app import writing
+from syncd.app.reading import source_of
+from syncd.app.vendors import Vendors
 from syncd.clock import Clock
-from syncd.config.secrets import SecretRef
 from syncd.config.settings import (
     AmplitudeConnection,
-    EngageConnection,
-    FilesSnapshot,
-    FromAudience,
     Settings,
     SyncSettings,
-    ToCohort,
-    WarehouseSnapshot,
 )
 from syncd.delivery.lane import Route
 from syncd.delivery.retry import RetryPolicy
-from syncd.log import register_secret
-from syncd.model import IdType
 from syncd.sinks import Sink
-from syncd.sinks.amplitude_cohort import AmplitudeCohortSink
 from syncd.sources import Source
-from syncd.sources.files import FileList, FilesSource, Shape
-from syncd.sources.warehouse import Flavour, WarehouseQuery, WarehouseSource
 from syncd.sync.guard import Limits
 from syncd.sync.identity import Identity
 from syncd.sync.spec import Spec
 
-_SHAPES = {
-    "auto": Shape.AUTO,
-    "csv": Shape.FORMATTED,
-    "jsonl": Shape.JSON_LINES,
-}
+
+class Closable(Protocol):
+    """What holds connections open."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +37,7 @@ class Blueprint:
     specs: Mapping[str, Spec]
     """By sync name; disabled syncs are left out."""
     routes: Mapping[str, Route]
-    clients: tuple[HttpClient, ...]
+    clients: tuple[Closable, ...]
     """To be closed when the configuration is replaced or the process stops."""
 
     def close(self) -> None:
@@ -63,29 +52,19 @@ def blueprint(settings: Settings, config_hash: str, clock: Clock) -> Blueprint:
     Raises `SecretUnavailable` for a secret of an enabled sync that cannot be read.
     """
     enabled = [sync for sync in settings.syncs if sync.enabled]
-    used = {sync.target.connection for sync in enabled}
-    http: list[HttpClient] = []
+    vendors = Vendors(settings, clock)
     sinks = {
-        name: _sink(connection, settings.delivery_workers, clock, http)
-        for name, connection in settings.connections.items()
-        if name in used and isinstance(connection, AmplitudeConnection)
+        name: writing.sink_of(settings.connections[name], vendors)
+        for name in {sync.target.connection for sync in enabled}
     }
     specs = {
         sync.name: _spec(
-            settings, sync, sinks[sync.target.connection], config_hash, clock
-        )
-        for sync in enabled
-    }
-    routes = {
-        sync.name: Route(
-            connection=sync.target.connection,
-            sink=specs[sync.name].sink,
-            policy=RetryPolicy(
-                retries=sync.delivery.retries,
-                first_delay=sync.delivery.first_delay,
-                max_delay=sync.delivery.max_delay,
-            ),
-            request_deadline=specs[sync.name].request_deadline,
+            settings,
+            sync,
+            source=source_of(settings, sync, vendors, clock),
+            sink=sinks[sync.target.connection],
+            vendors=vendors,
+            config_hash=config_hash,
         )
         for sync in enabled
     }
@@ -93,43 +72,75 @@ def blueprint(settings: Settings, config_hash: str, clock: Clock) -> Blueprint:
         settings=settings,
         config_hash=config_hash,
         specs=specs,
-        routes=routes,
-        clients=tuple(http),
+        routes={sync.name: _route(settings, sync, specs) for sync in enabled},
+        clients=(vendors,),
+    )
+
+
+def _route(settings: Settings, sync: SyncSettings, specs: Mapping[str, Spec]) -> Route:
+    spec = specs[sync.name]
+    return Route(
+        connection=sync.target.connection,
+        sink=spec.sink,
+        policy=RetryPolicy(
+            retries=sync.delivery.retries,
+            first_delay=sync.delivery.first_delay,
+            max_delay=sync.delivery.max_delay,
+        ),
+        request_deadline=spec.request_deadline,
+        ids_per_second=writing.pace_of(settings.connections[sync.target.connection]),
     )
 
 
 def _spec(
-    settings: Settings, sync: SyncSettings, sink: Sink, config_hash: str, clock: Clock
+    settings: Settings,
+    sync: SyncSettings,
+    *,
+    source: Source,
+    sink: Sink,
+    vendors: Vendors,
+    config_hash: str,
 ) -> Spec:
-    target = settings.connections[sync.target.connection]
-    deadline = timedelta(seconds=30)
-    if isinstance(target, AmplitudeConnection):
-        deadline = target.transport.request_deadline
-    source = source_of(settings, sync, clock)
+    connection = settings.connections[sync.target.connection]
     return Spec(
         name=sync.name,
         team=sync.team,
-        direction="to-amplitude",
-        identity=identity_of_sync(sync, source),
-        cohort_id=cohort_of(sync).cohort_id,
-        cohort=cohort_of(sync).cohort,
-        owner=cohort_of(sync).owner or "",
+        direction=writing.direction_of(connection),
+        identity=identity_of_sync(settings, sync, source),
+        target_id=writing.target_id(sync),
+        naming=writing.naming_of(settings, sync, vendors),
+        owner=writing.owner_of(sync),
         source=source,
+        source_connection=sync.source.connection,
         sink=sink,
+        probes=_probes(settings, sync, sink, vendors),
         limits=limits_of(sync),
         hold_on_trip=sync.guard.on_trip == "hold",
         batch_size=min(sync.delivery.batch_size, sink.capabilities.max_batch),
         max_runtime=sync.max_runtime,
-        request_deadline=deadline,
+        request_deadline=connection.transport.request_deadline,
         config_hash=config_hash,
     )
 
 
-def identity_of_sync(sync: SyncSettings, source: Source) -> Identity:
+def _probes(
+    settings: Settings, sync: SyncSettings, sink: Sink, vendors: Vendors
+) -> Mapping[str, Callable[[], object]]:
+    """A free check of the credentials at either end; a warehouse has none."""
+    probes: dict[str, Callable[[], object]] = {sync.target.connection: sink.probe}
+    name = sync.source.connection
+    if isinstance(settings.connections[name], AmplitudeConnection):
+        probes[name] = vendors.amplitude(name).list_cohorts
+    return probes
+
+
+def identity_of_sync(
+    settings: Settings, sync: SyncSettings, source: Source
+) -> Identity:
     """What the sync reads, writes and matches on, as configured."""
     return Identity(
         connection=sync.target.connection,
-        target=_target_text(sync),
+        target=writing.target_text(settings, sync),
         id_type=sync.match,
         source=f"{sync.source.connection}\n{source.fingerprint()}",
     )
@@ -142,123 +153,3 @@ def limits_of(sync: SyncSettings) -> Limits:
         max_enter=sync.guard.max_enter,
         ignore_below=sync.guard.ignore_below,
     )
-
-
-def _target_text(sync: SyncSettings) -> str:
-    target = cohort_of(sync)
-    if target.cohort_id is not None:
-        return f"id:{target.cohort_id}"
-    return f"name:{target.cohort}"
-
-
-def cohort_of(sync: SyncSettings) -> ToCohort:
-    """The cohort a sync writes."""
-    if not isinstance(sync.target, ToCohort):
-        raise TypeError("only cohorts are written yet")
-    return sync.target
-
-
-def source_of(settings: Settings, sync: SyncSettings, clock: Clock) -> Source:
-    """The source of one sync. Reads no secret until it is asked for members."""
-    connection = settings.connections[sync.source.connection]
-    if not isinstance(connection, EngageConnection):
-        raise TypeError("the configuration lets syncs read from engage only")
-    if not isinstance(sync.source, FromAudience):
-        raise TypeError("an engage connection is read by its audience")
-    match connection.snapshot:
-        case WarehouseSnapshot() as snapshot:
-            query = _query(connection, snapshot, sync.source, sync.match)
-            return WarehouseSource(query, clock)
-        case FilesSnapshot() as snapshot:
-            return FilesSource(_files(snapshot, sync.source, sync.match))
-        case None:
-            raise TypeError("the configuration asks for a snapshot to read from")
-        case _:
-            assert_never(connection.snapshot)
-
-
-def _query(
-    connection: EngageConnection,
-    snapshot: WarehouseSnapshot,
-    source: FromAudience,
-    match: IdType,
-) -> WarehouseQuery:
-    query = WarehouseQuery(
-        url=_remembered(snapshot.read_url),
-        audience=source.audience,
-        flavour=Flavour.QUERY if source.query else Flavour(snapshot.tables),
-        id_type=match,
-        id_name=source.column or "",
-        schema=snapshot.schema or connection.space,
-        query=source.query or "",
-        timeout=snapshot.statement_timeout,
-        freshness_query=source.freshness_query or "",
-        max_age=source.max_age,
-    )
-    return replace(
-        query,
-        users_table=snapshot.users_table or query.users_table,
-        traits_table=snapshot.traits_table or query.traits_table,
-        identifiers_table=snapshot.identifiers_table or query.identifiers_table,
-    )
-
-
-def _files(snapshot: FilesSnapshot, source: FromAudience, match: IdType) -> FileList:
-    column = source.column or snapshot.column or match.value
-    return FileList(
-        pattern=source.path or snapshot.path,
-        audience=source.audience,
-        shape=_SHAPES[snapshot.format],
-        column=column,
-        id_name=column,
-    )
-
-
-def _sink(
-    connection: AmplitudeConnection,
-    workers: int,
-    clock: Clock,
-    http: list[HttpClient],
-) -> Sink:
-    client = HttpClient(
-        connection.transport.base_url or HOSTS[connection.region],
-        clock=clock,
-        workers=workers,
-        deadline=connection.transport.request_deadline.total_seconds(),
-        proxy_url=_read(connection.transport.proxy_url),
-        ca_file=connection.transport.ca_file,
-    )
-    http.append(client)
-    return AmplitudeCohortSink(
-        client=AmplitudeClient(client, _credentials(connection), clock=clock),
-        app_id=connection.app_id,
-    )
-
-
-def _credentials(connection: AmplitudeConnection) -> Callable[[], tuple[str, str]]:
-    """Reads key and secret anew at each call, so that a rotated file counts."""
-
-    def read() -> tuple[str, str]:
-        key, secret = connection.api_key.read(), connection.secret_key.read()
-        register_secret(key)
-        register_secret(secret)
-        return key, secret
-
-    return read
-
-
-def _read(secret: SecretRef | None) -> str | None:
-    if secret is None:
-        return None
-    return _remembered(secret.read)()
-
-
-def _remembered(read: Callable[[], str]) -> Callable[[], str]:
-    """Whatever is read this way never shows in a log line."""
-
-    def remembered() -> str:
-        value = read()
-        register_secret(value)
-        return value
-
-    return remembered

@@ -182,12 +182,13 @@ class Engine:
 
     def probe_connections(self) -> None:
         """Try the credentials of stopped connections whose probe is due."""
-        sinks = {
-            spec.identity.connection: spec.sink
+        probes = {
+            name: free_call
             for spec in self._blueprint.specs.values()
+            for name, free_call in spec.probes.items()
         }
-        for name, sink in sinks.items():
-            credentials.probe(self.database, self.clock, name, sink)
+        for name, free_call in probes.items():
+            credentials.probe(self.database, self.clock, name, free_call)
 
     # ---- inside ----------------------------------------------------------------------
 

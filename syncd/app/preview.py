@@ -9,9 +9,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from syncd.app.build import identity_of_sync, limits_of, source_of
+from syncd.app.build import identity_of_sync, limits_of
+from syncd.app.reading import source_of
+from syncd.app.vendors import Vendors
 from syncd.clock import Clock
 from syncd.config.settings import Settings, SyncSettings
+from syncd.sources import Postponed, Question, Unchanged
 from syncd.store import bindings, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
@@ -42,16 +45,19 @@ def preview(
     clock: Clock,
 ) -> Preview:
     """Plan one sync. Raises `SourceError` when the source cannot be believed."""
-    source = source_of(settings, sync, clock)
+    source = source_of(settings, sync, Vendors(settings, clock), clock)
     binding, waits = _stored(database, sync.name)
     change = None
     if binding is not None:
-        now = identity_of_sync(sync, source)
+        now = identity_of_sync(settings, sync, source)
         change = compare(identity_of(binding), now, external_id=binding.external_id)
     compared = None if _moved(change) else binding
     with database.read() as connection:
         spread = spread_of(connection, compared)
-    snapshot = take_snapshot(source, sync.match, folder, spread, threading.Event())
+    listing = source.ask(_question(sync, database, clock))
+    if isinstance(listing, Unchanged | Postponed):
+        raise TypeError("not yet")
+    snapshot = take_snapshot(listing, sync.match, folder, spread, threading.Event())
     with closing(snapshot.partition):
         made = draft(
             database,
@@ -70,6 +76,19 @@ def preview(
         change=change,
     )
     return Preview(plan=made.plan, trips=trips, refused=snapshot.refused, waits=waits)
+
+
+def _question(sync: SyncSettings, database: Database, clock: Clock) -> Question:
+    now = clock.now()
+    return Question(
+        sync=sync.name,
+        run_id="",
+        database=database,
+        mark=None,
+        by_person=True,
+        stop=threading.Event(),
+        until=now + sync.max_runtime,
+    )
 
 
 def _stored(database: Database, name: str) -> tuple[Binding | None, runs.Run | None]:

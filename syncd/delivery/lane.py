@@ -2,7 +2,9 @@
 
 One lane is one ordering key. With a width of 1 (Amplitude: one request per cohort at
 a time) only the head may go; a wider lane lets any ready batch go, since a plan names
-an id once. The pool guards every call with its lock.
+an id once. A lane is narrow while its target does not exist yet, or it would be
+created several times, and while two bindings are worked on, whose order matters. The
+pool guards every call with its lock.
 """
 
 from collections import deque
@@ -26,6 +28,8 @@ class Route:
     policy: RetryPolicy
     request_deadline: timedelta
     """Real time after which a request is over, whatever became of it."""
+    ids_per_second: float | None = None
+    """What the connection may be sent, all workers together; None is any."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +47,12 @@ class Lane:
     """Batches at the start, for `batch n of m`."""
     empty_creations: int = 0
     """Batches of which the destination knew nobody while the target was created."""
+    rejections: int = 0
+    """Ids refused one by one since the last one that was accepted."""
+    unbound: bool = False
+    """The target does not exist yet: the first batch creates it."""
+    mixed: bool = False
+    """Batches of two bindings: the older ones must be applied first."""
     ended: Settlement | None = None
     """Set when nothing more may go; the lane is settled once nothing is in flight."""
 
@@ -80,4 +90,6 @@ class Lane:
         return self.in_flight == 0 and (self.ended is not None or not self.queue)
 
     def _width(self) -> int:
+        if self.unbound or self.mixed:
+            return 1
         return self.route.sink.capabilities.max_in_flight

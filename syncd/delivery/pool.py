@@ -16,13 +16,16 @@ from syncd.delivery.worker import Step, Worker
 from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Settled, Settlement
-from syncd.store import connections, outbox
+from syncd.store import bindings, connections, outbox
 from syncd.store.database import Database
 from syncd.store.leases import Lease
 from syncd.store.outbox import Waiting
 
 MAX_EMPTY_CREATIONS = 10
 """Batches of strangers after which a creation is given up for this run."""
+MAX_REJECTIONS = 100
+"""Ids refused one by one, none accepted in between, after which a run gives up: the
+list is gone or nobody is known there, and every batch would be halved to bits."""
 IDLE = 5.0
 """Real seconds a thread waits at most before it looks at the clock again."""
 
@@ -39,6 +42,7 @@ class Pool:
         self._changed = threading.Condition()
         self._lanes: list[Lane] = []
         self._throttled: dict[str, datetime] = {}
+        self._paced: dict[str, datetime] = {}
         self._stopping = False
         self._abandoned = False
         self._threads = [
@@ -97,7 +101,18 @@ class Pool:
         with self._database.read() as connection:
             waiting = outbox.waiting(connection, run_id)
             state = connections.get(connection, route.connection)
-        lane = Lane(run_id=run_id, lease=lease, route=route, not_before=not_before)
+            worked_on = {each.binding_id for each in waiting}
+            unbound = any(
+                bindings.get(connection, each).external_id is None for each in worked_on
+            )
+        lane = Lane(
+            run_id=run_id,
+            lease=lease,
+            route=route,
+            not_before=not_before,
+            unbound=unbound,
+            mixed=len(worked_on) > 1,
+        )
         lane.queue.extend(waiting)
         if any(each.retry_at is None for each in waiting):
             lane.end(Settlement(state=Settled.WAITING, code="retries"))
@@ -148,10 +163,11 @@ class Pool:
                 if self._stopping:
                     return None
                 for index, lane in enumerate(self._lanes):
-                    if self._throttled_until(lane) > now:
+                    if self._free_at(lane) > now:
                         continue
                     waiting = lane.next_ready(now)
                     if waiting is not None:
+                        self._pace(lane.route, waiting.n, now)
                         # The next thread starts with the next lane.
                         self._lanes.append(self._lanes.pop(index))
                         return lane, waiting
@@ -160,7 +176,7 @@ class Pool:
     def _pause(self, now: datetime) -> float:
         """Real seconds until some batch may go, at most `IDLE`."""
         times = [
-            max(ready, self._throttled_until(lane))
+            max(ready, self._free_at(lane))
             for lane in self._lanes
             if (ready := lane.ready_at()) is not None
         ]
@@ -170,8 +186,18 @@ class Pool:
         seconds = virtual.total_seconds() / self._clock.speed
         return min(max(seconds, 0.0), IDLE)
 
-    def _throttled_until(self, lane: Lane) -> datetime:
-        return self._throttled.get(lane.route.connection, lane.not_before)
+    def _free_at(self, lane: Lane) -> datetime:
+        """When the lane's connection takes the next request."""
+        name, earliest = lane.route.connection, lane.not_before
+        return max(self._throttled.get(name, earliest), self._paced.get(name, earliest))
+
+    def _pace(self, route: Route, ids: int, now: datetime) -> None:
+        """A batch goes: the next one waits as long as this one's ids may take."""
+        if route.ids_per_second is None:
+            return
+        begins = max(now, self._paced.get(route.connection, now))
+        taken = timedelta(seconds=ids / route.ids_per_second)
+        self._paced[route.connection] = begins + taken
 
     def _throttle(self, connection: str, until: datetime) -> None:
         before = self._throttled.get(connection)
@@ -186,8 +212,11 @@ class Pool:
             if step.ended is not None:
                 lane.end(step.ended)
                 self._end_neighbours(lane, step.ended)
+            if step.bound:
+                lane.unbound = False
             if step.empty_creation:
                 self._count_empty_creation(lane)
+            self._count_rejections(lane, step)
             self._changed.notify_all()
 
     def _end_neighbours(self, lane: Lane, settlement: Settlement) -> None:
@@ -207,6 +236,18 @@ class Pool:
                     code="target.nobody_known",
                     message="the destination knows nobody of the first "
                     f"{MAX_EMPTY_CREATIONS} batches, so the cohort was not created",
+                )
+            )
+
+    def _count_rejections(self, lane: Lane, step: Step) -> None:
+        lane.rejections = 0 if step.accepted else lane.rejections + step.rejected
+        if lane.rejections >= MAX_REJECTIONS and lane.queue:
+            lane.end(
+                Settlement(
+                    state=Settled.REFUSED,
+                    code="target.rejects_everybody",
+                    message=f"the destination refused {MAX_REJECTIONS} people one by "
+                    "one and accepted nobody: does the list still exist?",
                 )
             )
 

@@ -6,7 +6,7 @@ failure is told to the lane as a value, never as an exception.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, assert_never
@@ -55,6 +55,12 @@ class Step:
     throttled_until: datetime | None = None
     """The whole connection waits until then."""
     empty_creation: bool = False
+    bound: bool = False
+    """The target exists from now on."""
+    accepted: int = 0
+    """Ids that the destination took."""
+    rejected: int = 0
+    """Ids that it refused one by one."""
 
 
 def target_of(binding: Binding) -> Target:
@@ -129,7 +135,7 @@ class Worker:
                 cohort_id=receipt.created.external_id,
                 name=receipt.created.name,
             )
-            return Step(put_back=[again])
+            return Step(put_back=[again], bound=True)
         self.recorder.acknowledged(sent, receipt, now)
         emit(
             events.BATCH_SENT,
@@ -141,7 +147,9 @@ class Worker:
             http_status=receipt.status,
             api_request_id=receipt.request_id or None,
         )
-        return Step(empty_creation=receipt.created_empty_handed)
+        return Step(
+            empty_creation=receipt.created_empty_handed, accepted=len(receipt.accepted)
+        )
 
     def _failed(self, lane: Lane, sent: Sent, error: DeliveryError) -> Step:
         _say_if_contract_changed(lane, error)
@@ -262,8 +270,7 @@ class Worker:
 
     def _reject(self, sent: Sent, error: DeliveryError, reason: str) -> Step:
         if sent.batch.operation is Operation.REMOVE:
-            # A refused exit proves nothing: the person may still be a member.
-            return self._dead_letter(sent, error)
+            return self._refused_exit(sent, error)
         text = error.vendor_message or reason
         self.recorder.rejected(sent, error, text, self.clock.now())
         ids = sent.batch.ids
@@ -273,7 +280,14 @@ class Worker:
             count=len(ids),
             samples=[person_hash(self.hash_key, each) for each in ids[:SAMPLES]],
         )
-        return Step()
+        return Step(rejected=len(ids))
+
+    def _refused_exit(self, sent: Sent, error: DeliveryError) -> Step:
+        """Whoever is unknown there is out already; any other refusal proves nothing."""
+        if error.error_type != "unknown_user":
+            return self._dead_letter(sent, error)
+        unknown = Receipt(unmatched=sent.batch.ids, status=error.status or 404)
+        return replace(self._proven(sent, unknown), rejected=len(sent.batch.ids))
 
     def _stop_connection(self, lane: Lane, sent: Sent, error: DeliveryError) -> Step:
         now, name = self.clock.now(), lane.route.connection

@@ -45,6 +45,8 @@ class Binding:
     """Ids in the chunks, without the log of acknowledged batches."""
     digest: SnapshotDigest | None
     """Of the last plan that went out; None before the first."""
+    source_mark: str | None
+    """Which state of the source that plan was made from; None where it has none."""
 
 
 def current(connection: Connection, sync: str) -> Binding | None:
@@ -122,6 +124,20 @@ def intend_creation(connection: Connection, binding_id: int, now: datetime) -> N
     )
 
 
+def set_name(connection: Connection, binding_id: int, name: str) -> None:
+    """What the target is called, or will be once it is created."""
+    connection.execute(
+        update(binding).where(binding.c.id == binding_id).values(external_name=name)
+    )
+
+
+def set_mark(connection: Connection, binding_id: int, mark: str | None) -> None:
+    """The source is in another state, and lists the same people as before."""
+    connection.execute(
+        update(binding).where(binding.c.id == binding_id).values(source_mark=mark)
+    )
+
+
 def set_owner(connection: Connection, binding_id: int, owner: str) -> None:
     """Whom the target shall belong to when it is created."""
     connection.execute(
@@ -148,6 +164,7 @@ def plan_went_out(
     binding_id: int,
     digest: SnapshotDigest | None,
     source_fingerprint: str,
+    source_mark: str | None = None,
 ) -> None:
     """Remember which snapshot the batches now in the outbox were made from."""
     connection.execute(
@@ -157,6 +174,7 @@ def plan_went_out(
             digest_count=digest.count if digest else None,
             digest_total=f"{digest.total:016x}" if digest else None,
             source_fingerprint=source_fingerprint,
+            source_mark=source_mark,
         )
     )
 
@@ -196,4 +214,5 @@ def _binding(row: Row) -> Binding:  # type: ignore[type-arg]
         n_buckets=row.n_buckets,
         members=row.members,
         digest=digest,
+        source_mark=row.source_mark,
     )

@@ -55,6 +55,8 @@ def add(
                         "last_bucket": planned.last_bucket,
                         "attempts": 0,
                         "retry_at": now,
+                        "plan_id": run_id,
+                        "planned_at": now,
                     }
                     for planned in group
                 ],
@@ -147,6 +149,8 @@ def claim(connection: Connection, batch_id: int) -> Batch:
         run_id=row.run_id,
         operation=Operation(row.operation),
         ids=tuple(decode(row.ids)),
+        plan_id=row.plan_id,
+        planned_at=row.planned_at,
         attempts=row.attempts,
     )
 
@@ -304,6 +308,8 @@ def _insert_beside(
         .values(
             binding_id=beside.binding_id,
             run_id=beside.run_id,
+            plan_id=beside.plan_id,
+            planned_at=beside.planned_at,
             n=len(ids),
             first_bucket=place.first_bucket,
             last_bucket=place.last_bucket,

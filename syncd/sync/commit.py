@@ -71,6 +71,7 @@ def _working_binding(
     if work.external_id is None:
         # Until the cohort exists its owner is whoever the configuration names today.
         bindings.set_owner(connection, work.id, run.spec.owner)
+        bindings.set_name(connection, work.id, run.target_name)
         if found is not None:
             bindings.bind(connection, work.id, found)
     return bindings.get(connection, work.id)
@@ -89,12 +90,12 @@ def _new_binding(connection: Connection, run: Run, now: datetime) -> Binding:
         source_fingerprint=spec.identity.source,
         now=now,
     )
-    known = spec.cohort_id
+    known = spec.target_id
     same_cohort = run.change is not None and run.change.aspect is Aspect.ID_TYPE
     if same_cohort and run.binding is not None:
         known = run.binding.external_id
     if known is not None:
-        named = Found(external_id=known, name=spec.cohort, size=None)
+        named = Found(external_id=known, name=run.target_name, size=None)
         bindings.bind(connection, made.id, named)
     return bindings.get(connection, made.id)
 
@@ -109,7 +110,7 @@ def _send_out(
     outbox.take_over(connection, work.id)
     unaccepted.forget(connection, work.id, made.vanished)
     bindings.plan_went_out(
-        connection, work.id, made.plan.digest, run.spec.identity.source
+        connection, work.id, made.plan.digest, run.spec.identity.source, made.mark
     )
     if work.external_id is None and made.plan.entered:
         bindings.intend_creation(connection, work.id, now)

@@ -1,11 +1,13 @@
 """A connection whose credentials were refused: stopped, probed for free, resumed."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from syncd import events
 from syncd.clock import Clock
-from syncd.errors import DeliveryError, Fault
+from syncd.errors import DeliveryError, Fault, SourceUnavailable
 from syncd.events import emit
 from syncd.model import Trigger
-from syncd.sinks import Sink
 from syncd.store import connections
 from syncd.store.database import Database
 from syncd.sync.steps import Run
@@ -14,9 +16,15 @@ from syncd.sync.steps import Run
 def require_open(run: Run) -> None:
     """Let a stopped connection try again when its probe is due, else refuse the run.
 
-    Raises `DeliveryError` with the vendor's words while the credentials stay refused.
+    Both ends are looked at: nothing is asked of a source for a target that would refuse
+    it. Raises `DeliveryError` with the vendor's words while the credentials stay
+    refused.
     """
-    name = run.spec.identity.connection
+    for name, free_call in run.spec.probes.items():
+        _require_open(run, name, free_call)
+
+
+def _require_open(run: Run, name: str, free_call: Callable[[], object]) -> None:
     with run.parts.database.read() as connection:
         state = connections.get(connection, name)
     if state.stopped_at is None or state.probe_at is None:
@@ -29,18 +37,40 @@ def require_open(run: Run) -> None:
             error_type="auth",
             hint=f"correct the credentials; tried again at {state.probe_at:%H:%M} UTC",
         )
-    run.spec.sink.probe()
+    try:
+        free_call()
+    except DeliveryError as error:
+        if error.fault is Fault.CREDENTIALS:
+            stop(run.parts.database, run.parts.clock, name, error)
+            error.fault = Fault.REFUSED  # said and stored already
+        raise
     _resume(run.parts.database, state)
 
 
-def probe(database: Database, clock: Clock, name: str, sink: Sink) -> None:
+@contextmanager
+def of_source(run: Run) -> Iterator[None]:
+    """What a vendor refuses in here is about the connection that is read from."""
+    try:
+        yield
+    except DeliveryError as error:
+        if error.fault is Fault.CREDENTIALS:
+            name = run.spec.source_connection
+            stop(run.parts.database, run.parts.clock, name, error)
+        raise SourceUnavailable(
+            str(error), code=f"source.{error.error_type}", hint=error.hint
+        ) from error
+
+
+def probe(
+    database: Database, clock: Clock, name: str, free_call: Callable[[], object]
+) -> None:
     """Try a stopped connection's credentials if its probe is due."""
     with database.read() as connection:
         state = connections.get(connection, name)
     if state.probe_at is None or state.probe_at > clock.now():
         return
     try:
-        sink.probe()
+        free_call()
     except DeliveryError as error:
         stop(database, clock, name, error)
     else:

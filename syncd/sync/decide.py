@@ -138,7 +138,13 @@ def _open_plan(run: Run, decision: Decision) -> int:
         digest = SnapshotDigest(
             count=held.summary["digest"][0], total=held.summary["digest"][1]
         )
-        bindings.plan_went_out(connection, work.id, digest, spec.identity.source)
+        bindings.plan_went_out(
+            connection,
+            work.id,
+            digest,
+            spec.identity.source,
+            held.summary.get("mark"),
+        )
         if work.external_id is None:
             bindings.intend_creation(connection, work.id, now)
         runs.settle_hold(connection, held.id)

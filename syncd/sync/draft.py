@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from syncd.model import IdType, SnapshotDigest
-from syncd.sources import Source
+from syncd.sources import Listing
 from syncd.store import acknowledged
 from syncd.store.acknowledged import Bucket
 from syncd.store.bindings import Binding
@@ -40,6 +40,8 @@ class Snapshot:
     """Ids that hygiene kept out, by reason."""
     doubts: dict[str, int]
     """Ids that went in though they look odd, by reason."""
+    mark: str | None = None
+    """Which state of the source this is, where it has such a thing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +57,8 @@ class Draft:
     vanished: list[bytes] = field(default_factory=list)
     """Unaccepted ids that left the source."""
     baseline_intact: bool = True
+    mark: str | None = None
+    """The snapshot's."""
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -64,19 +68,19 @@ class Draft:
 
 
 def take_snapshot(
-    source: Source,
+    listing: Listing,
     id_type: IdType,
     folder: Path,
     n_buckets: int | None,
     stop: threading.Event,
 ) -> Snapshot:
-    """Read the whole source once. `n_buckets` is None when nothing is stored yet."""
+    """Read the whole list once. `n_buckets` is None when nothing is stored yet."""
     partition = Partition(folder, min(n_buckets or PARTITIONS, 4 * PARTITIONS))
     refused: Counter[str] = Counter()
     doubts: Counter[str] = Counter()
     with ExitStack() as on_error:
         on_error.enter_context(closing(partition))
-        for block in source.blocks():
+        for block in listing.blocks():
             if stop.is_set():
                 raise Interrupted
             accepted = ids.accept(block, id_type)
@@ -84,12 +88,15 @@ def take_snapshot(
             refused.update(accepted.refused)
             doubts.update(accepted.warnings)
         digest = partition.seal()
+        refused.update(listing.left_out())
+        mark = listing.mark()
         on_error.pop_all()
     return Snapshot(
         partition=partition,
         digest=digest,
         refused=_by_word(refused),
         doubts=_by_word(doubts),
+        mark=mark,
     )
 
 
@@ -166,6 +173,7 @@ def draft(
         leaving=removals,
         vanished=notes.vanished,
         baseline_intact=notes.intact,
+        mark=snapshot.mark,
     )
 
 

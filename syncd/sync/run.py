@@ -2,6 +2,7 @@
 
     begin      T1: lease, slot, run in progress
     find       where the target is now (free)
+    ask        whether the source has anything new, and may be read
     collect    the source into a partitioned snapshot      (no transaction)
     diff       snapshot against acknowledged: a draft      (one read transaction)
     guard      a verdict on the whole draft
@@ -23,6 +24,7 @@ from syncd.errors import StoreError, StoreUnavailable, SyncdError
 from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
+from syncd.sources import Listing, Postponed, Unchanged
 from syncd.store import leases, runs
 from syncd.store.leases import Held
 from syncd.sync import commit, credentials, steps, trouble, verdict
@@ -161,16 +163,48 @@ def _tell(run: Run, story: Story | None) -> None:
 
 
 def _from_the_source(run: Run) -> None:
-    """Read, compare, judge, commit, deliver."""
-    parts = run.parts
+    """Ask, read, compare, judge, commit, deliver."""
     with run.phase("find"):
         credentials.require_open(run)
+        with credentials.of_source(run):
+            steps.name_target(run)
         found = steps.find(run)
+    with run.phase("ask"), credentials.of_source(run):
+        answer = steps.ask(run)
+    match answer:
+        case Unchanged():
+            _open_batches(run, fresh_attempts=True)
+        case Postponed():
+            _without_a_list(run, answer)
+        case listing:
+            _from_the_list(run, listing, found)
+
+
+def _without_a_list(run: Run, why: Postponed) -> None:
+    """The list may not be had now: what is open is sent all the same."""
+    _open_batches(run, fresh_attempts=True)
+    report = run.report
+    if report.outcome in runs.OK:
+        report.outcome, report.reason = Outcome.SKIPPED, why.reason
+        report.message = why.message
+    emit(
+        events.RUN_SKIPPED,
+        level=events.Level.WARNING if why.reason == "quota" else None,
+        reason=why.reason,
+        until=why.until,
+        due_at=report.slot,
+    )
+
+
+def _from_the_list(run: Run, listing: Listing, found: Found | None) -> None:
+    """Read, compare, judge, commit, deliver."""
+    parts = run.parts
     with parts.readers:
         with run.phase("collect"):
-            snapshot = steps.collect(run)
+            snapshot = steps.collect(run, listing)
         with closing(snapshot.partition):
             if steps.unchanged(run, snapshot):
+                steps.remember_mark(run, snapshot)
                 _open_batches(run, fresh_attempts=True)
                 return
             with run.phase("diff"):

@@ -1,6 +1,6 @@
 """What a run needs to know of its sync, and what it says afterwards."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,16 +21,21 @@ class Spec:
     team: str
     """Who to ask about it; empty when nobody is named."""
     direction: str
-    """`to-amplitude` or `to-engage`."""
+    """`to-amplitude`, `to-engage` or `to-partner`."""
     identity: Identity
-    cohort_id: str | None
-    """Set when the configuration names an existing cohort."""
-    cohort: str
-    """The name it has or gets."""
+    target_id: str | None
+    """Set when the configuration names an existing cohort or list."""
+    naming: Callable[[], str]
+    """The name the target gets; may ask a vendor, for free (a template). Asked until
+    the first plan is stored: afterwards the target keeps its name."""
     owner: str
     """Login e-mail of the cohort's owner at the vendor."""
     source: Source
+    source_connection: str
+    """The connection read from; its credentials may be refused as well."""
     sink: Sink
+    probes: Mapping[str, Callable[[], object]]
+    """Connection -> a free call that checks its credentials; both ends that have one"""
     limits: Limits
     hold_on_trip: bool
     """False: a tripped guard fails the run instead of holding it."""
@@ -40,15 +45,15 @@ class Spec:
     """Real time."""
     config_hash: str
 
-    def target(self, binding: Binding | None) -> Target:
-        """Where to look for the cohort: by the id it has, else as configured."""
+    def target(self, binding: Binding | None, name: str) -> Target:
+        """Where to look for the target: by the id it has, else as configured."""
         bound_to = binding.external_id if binding is not None else None
         return Target(
             sync=self.name,
-            name=self.cohort,
+            name=name,
             owner=self.owner,
             id_type=self.identity.id_type,
-            external_id=bound_to or self.cohort_id,
+            external_id=bound_to or self.target_id,
             creation_intent_at=binding.creation_intent_at if binding else None,
         )
 

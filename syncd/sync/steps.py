@@ -13,7 +13,8 @@ from syncd import events
 from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault, TargetUnusable
 from syncd.events import emit
-from syncd.model import BatchState, Found, Settlement
+from syncd.model import BatchState, Found, Settlement, Trigger
+from syncd.sources import Listing, Postponed, Question, Unchanged
 from syncd.store import (
     acknowledged,
     bindings,
@@ -78,6 +79,8 @@ class Run:
     report: Report
     binding: Binding | None = None
     """The binding it works on; None before the first plan."""
+    target_name: str = ""
+    """What the target is called, or gets called."""
     change: Change | None = None
     """How the sync's identity differs from the binding's."""
     in_flight: bool = False
@@ -137,10 +140,17 @@ def leaving_binding(run: Run) -> Binding | None:
 # ---- asking the destination, for free ---------------------------------------------
 
 
+def name_target(run: Run) -> None:
+    """The target keeps the name it has; a new one may be named after its source."""
+    known = None if _elsewhere(run) else run.binding
+    kept = known.external_name if known is not None and known.external_id else None
+    run.target_name = kept or run.spec.naming()
+
+
 def find(run: Run) -> Found | None:
     """Look the target up. A bound one may stay unseen: the request will decide."""
     known = None if _elsewhere(run) else run.binding
-    target = run.spec.target(known)
+    target = run.spec.target(known, run.target_name)
     try:
         found = run.spec.sink.find(target)
     except DeliveryError as error:
@@ -148,9 +158,9 @@ def find(run: Run) -> Found | None:
         if bound and error.fault in {Fault.PASSING, Fault.THROTTLED}:
             return None
         raise
-    if found is None and known is None and run.spec.cohort_id is not None:
+    if found is None and known is None and run.spec.target_id is not None:
         raise TargetUnusable(
-            f"{run.spec.identity.connection} lists no cohort {run.spec.cohort_id}",
+            f"{run.spec.identity.connection} lists no cohort {run.spec.target_id}",
             code="target.not_found",
             hint="correct to.cohort_id, then: syncd check",
         )
@@ -179,13 +189,55 @@ def _elsewhere(run: Run) -> bool:
 # ---- reading ------------------------------------------------------------------------
 
 
-def collect(run: Run) -> Snapshot:
-    """Read the source into a partitioned snapshot."""
+def ask(run: Run) -> Listing | Unchanged | Postponed:
+    """Ask the source whether there is anything to read; it may take minutes."""
+    spec, parts = run.spec, run.parts
+    mark, unsettled = _what_is_known(run)
+    return spec.source.ask(
+        Question(
+            sync=spec.name,
+            run_id=run.report.run_id,
+            database=parts.database,
+            mark=mark,
+            again=unsettled,
+            by_person=run.report.trigger is Trigger.MANUAL,
+            stop=parts.stop,
+            until=run.report.started_at + spec.max_runtime,
+        )
+    )
+
+
+def _what_is_known(run: Run) -> tuple[str | None, bool]:
+    """The mark of the last plan, and whether a comparison is wanted all the same.
+
+    No mark when there is no such plan, or when it says nothing any more: another
+    identity, a baseline that lost members.
+    """
+    binding = run.binding
+    if binding is None or run.change is not None or binding.digest is None:
+        return None, False
+    with run.parts.database.read() as connection:
+        if not is_intact(connection, binding):
+            return None, False
+        return binding.source_mark, not _is_settled(run, connection, binding)
+
+
+def _is_settled(run: Run, connection: Connection, binding: Binding) -> bool:
+    """Whether an equal list leaves nothing to do: nobody dead, nobody to offer."""
+    owned = [each.id for each in bindings.of_sync(connection, run.spec.name)]
+    return (
+        outbox.count(connection, owned, BatchState.DEAD)[0] == 0
+        and unaccepted.due(connection, binding.id, run.parts.clock.now()) == 0
+    )
+
+
+def collect(run: Run, listing: Listing) -> Snapshot:
+    """Read the list into a partitioned snapshot."""
     parts, spec = run.parts, run.spec
     with parts.database.read() as connection:
         spread = spread_of(connection, compared_binding(run))
     snapshot = take_snapshot(
-        spec.source, spec.identity.id_type, parts.spool, spread, parts.stop
+        listing, spec.identity.id_type, parts.spool, spread, parts.stop
     )
     run.report.numbers |= {
         "snapshot": snapshot.digest.count,
@@ -222,14 +274,19 @@ def unchanged(run: Run, snapshot: Snapshot) -> bool:
     binding = run.binding
     if binding is None or run.change is not None or binding.digest != snapshot.digest:
         return False
-    now = run.parts.clock.now()
     with run.parts.database.read() as connection:
-        owned = [each.id for each in bindings.of_sync(connection, run.spec.name)]
-        return (
-            outbox.count(connection, owned, BatchState.DEAD)[0] == 0
-            and unaccepted.due(connection, binding.id, now) == 0
-            and is_intact(connection, binding)
-        )
+        return _is_settled(run, connection, binding) and is_intact(connection, binding)
+
+
+def remember_mark(run: Run, snapshot: Snapshot) -> None:
+    """The source moved on and lists the same people: note that, or it is asked for
+    again every time."""
+    binding = run.binding
+    if binding is None or snapshot.mark == binding.source_mark:
+        return
+    with run.parts.database.begin() as connection:
+        leases.check(connection, run.lease, run.parts.clock.wall())
+        bindings.set_mark(connection, binding.id, snapshot.mark)
 
 
 # ---- after the durable line ---------------------------------------------------------
@@ -244,7 +301,6 @@ def deliver(run: Run) -> Settlement:
         not_before=max(now, parts.quiet_until.get(run.spec.name, now)),
         until=run.report.started_at + run.spec.max_runtime,
     )
-    run.in_flight = settlement.in_flight
     run.in_flight = settlement.in_flight
     return settlement
 

@@ -16,10 +16,14 @@ from syncd.model import Outcome, Settlement
 from syncd.sync import credentials
 from syncd.sync.steps import Run
 
-_SOURCE_TYPES = {"source.unavailable": "connect", "source.timeout": "timeout"}
-"""`error.type` of a source's error code; every other one is a bad response."""
-_STORE_TYPES = {"lease.lost": "lease_lost", "store.unavailable": "store"}
-"""`error.type` of a store's error code; a delivery's code is its type already."""
+_SOURCE_TYPES = {"source.unavailable": "connect"}
+"""`error.type` of a source's error code, where the code does not end with it."""
+_SETTLED_TYPES = {
+    "lease.lost": "lease_lost",
+    "store.unavailable": "store",
+    "target.rejects_everybody": "unknown_user",
+}
+"""`error.type` of a settlement's code; a delivery error's code is its type already."""
 
 
 def conclude(run: Run, error: SyncdError) -> None:
@@ -49,7 +53,7 @@ def conclude(run: Run, error: SyncdError) -> None:
 
 def type_of(settlement: Settlement) -> str:
     """`error.type` of a delivery that was stopped."""
-    return _STORE_TYPES.get(settlement.code, settlement.code)
+    return _SETTLED_TYPES.get(settlement.code, settlement.code)
 
 
 def _error_type(error: SyncdError) -> str | None:
@@ -57,7 +61,9 @@ def _error_type(error: SyncdError) -> str | None:
         case TargetUnusable():
             return None
         case SourceError():
-            return _SOURCE_TYPES.get(error.code, "bad_response")
+            named = error.code.removeprefix("source.")
+            usual = named if named in events.ERROR_TYPES else "bad_response"
+            return _SOURCE_TYPES.get(error.code, usual)
         case DeliveryError():
             return error.error_type
         case LeaseLost():

@@ -34,6 +34,7 @@ def hold(run: Run, made: Draft, trips: tuple[Trip, ...]) -> None:
     report.numbers |= {
         "identity": run.spec.identity.hash,
         "digest": [made.plan.digest.count, made.plan.digest.total],
+        "mark": made.mark,
     }
     _say_tripped(run, made, trips)
 

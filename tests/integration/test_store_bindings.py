@@ -55,6 +55,7 @@ def test_a_new_binding_holds_nobody_and_is_bound_to_nothing(
         n_buckets=1,
         members=0,
         digest=None,
+        source_mark=None,
     )
 
 

@@ -161,8 +161,31 @@ def test_a_claimed_batch_is_what_was_planned(
         run_id="run-1",
         operation=Operation.REMOVE,
         ids=ids,
+        plan_id="run-1",
+        planned_at=NOW,
         attempts=0,
     )
+
+
+def test_halves_and_resumed_batches_keep_the_plan_that_made_them(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    binding = new_binding()
+    add(database, binding, planned(b"a", b"b"), run_id="run-1")
+    (large,) = claim_all(database)
+
+    with database.begin() as connection:
+        outbox.split(connection, large, NOW + timedelta(hours=1))
+        outbox.reopen(
+            connection,
+            binding.id,
+            "run-2",
+            NOW + timedelta(hours=2),
+            fresh_attempts=True,
+        )
+
+    halves = claim_all(database, "run-2")
+    assert [(half.plan_id, half.planned_at) for half in halves] == [("run-1", NOW)] * 2
 
 
 def test_runs_see_only_their_own_batches(
