@@ -38,7 +38,7 @@ from syncd.errors import DeliveryError, Fault, StoreUnavailable, TargetUnusable
 from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
 from syncd.schedule import Manual
 from syncd.sinks import Capabilities
-from syncd.sources import Standing, WholeList
+from syncd.sources import Postponed, Question, Standing, Unchanged, WholeList
 from syncd.store import acknowledged, bindings, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database, create_file
@@ -109,6 +109,40 @@ class ListSource:
     def fingerprint(self) -> str:
         """What it is called."""
         return self.named
+
+
+class AskedSource(ListSource):
+    """A source that must be asked first: it has marks, and may say no."""
+
+    def __init__(self, members: Iterable[bytes] = ()) -> None:
+        super().__init__(members)
+        self.version = "1"
+        """The mark of the list as it is now."""
+        self.answer: Unchanged | Postponed | None = None
+        """Said whatever is asked; None: unchanged if the mark is the same."""
+        self.refuses: DeliveryError | None = None
+        self.free = True
+        """Whether an unchanged list may be read again for nothing."""
+        self.questions: list[Question] = []
+        self.anonymous = 0
+
+    def ask(self, question: Question) -> "AskedSource | Unchanged | Postponed":
+        """See `Source.ask`."""
+        self.questions.append(question)
+        if self.refuses is not None:
+            raise self.refuses
+        if self.answer is not None:
+            return self.answer
+        known = question.mark == self.version
+        return Unchanged() if known and not (question.again and self.free) else self
+
+    def left_out(self) -> Mapping[str, int]:
+        """See `Listing.left_out`."""
+        return {"anonymous": self.anonymous} if self.anonymous else {}
+
+    def mark(self) -> str | None:
+        """See `Listing.mark`."""
+        return self.version
 
 
 # ---- where they go ------------------------------------------------------------------
@@ -182,6 +216,8 @@ class FakeVendor:
     """Ids above which it answers 413."""
     invalid: set[bytes] = field(default_factory=set)
     """Ids that make it refuse the whole request (400), ADD or REMOVE."""
+    refusal: str = "invalid_id"
+    """`error_type` of that refusal."""
     cohorts: dict[str, Cohort] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     ever_sent: set[bytes] = field(default_factory=set)
@@ -266,7 +302,7 @@ class FakeVendor:
             ).error()
         if self.invalid & set(request.ids):
             raise Trouble(
-                fault=Fault.BAD_IDS, error_type="invalid_id", status=400
+                fault=Fault.BAD_IDS, error_type=self.refusal, status=400
             ).error()
         if target.external_id is None:
             return self._create(request, target)
@@ -439,7 +475,7 @@ def spec_of(
         target_id=cohort_of(sync).cohort_id,
         naming=lambda: cohort_of(sync).cohort,
         owner=cohort_of(sync).owner or "",
-        source=Standing(source),
+        source=source if isinstance(source, AskedSource) else Standing(source),
         source_connection=sync.source.connection,
         sink=sink,
         probes={sync.target.connection: sink.probe},
@@ -525,6 +561,13 @@ class World:
         self.syncs[name] = sync_settings(name, **changes)
         self.vendors.setdefault(self.syncs[name].target.connection, FakeVendor())
         return self.sources.setdefault(name, ListSource(members))
+
+    def asked(self, members: Iterable[bytes] = (), **changes: Any) -> AskedSource:
+        """Configure the sync `vip` with a source that must be asked first."""
+        source = AskedSource(members)
+        self.sources["vip"] = source
+        self.sync(**changes)
+        return source
 
     @property
     def vendor(self) -> FakeVendor:

@@ -147,7 +147,8 @@ class Recorder:
             )
             reasons = dict.fromkeys(batch.ids, reason)
             self._note(connection, sent.binding, Kind.REJECTED, reasons, now)
-            ledger.write(connection, _failed(sent, error, "rejected"))
+            line = replace(_failed(sent, error, "rejected"), rejected=len(batch.ids))
+            ledger.write(connection, line)
 
         self._write(sent, commit)
 

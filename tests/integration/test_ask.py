@@ -1,0 +1,249 @@
+"""A source that is asked before it is read: marks, no for an answer, refusals."""
+
+from datetime import timedelta
+
+import pytest
+from structlog.types import EventDict
+
+from syncd.app.engine import Engine
+from syncd.config.settings import GuardSettings
+from syncd.errors import DeliveryError, Fault
+from syncd.model import Outcome, Trigger
+from syncd.sources import Postponed
+from syncd.store import bindings, connections
+from syncd.store.bindings import Binding
+from syncd.sync.decide import Decision
+from syncd.sync.spec import Report
+from tests.builders import (
+    FAILED_BEFORE,
+    NOW,
+    UNAUTHORIZED,
+    AskedSource,
+    World,
+    people,
+)
+
+SECOND = timedelta(seconds=1)
+STRICT = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=0, on_trip="hold")
+NO_QUOTA = Postponed(
+    reason="quota", message="450 of 450 downloads are spent", until=NOW
+)
+
+
+def run(engine: Engine, world: World, trigger: Trigger = Trigger.SCHEDULE) -> Report:
+    world.clock.advance(SECOND)  # type: ignore[attr-defined]
+    slot = world.clock.now() if trigger is Trigger.SCHEDULE else None
+    report = engine.run("vip", trigger, slot)
+    assert report is not None
+    return report
+
+
+def binding(world: World) -> Binding:
+    with world.database.read() as connection:
+        found = bindings.current(connection, "vip")
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def source(world: World) -> AskedSource:
+    """Twelve people whom the destination knows."""
+    asked = world.asked(people(*range(12)), guard=STRICT)
+    world.vendor.known |= people(*range(100))
+    return asked
+
+
+def test_the_mark_of_the_list_a_plan_was_made_from_is_kept_with_the_plan(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        assert run(engine, world).outcome is Outcome.SUCCESS
+
+    assert source.questions[0].mark is None
+    assert binding(world).source_mark == "1"
+
+
+def test_an_unchanged_source_is_not_read_and_nothing_is_sent(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        sent = len(world.vendor.requests)
+        report = run(engine, world)
+
+    assert report.outcome is Outcome.NO_CHANGE
+    assert (source.reads, len(world.vendor.requests)) == (1, sent)
+
+
+def test_an_unchanged_source_lets_the_open_batches_go_again(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        source.members |= people(50)
+        source.version = "2"
+        world.vendor.always = FAILED_BEFORE
+        assert run(engine, world).outcome is Outcome.PARTIAL
+        world.vendor.always = None
+        report = run(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+    assert source.reads == 2
+    assert world.vendor.cohort.members == source.members
+
+
+def test_a_source_that_moved_and_lists_the_same_people_is_not_asked_for_again(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        source.version = "2"
+        assert run(engine, world).outcome is Outcome.NO_CHANGE
+        assert run(engine, world).outcome is Outcome.NO_CHANGE
+
+    assert source.reads == 2
+    assert binding(world).source_mark == "2"
+
+
+def test_a_held_plan_marks_nothing_and_an_approved_one_marks_what_it_was_made_from(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        source.members -= people(*range(8))
+        source.version = "2"
+        held = run(engine, world)
+        assert held.outcome is Outcome.HELD
+        assert binding(world).source_mark == "1"
+        engine.approve(Decision(run_id=held.run_id, actor="a", via="cli", reason="ok"))
+
+    assert binding(world).source_mark == "2"
+    assert world.vendor.cohort.members == source.members
+
+
+def test_after_a_rejected_plan_the_source_is_asked_as_before_it(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        source.members -= people(*range(8))
+        source.version = "2"
+        held = run(engine, world)
+        engine.reject(Decision(run_id=held.run_id, actor="a", via="cli", reason="no"))
+        run(engine, world)
+
+    assert [question.mark for question in source.questions] == [None, "1", "1"]
+
+
+def test_a_postponed_list_skips_the_run_and_says_why(
+    world: World, source: AskedSource, lines: list[EventDict]
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        source.answer = NO_QUOTA
+        report = run(engine, world)
+
+    assert (report.outcome, report.reason) == (Outcome.SKIPPED, "quota")
+    assert report.message == NO_QUOTA.message
+    (line,) = [each for each in lines if each["event"] == "run.skipped"]
+    assert (line["reason"], line["log_level"]) == ("quota", "warning")
+
+
+def test_a_postponed_list_never_holds_up_what_is_to_be_sent(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        source.members |= people(50)
+        source.version = "2"
+        world.vendor.always = FAILED_BEFORE
+        run(engine, world)
+        world.vendor.always = None
+        source.answer = NO_QUOTA
+        report = run(engine, world)
+
+    assert (report.outcome, report.reason) == (Outcome.SKIPPED, "quota")
+    assert world.vendor.cohort.members == people(*range(12), 50)
+
+
+def test_people_due_to_be_offered_again_are_offered_when_the_list_is_free(
+    world: World, source: AskedSource
+) -> None:
+    world.vendor.known -= people(3)
+    with world.engine() as engine:
+        run(engine, world)
+        world.vendor.known |= people(3)
+        world.clock.advance(timedelta(hours=2))  # type: ignore[attr-defined]
+        report = run(engine, world)
+
+    assert source.questions[-1].again
+    assert report.outcome is Outcome.SUCCESS
+    assert world.vendor.cohort.members == source.members
+
+
+def test_another_identity_asks_for_the_whole_list(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+    source.named = "another query"
+    with world.engine() as engine:
+        run(engine, world)
+
+    assert source.questions[-1].mark is None
+
+
+def test_people_without_an_id_are_counted(world: World, source: AskedSource) -> None:
+    source.anonymous = 7
+
+    with world.engine() as engine:
+        report = run(engine, world)
+
+    assert report.numbers["refused"] == {"anonymous": 7}
+
+
+def test_only_a_person_may_touch_the_reserve(world: World, source: AskedSource) -> None:
+    with world.engine() as engine:
+        run(engine, world, Trigger.SCHEDULE)
+        run(engine, world, Trigger.MANUAL)
+
+    assert [question.by_person for question in source.questions] == [False, True]
+
+
+def test_credentials_refused_by_the_source_stop_the_connection_read_from(
+    world: World, source: AskedSource
+) -> None:
+    source.refuses = DeliveryError(
+        "Invalid API Key", fault=Fault.CREDENTIALS, error_type="auth", status=403
+    )
+
+    with world.engine() as engine:
+        report = run(engine, world)
+
+    assert (report.outcome, report.error_type) == (Outcome.FAILED, "auth")
+    with world.database.read() as connection:
+        assert connections.get(connection, "engage").stopped_at is not None
+        assert connections.get(connection, "amplitude").stopped_at is None
+
+
+def test_a_source_that_does_not_answer_fails_the_run_and_sends_nothing(
+    world: World, source: AskedSource
+) -> None:
+    source.refuses = FAILED_BEFORE.error()
+
+    with world.engine() as engine:
+        report = run(engine, world)
+
+    assert (report.outcome, report.reason) == (Outcome.FAILED, "source.http_5xx")
+    assert world.vendor.requests == []
+
+
+def test_a_target_that_refuses_us_spends_no_question(
+    world: World, source: AskedSource
+) -> None:
+    world.vendor.script.append(UNAUTHORIZED)
+    with world.engine() as engine:
+        assert run(engine, world).outcome is Outcome.FAILED
+        assert run(engine, world).outcome is Outcome.FAILED
+
+    assert len(source.questions) == 1
