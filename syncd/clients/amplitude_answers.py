@@ -1,7 +1,8 @@
 """Reading Amplitude's 2xx answers. Pure: an `Answer` in, a value or an error out.
 
-From contract/amplitude.md 4.1 (list), 4.6 (upload), 4.7 (membership). Read strictly,
-since an id leaves *uncertain* only by such an answer (invariant I-4).
+From contract/amplitude.md 4.1 (list), 4.6 (upload), 4.7 (membership); downloads are
+read in `clients/amplitude_job`. Read strictly, since an id leaves *uncertain* only by
+such an answer (invariant I-4); leniently where a field only informs.
 """
 
 import re
@@ -16,6 +17,20 @@ from syncd.clients.http import Answer
 from syncd.errors import DeliveryError, Fault
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+_LAST_SECOND = 253_402_300_799
+"""Of the year 9999, in epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativeSync:
+    """A recurring sync of a cohort that Amplitude itself runs (contract 4.1)."""
+
+    target: str
+    """Whereto, e.g. `segment`; empty when not named."""
+    frequency: str
+    """`minute`, `hourly` or `daily`; empty when not named."""
+    last_successful: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +52,18 @@ class Cohort:
     """Whole seconds."""
     count_group: str
     """`User`, or the group type whose members are not people."""
+    last_computed: datetime | None = None
+    """When Amplitude last worked out who is in it; None if never. Whole seconds. Moves
+    with the members, which `last_mod` does not (contract section 5)."""
+    last_mod: datetime | None = None
+    """When its name or definition was last edited. Whole seconds."""
+    finished: bool | None = None
+    """Recorded false for a cohort that was never computed."""
+    hidden: bool = False
+    published: bool = False
+    """Whether others in the project see it."""
+    native_syncs: tuple[NativeSync, ...] = ()
+    """Amplitude's own recurring syncs of it, when they were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +86,10 @@ class Membership:
     status: int
 
 
+def _epoch(alias: str) -> Any:
+    return Field(None, alias=alias, ge=0, le=_LAST_SECOND)
+
+
 class _CountGroup(BaseModel):
     name: str
 
@@ -79,8 +110,15 @@ class _CohortRow(BaseModel):
     type: str
     archived: bool | None = None
     size: int | None = None
-    created_at: int | None = Field(None, alias="createdAt", ge=0, le=253_402_300_799)
+    created_at: int | None = _epoch("createdAt")
     definition: _Definition | None = None
+    last_computed: int | None = _epoch("lastComputed")
+    # These only inform, so any shape is read as far as it goes.
+    last_mod: Any = Field(None, alias="lastMod")
+    finished: Any = None
+    hidden: Any = None
+    published: Any = None
+    sync_metadata: Any = Field(None, alias="syncMetadata")
 
 
 class _CohortList(BaseModel):
@@ -122,16 +160,16 @@ class _MembershipAnswer(BaseModel):
 
 def read_cohorts(answer: Answer) -> tuple[Cohort, ...]:
     """Every listed cohort, or `DeliveryError`: half a list would read as deletions."""
-    listed = _parsed(answer, _CohortList)
+    listed = read_json(answer, _CohortList)
     return tuple(_cohort(row) for row in listed.cohorts)
 
 
 def read_upload(answer: Answer) -> Uploaded:
     """The id of the created cohort; a 2xx without one proves nothing."""
-    parsed = _parsed(answer, _UploadAnswer)
+    parsed = read_json(answer, _UploadAnswer)
     ids = {parsed.cohort_id, parsed.old_cohort_id} - {None}
     if len(ids) != 1 or parsed.error:
-        raise _bad_response(answer, "it does not name one cohort")
+        raise bad_response(answer, "it does not name one cohort")
     cohort_id = str(ids.pop())
     row = (parsed.cohorts or {}).get(cohort_id)
     return Uploaded(
@@ -155,36 +193,36 @@ def read_membership(
     `operation` and `id_type` may be missing in an entry (one client's shape, contract
     4.7), since there is one entry for our one; where present they must be ours.
     """
-    parsed = _parsed(answer, _MembershipAnswer)
+    parsed = read_json(answer, _MembershipAnswer)
     entry = parsed.memberships_result[0]
     if parsed.cohort_id != cohort_id:
-        raise _bad_response(answer, "it names another cohort")
+        raise bad_response(answer, "it names another cohort")
     if entry.operation not in (None, operation) or entry.id_type not in (None, id_type):
-        raise _bad_response(answer, "it names another operation or id type")
+        raise bad_response(answer, "it names another operation or id type")
     if parsed.error or parsed.errors or parsed.success is False:
-        raise _bad_response(answer, "it reports an error beside the result")
+        raise bad_response(answer, "it reports an error beside the result")
     skipped = frozenset(_utf8(each) for each in entry.skipped_ids)
     if skipped and not skipped <= set(ids):
-        raise _bad_response(answer, "it skips ids that were not sent")
+        raise bad_response(answer, "it skips ids that were not sent")
     return Membership(
         skipped_ids=skipped, request_id=_request_id(answer), status=answer.status
     )
 
 
-def _parsed(answer: Answer, model: type[_Model]) -> _Model:
+def read_json(answer: Answer, model: type[_Model]) -> _Model:
     """A 2xx body as `model`; anything that is not plainly that is not believed."""
     content_type = answer.headers.get("content-type", "").partition(";")[0].strip()
     if not answer.ok or content_type.lower() != "application/json":
-        raise _bad_response(answer, "it is not JSON")
+        raise bad_response(answer, "it is not JSON")
     try:
         return model.model_validate_json(answer.body)
     except ValidationError as error:
         count = error.error_count()
     # Raised out here: the library's error carries the body, and with it member ids.
-    raise _bad_response(answer, f"{count} fields are missing or of another type")
+    raise bad_response(answer, f"{count} fields are missing or of another type")
 
 
-def _bad_response(answer: Answer, why: str) -> DeliveryError:
+def bad_response(answer: Answer, why: str) -> DeliveryError:
     return DeliveryError(
         f"Amplitude's answer ({answer.status}) proves nothing: {why}",
         fault=Fault.PASSING,
@@ -195,7 +233,6 @@ def _bad_response(answer: Answer, why: str) -> DeliveryError:
 
 def _cohort(row: _CohortRow) -> Cohort:
     group = row.definition.count_group if row.definition else None
-    created = row.created_at
     return Cohort(
         id=row.id,
         name=row.name or "",
@@ -204,9 +241,47 @@ def _cohort(row: _CohortRow) -> Cohort:
         type=row.type,
         archived=bool(row.archived),
         size=row.size,
-        created_at=None if created is None else datetime.fromtimestamp(created, UTC),
+        created_at=_at(row.created_at),
         count_group=(group.name if isinstance(group, _CountGroup) else group) or "User",
+        last_computed=_at(row.last_computed),
+        last_mod=_at(row.last_mod if isinstance(row.last_mod, int) else None),
+        finished=row.finished if isinstance(row.finished, bool) else None,
+        hidden=row.hidden is True,
+        published=row.published is True,
+        native_syncs=_native_syncs(row.sync_metadata),
     )
+
+
+def _native_syncs(metadata: Any) -> tuple[NativeSync, ...]:
+    entries = metadata if isinstance(metadata, list) else []
+    return tuple(
+        NativeSync(
+            target=_text(entry.get("target")),
+            frequency=_text(entry.get("frequency")),
+            last_successful=instant(_text(entry.get("last_successful"))),
+        )
+        for entry in entries
+        if isinstance(entry, dict)
+    )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _at(epoch: int | None) -> datetime | None:
+    if epoch is None or not 0 <= epoch <= _LAST_SECOND:
+        return None
+    return datetime.fromtimestamp(epoch, UTC)
+
+
+def instant(text: str) -> datetime | None:
+    """An ISO time as UTC, in whole seconds; without a zone it is UTC. None if none."""
+    try:
+        at = datetime.fromisoformat(text).replace(microsecond=0)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _request_id(answer: Answer) -> str:

@@ -26,6 +26,10 @@ class Endpoint(StrEnum):
     LIST = "list"
     UPLOAD = "upload"
     MEMBERSHIP = "membership"
+    USAGE = "usage"
+    REQUEST = "download request"
+    STATUS = "download status"
+    FILE = "download file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,8 @@ def classify(
 
     Choices where the contract is silent: 408 and 409 pass (the state is unknown), a
     redirect passes (some proxy or maintenance page, not a verdict on the payload; it
-    is never followed), a 404 of the list or the upload is refused (no target of ours).
+    is never followed), a 404 of any call but a membership's is refused (no target of
+    ours). Only a call that sends ids can be too large, or have bad ones.
     """
     fault, error_type = _fault(answer.status, envelope, endpoint)
     wait = retry_after(answer.headers.get("retry-after"), now)
@@ -80,8 +85,14 @@ def classify(
         status=answer.status,
         vendor_message=envelope.message,
         retry_after=wait,
-        hint=_HINTS.get(error_type, ""),
+        hint=_hint(error_type, endpoint),
     )
+
+
+def _hint(error_type: str, endpoint: Endpoint) -> str:
+    if error_type == "not_found" and endpoint in (Endpoint.STATUS, Endpoint.FILE):
+        return "a request is kept for seven days, then the cohort is asked for anew"
+    return _HINTS.get(error_type, "")
 
 
 _HINTS: Mapping[str, str] = {
@@ -93,11 +104,16 @@ _HINTS: Mapping[str, str] = {
 }
 
 
+_WRITING = (Endpoint.UPLOAD, Endpoint.MEMBERSHIP)
+
+
 def _fault(status: int, envelope: Envelope, endpoint: Endpoint) -> tuple[Fault, str]:
     """Fault and error type of a status; the type is from the log catalogue's list."""
     if status == 401 or (status == 403 and _rejects_credentials(envelope)):
         return Fault.CREDENTIALS, "auth"
-    if status == 400 and envelope.about_ids:
+    if status == 413 and endpoint in _WRITING:
+        return Fault.TOO_LARGE, "too_large"
+    if status == 400 and envelope.about_ids and endpoint in _WRITING:
         return Fault.BAD_IDS, "invalid_id"
     if status == 404 and endpoint is Endpoint.MEMBERSHIP:
         return Fault.TARGET_GONE, "not_found"
@@ -113,7 +129,6 @@ _CLIENT_ERRORS: Mapping[int, tuple[Fault, str]] = {
     404: (Fault.REFUSED, "not_found"),
     408: (Fault.PASSING, "timeout"),
     409: (Fault.PASSING, "http_4xx"),
-    413: (Fault.TOO_LARGE, "too_large"),
     429: (Fault.PASSING, "rate_limited"),
 }
 

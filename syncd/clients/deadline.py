@@ -7,6 +7,7 @@ left of its deadline. Name resolution is the exception: the system call takes no
 One request runs on one thread from start to end, so the budget is thread-local.
 """
 
+import ipaddress
 import math
 import socket
 import ssl
@@ -55,8 +56,10 @@ class Budget(threading.local):
 class BoundedNetwork(httpcore.NetworkBackend):
     """Opens connections whose every step stays within the budget."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, *, public_only: bool = False) -> None:
+        """`public_only`: connect to no address that is not of the public internet."""
         self._budget = budget
+        self._public_only = public_only
         self._inner = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -70,10 +73,14 @@ class BoundedNetwork(httpcore.NetworkBackend):
         """Try the addresses of `host` in turn, each within what is left.
 
         Resolved here because `socket.create_connection` grants the full time-out to
-        every address of the host.
+        every address of the host, and because the address that was judged must be the
+        one that is connected to: a name may resolve differently the next moment.
         """
         failure: httpcore.NetworkError | httpcore.TimeoutException | None = None
         for address in _addresses(host, port):
+            if self._public_only and not _is_public(address):
+                failure = httpcore.ConnectError("not a public address")
+                continue
             limit = self._budget.within(timeout)
             try:
                 stream = self._inner.connect_tcp(
@@ -141,6 +148,12 @@ def _require_listener(path: str, timeout: float) -> None:
             probe.connect(path)
         except OSError as error:
             raise httpcore.ConnectError("nobody listens on the socket") from error
+
+
+def _is_public(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_global
 
 
 def _addresses(host: str, port: int) -> list[str]:

@@ -3,15 +3,16 @@
 Adds what httpx alone does not give: a deadline for the whole request
 (`clients/deadline`), a cap on the answer, which is read raw so that neither a huge
 body nor a gzip bomb grows, and errors in our words that say whether a byte of the
-request may have left.
+request may have left. `request` keeps an answer, `stream` hands a long one on.
 
 It must never follow a redirect, read proxy variables, keep a cookie, retry, or put a
 header into an error text (the credentials are one).
 """
 
+import logging
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Literal, Self
@@ -28,6 +29,11 @@ ACKNOWLEDGEMENT_BYTES = 64 * 1024
 """Cap on an answer unless the call names another; acknowledgements are small."""
 
 Kind = Literal["timeout", "connect", "tls", "reset", "too_large", "dns"]
+
+for _name in ("httpx", "httpcore"):
+    # They write whole URLs at INFO, and headers of answers at DEBUG: a download's link
+    # is a secret. Here rather than where logs are set up, so that nobody can forget it.
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _CONNECT_SECONDS = 5.0
 _KEEP_ALIVE_SECONDS = 5.0
@@ -91,11 +97,14 @@ class HttpClient:
         proxy_url: str | None = None,
         ca_file: Path | None = None,
         unix_socket: Path | None = None,
+        public_only: bool = False,
     ) -> None:
         """`base_url` as the config checked it; `deadline` in real seconds per request.
 
         `ca_file` adds a private authority to the usual ones; there is no switch that
         turns verification off. `proxy_url` is http or https and may hold a password.
+        With `public_only` no private, loopback or link-local address is connected to,
+        but for the proxy's (which then decides for itself whom it reaches).
         """
         self._base_url = base_url.rstrip("/")
         self._clock = clock
@@ -103,7 +112,9 @@ class HttpClient:
         self._budget = Budget(clock.monotonic)
         secure = base_url.startswith("https://")
         pool = _pool(
-            network=BoundedNetwork(self._budget),
+            network=BoundedNetwork(
+                self._budget, public_only=public_only and proxy_url is None
+            ),
             tls=_tls(ca_file) if secure or proxy_url else None,
             workers=workers,
             proxy_url=proxy_url,
@@ -158,32 +169,71 @@ class HttpClient:
 
         `path` begins with a slash and may carry a query; it must hold no secret.
         """
+        kept = bytearray()
+        answer = self._exchange(
+            _Asked(method, path, body, _run_headers(run_id) | dict(headers or {})),
+            kept.extend,
+            max_bytes,
+            self._deadline,
+        )
+        return replace(answer, body=bytes(kept)) if answer.ok else answer
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        take: Callable[[bytes], object],
+        *,
+        max_bytes: int,
+        deadline: float,
+        headers: Mapping[str, str] | None = None,
+        run_id: str = "",
+    ) -> Answer:
+        """Make one request and hand the raw pieces of a 2xx body to `take`, in order.
+
+        `deadline` replaces the client's own, in real seconds for the whole body. The
+        body of the answer returned is empty for a 2xx; any other is kept as `request`
+        keeps it. What `take` raises passes and ends the connection. A body that ends
+        before its Content-Length or its last chunk raises `TransportError`; one that
+        declares neither may be cut without anybody knowing. `path` never gets into a
+        log or an error, so it may hold the signature of a link.
+        """
+        asked = _Asked(method, path, None, _run_headers(run_id) | dict(headers or {}))
+        return self._exchange(asked, take, max_bytes, deadline)
+
+    def _exchange(
+        self,
+        asked: "_Asked",
+        take: Callable[[bytes], object],
+        max_bytes: int,
+        deadline: float,
+    ) -> Answer:
         started = self._clock.monotonic()
-        self._budget.start(self._deadline)
+        self._budget.start(deadline)
         try:
             with self._client.stream(
-                method,
-                self._base_url + path,
-                content=body,
-                headers={**_run_headers(run_id), **(headers or {})},
+                asked.method,
+                self._base_url + asked.path,
+                content=asked.body,
+                headers=asked.headers,
             ) as response:
                 return Answer(
                     status=response.status_code,
                     headers={k.lower(): v for k, v in response.headers.items()},
-                    body=_read(response, max_bytes),
+                    body=_read(response, take, max_bytes),
                     duration=self._clock.monotonic() - started,
                 )
         except (httpx.HTTPError, _TooLarge) as error:
-            failure = self._failure(error, max_bytes)
+            failure = self._failure(error, max_bytes, deadline)
         # Raised out here, without the cause: its text may quote a header we sent.
         raise failure
 
     def _failure(
-        self, error: httpx.HTTPError | _TooLarge, max_bytes: int
+        self, error: httpx.HTTPError | _TooLarge, max_bytes: int, deadline: float
     ) -> TransportError:
         kind = _kind(error)
         what: dict[Kind, str] = {
-            "timeout": f"no whole answer from {self.host} within {self._deadline:g} s",
+            "timeout": f"no whole answer from {self.host} within {deadline:g} s",
             "dns": f"the name {self.host} could not be resolved",
             "connect": f"no connection to {self.host}",
             "tls": f"the certificate of {self.host} does not verify",
@@ -191,6 +241,16 @@ class HttpClient:
             "too_large": f"{self.host} answered with more than {max_bytes} bytes",
         }
         return TransportError(what[kind], kind=kind, sent=self._budget.sent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request as it goes out."""
+
+    method: str
+    path: str
+    body: bytes | None
+    headers: Mapping[str, str]
 
 
 class _PoolTransport(httpx.HTTPTransport):
@@ -249,16 +309,34 @@ def _run_headers(run_id: str) -> dict[str, str]:
     return {"user-agent": agent, "x-request-id": run_id}
 
 
-def _read(response: httpx.Response, max_bytes: int) -> bytes:
-    """The raw body up to the cap; over it, 2xx raises and anything else is cut."""
-    body = bytearray()
+def _read(
+    response: httpx.Response, take: Callable[[bytes], object], max_bytes: int
+) -> bytes:
+    """A 2xx body to `take`, raw, or `_TooLarge`; any other is returned, cut at the cap.
+
+    Nothing is read of a body that declares to be over the cap.
+    """
+    if not response.is_success:
+        return _cut(response, max_bytes)
+    declared = response.headers.get("content-length", "")
+    read = 0
+    if declared.isdigit() and int(declared) > max_bytes:
+        raise _TooLarge
     for piece in response.iter_raw():
-        body += piece
-        if len(body) > max_bytes:
-            if response.is_success:
-                raise _TooLarge
-            return bytes(body[:max_bytes])
-    return bytes(body)
+        read += len(piece)
+        if read > max_bytes:
+            raise _TooLarge
+        take(piece)
+    return b""
+
+
+def _cut(response: httpx.Response, max_bytes: int) -> bytes:
+    kept = bytearray()
+    for piece in response.iter_raw():
+        kept += piece
+        if len(kept) > max_bytes:
+            return bytes(kept[:max_bytes])
+    return bytes(kept)
 
 
 def _kind(error: BaseException) -> Kind:

@@ -1,0 +1,162 @@
+"""One call of Amplitude's API: credentials, and what became of it.
+
+Shared by the clients of the cohort API. It never retries, with one exception: when the
+credentials are refused it reads them again, and asks once more if they have changed.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from syncd.clients.amplitude_errors import Endpoint, classify, read_envelope
+from syncd.clients.http import (
+    ACKNOWLEDGEMENT_BYTES,
+    Answer,
+    HttpClient,
+    Kind,
+    TransportError,
+)
+from syncd.clock import Clock
+from syncd.errors import DeliveryError, Fault, SyncdError
+
+LIST_BYTES = 32 * 1024 * 1024
+"""Cap on the cohort list: it holds every definition of the project, unpaged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request: the same whichever credentials it goes out with."""
+
+    endpoint: Endpoint
+    method: str = "GET"
+    path: str
+    body: bytes | None = field(default=None, repr=False)
+    ids: Sequence[bytes] = field(default=(), repr=False)
+    """Those in the body: they must not come back in an error text."""
+    max_bytes: int = ACKNOWLEDGEMENT_BYTES
+    run_id: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    taking: "Taking | None" = None
+    """Set for an answer too long to be kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """How a long answer is had: its body is handed on, or it names a link."""
+
+    take: Callable[[bytes], object] = field(repr=False)
+    deadline: float
+    """Real seconds, to the last byte."""
+
+
+def listing(path: str) -> Call:
+    """The call for the list of cohorts, with or without a query."""
+    return Call(endpoint=Endpoint.LIST, path=path, max_bytes=LIST_BYTES)
+
+
+class Caller:
+    """Makes calls with the credentials of one connection. Thread-safe."""
+
+    def __init__(
+        self,
+        http: HttpClient,
+        credentials: Callable[[], tuple[str, str]],
+        *,
+        clock: Clock,
+    ) -> None:
+        """`credentials` reads key and secret from where they are kept, each time anew.
+
+        Read at once, so that a missing secret is found at start.
+        """
+        self._http = http
+        self._credentials = credentials
+        self._clock = clock
+        self._current = credentials()
+
+    def send(self, call: Call) -> Answer:
+        """Send with the current credentials, and once more if they were renewed.
+
+        Returns any 2xx, and for a call with `taking` also a redirect, which is never
+        followed; all else raises `DeliveryError`.
+        """
+        used = self._current
+        try:
+            return self._attempt(call, used)
+        except DeliveryError as error:
+            if error.error_type != "auth" or not self._renewed(used):
+                raise
+        return self._attempt(call, self._current)
+
+    def _attempt(self, call: Call, credentials: tuple[str, str]) -> Answer:
+        headers = {**call.headers, "authorization": _basic(*credentials)}
+        if call.body is not None:
+            headers["content-type"] = "application/json"
+        try:
+            answer = self._exchange(call, headers)
+        except TransportError as error:
+            raise unanswered(error) from error
+        if answer.ok or (call.taking and 300 <= answer.status <= 399):
+            return answer
+        private = [*credentials, headers["authorization"].split()[1], *texts(call.ids)]
+        envelope = read_envelope(answer.body, private)
+        raise classify(answer, envelope, call.endpoint, self._clock.now())
+
+    def _exchange(self, call: Call, headers: Mapping[str, str]) -> Answer:
+        if call.taking is None:
+            return self._http.request(
+                call.method,
+                call.path,
+                body=call.body,
+                headers=headers,
+                max_bytes=call.max_bytes,
+                run_id=call.run_id,
+            )
+        return self._http.stream(
+            call.method,
+            call.path,
+            call.taking.take,
+            headers=headers,
+            max_bytes=call.max_bytes,
+            deadline=call.taking.deadline,
+            run_id=call.run_id,
+        )
+
+    def _renewed(self, used: tuple[str, str]) -> bool:
+        """Read the credentials again; True if they differ from the ones refused."""
+        try:
+            self._current = self._credentials()
+        except SyncdError:
+            return False  # the refusal is the news; the unreadable file comes up next
+        return self._current != used
+
+
+_UNANSWERED: Mapping[Kind, tuple[Fault, str]] = {
+    "timeout": (Fault.PASSING, "timeout"),
+    "connect": (Fault.PASSING, "connect"),
+    "dns": (Fault.PASSING, "connect"),
+    "reset": (Fault.PASSING, "connect"),
+    "too_large": (Fault.PASSING, "bad_response"),
+    # A certificate that does not verify is never retried and never bypassed: it stops
+    # the connection, which is then probed like one with a refused key.
+    "tls": (Fault.CREDENTIALS, "tls"),
+}
+
+
+def unanswered(error: TransportError) -> DeliveryError:
+    """The error of a request without a usable answer."""
+    fault, error_type = _UNANSWERED[error.kind]
+    hint = ""
+    if error.kind == "tls":
+        hint = (
+            "name the private authority with `ca_file` on the connection: syncd check"
+        )
+    return DeliveryError(str(error), fault=fault, error_type=error_type, hint=hint)
+
+
+def texts(ids: Sequence[bytes]) -> list[str]:
+    """65 us per 1,000 ids with the dump; joining escaped text saved only 20 of them."""
+    return [each.decode() for each in ids]
+
+
+def _basic(key: str, secret: str) -> str:
+    return "Basic " + base64.b64encode(f"{key}:{secret}".encode()).decode("ascii")
