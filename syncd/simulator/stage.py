@@ -8,31 +8,18 @@ client that dies meanwhile leaves an effect that lands after it.
 import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from syncd.simulator.answers import Answer, Outcome, Refusal
 from syncd.simulator.calls import Call
 from syncd.simulator.faults import Fault
 from syncd.simulator.log import Entry
-from syncd.simulator.shapes import RATE_LIMIT, SHAPES, error_page, phrase
+from syncd.simulator.playing import Visit, play
+from syncd.simulator.shapes import phrase
 from syncd.simulator.state import Simulator
-from syncd.simulator.traffic import Flight, Traffic
 from syncd.simulator.wire import Line
-
-
-class Visit:
-    """One request in the log and in the traffic counters."""
-
-    def __init__(self, entry: Entry, flight: Flight, traffic: Traffic) -> None:
-        self.entry = entry
-        self._flight = flight
-        self._traffic = traffic
-
-    def close(self, status: int | None) -> None:
-        """Call it just before the answer leaves: the client may ask again at once."""
-        self.entry.close(status)
-        self._traffic.end(self._flight, status)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +41,16 @@ class Turn:
 
 async def serve(sim: Simulator, turn: Turn, line: Line, visit: Visit) -> None:
     """Play the scripted fault, if one is due, else answer truly."""
+    carry_out = partial(_answer, sim, turn, visit.entry)
     fault = sim.faults.take(turn.call)
     if fault is not None:
         visit.entry.fault = fault.kind
-        await _play(sim, fault, turn, line, visit)
+        if fault.kind == "late_commit":
+            _commit_later(sim, fault, turn, visit.entry)
+        spoken = replace(fault, options=_options(fault, turn))
+        await play(spoken, carry_out, line, visit, sim.released)
         return
-    answer = await _answer(sim, turn, visit.entry)
+    answer = await carry_out()
     visit.close(answer.status)
     await line.answer(answer)
 
@@ -74,26 +65,9 @@ async def _answer(sim: Simulator, turn: Turn, entry: Entry) -> Answer:
     except Refusal as refusal:
         return turn.refuse(refusal)
     entry.note(outcome, effect="applied")
+    if outcome.render is not None:
+        return await outcome.render()
     return turn.answer(outcome)
-
-
-async def _play(
-    sim: Simulator, fault: Fault, turn: Turn, line: Line, visit: Visit
-) -> None:
-    real = await _answer(sim, turn, visit.entry) if fault.applies else None
-    if fault.kind == "late_commit":
-        _commit_later(sim, fault, turn, visit.entry)
-    if fault.delay:
-        await asyncio.sleep(fault.delay)
-    shape = fault.kind
-    if fault.kind == "late_commit" and fault.options["answer"] == "status":
-        shape = "status"
-    if shape in SHAPES:
-        answer = SHAPES[shape](_options(fault, turn), real)
-        visit.close(answer.status)
-        await line.answer(answer)
-        return
-    await _break(sim, fault, real or error_page(500), line, visit)
 
 
 def _options(fault: Fault, turn: Turn) -> dict[str, Any]:
@@ -101,32 +75,8 @@ def _options(fault: Fault, turn: Turn) -> dict[str, Any]:
     options = dict(fault.options)
     if options.get("format", "json") == "json" and options.get("body") is None:
         status = options.get("status", 0)
-        details = RATE_LIMIT if status == 429 else phrase(status)
-        options["body"] = turn.error_body(status, details)
+        options["body"] = turn.error_body(status, phrase(status))
     return options
-
-
-async def _break(
-    sim: Simulator, fault: Fault, real: Answer, line: Line, visit: Visit
-) -> None:
-    """Play a fault that spoils the connection, not the answer."""
-    options = fault.options
-    match fault.kind:
-        case "reset":
-            half = real if options["when"] == "mid" else None
-            visit.close(real.status if half else None)
-            await line.reset(half)
-        case "truncated":
-            visit.close(real.status)
-            honest = options["length"] == "sent"
-            await line.truncate(real, honest=honest, zipped=options["gzip"])
-        case "drip":
-            chunk, interval = options["chunk"], options["interval"]
-            await line.drip(real, chunk=chunk, interval=interval)
-            visit.close(real.status)
-        case _:
-            await line.hang(options["seconds"], sim.released)
-            visit.close(None)
 
 
 def _commit_later(sim: Simulator, fault: Fault, turn: Turn, entry: Entry) -> None:
