@@ -4,11 +4,11 @@ Shared by the clients of the cohort API. It never retries, with one exception: w
 credentials are refused it reads them again, and asks once more if they have changed.
 """
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from syncd.clients.amplitude_errors import Endpoint, classify, read_envelope
+from syncd.clients.credentials import Renewable, basic
 from syncd.clients.http import (
     ACKNOWLEDGEMENT_BYTES,
     Answer,
@@ -17,7 +17,7 @@ from syncd.clients.http import (
     TransportError,
 )
 from syncd.clock import Clock
-from syncd.errors import DeliveryError, Fault, SyncdError
+from syncd.errors import DeliveryError, Fault
 
 LIST_BYTES = 32 * 1024 * 1024
 """Cap on the cohort list: it holds every definition of the project, unpaged."""
@@ -64,14 +64,10 @@ class Caller:
         *,
         clock: Clock,
     ) -> None:
-        """`credentials` reads key and secret from where they are kept, each time anew.
-
-        Read at once, so that a missing secret is found at start.
-        """
+        """`credentials` reads key and secret from where they are kept (`Renewable`)."""
         self._http = http
-        self._credentials = credentials
+        self._credentials = Renewable(credentials)
         self._clock = clock
-        self._current = credentials()
 
     def send(self, call: Call) -> Answer:
         """Send with the current credentials, and once more if they were renewed.
@@ -79,16 +75,10 @@ class Caller:
         Returns any 2xx, and for a call with `taking` also a redirect, which is never
         followed; all else raises `DeliveryError`.
         """
-        used = self._current
-        try:
-            return self._attempt(call, used)
-        except DeliveryError as error:
-            if error.error_type != "auth" or not self._renewed(used):
-                raise
-        return self._attempt(call, self._current)
+        return self._credentials.try_with(lambda pair: self._attempt(call, pair))
 
     def _attempt(self, call: Call, credentials: tuple[str, str]) -> Answer:
-        headers = {**call.headers, "authorization": _basic(*credentials)}
+        headers = {**call.headers, "authorization": basic(*credentials)}
         if call.body is not None:
             headers["content-type"] = "application/json"
         try:
@@ -121,14 +111,6 @@ class Caller:
             run_id=call.run_id,
         )
 
-    def _renewed(self, used: tuple[str, str]) -> bool:
-        """Read the credentials again; True if they differ from the ones refused."""
-        try:
-            self._current = self._credentials()
-        except SyncdError:
-            return False  # the refusal is the news; the unreadable file comes up next
-        return self._current != used
-
 
 _UNANSWERED: Mapping[Kind, tuple[Fault, str]] = {
     "timeout": (Fault.PASSING, "timeout"),
@@ -156,7 +138,3 @@ def unanswered(error: TransportError) -> DeliveryError:
 def texts(ids: Sequence[bytes]) -> list[str]:
     """65 us per 1,000 ids with the dump; joining escaped text saved only 20 of them."""
     return [each.decode() for each in ids]
-
-
-def _basic(key: str, secret: str) -> str:
-    return "Basic " + base64.b64encode(f"{key}:{secret}".encode()).decode("ascii")

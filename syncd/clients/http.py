@@ -317,7 +317,7 @@ def _read(
     Nothing is read of a body that declares to be over the cap.
     """
     if not response.is_success:
-        return _cut(response, max_bytes)
+        return _cut(response, min(max_bytes, ACKNOWLEDGEMENT_BYTES))
     declared = response.headers.get("content-length", "")
     read = 0
     if declared.isdigit() and int(declared) > max_bytes:
