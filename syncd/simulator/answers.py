@@ -1,5 +1,6 @@
 """Answers and refusals, in Amplitude's error envelope (contract section 2)."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,13 @@ class Outcome:
     added: int = 0
     removed: int = 0
     skipped: int = 0
+    status: int = 200
+    render: Callable[[], Awaitable[Answer]] | None = None
+    """Makes the answer when it is no JSON; then `body` is not sent."""
+    request_id: str | None = None
+    """The download it was about."""
+    counted: bool = False
+    """It was counted against the month's quota."""
 
 
 class Refusal(Exception):
@@ -43,6 +51,14 @@ class Refusal(Exception):
         self.status = status
         self.details = details
         self.metadata = metadata or {}
+
+
+class OverLimit(Refusal):
+    """A 429 of our own: `limit` is one of `quota.LIMITS`."""
+
+    def __init__(self, limit: str, details: str, *, status: int = 429) -> None:
+        super().__init__(status, details)
+        self.limit = limit
 
 
 def json_answer(status: int, body: Any, *, retry_after: object = None) -> Answer:

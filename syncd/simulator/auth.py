@@ -35,7 +35,7 @@ def authenticate(world: World, header: str | None) -> Project:
     return project
 
 
-def known_key(world: World, header: str | None) -> str | None:
-    """The key id for the log: only one we know, as an unknown one may be a secret."""
+def known_project(world: World, header: str | None) -> Project | None:
+    """Whose key it is, for the log: no unknown key, as that may be a secret."""
     pair = key_and_secret(header)
-    return pair[0] if pair and world.by_key(pair[0]) else None
+    return world.by_key(pair[0]) if pair else None

@@ -6,6 +6,7 @@ what is malformed is simply missing. The handlers judge.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,19 @@ ENDPOINTS = {
 }
 """Path -> endpoint name (as fault scripts, latency and the log know it) and method."""
 
-NAMES = tuple(name for name, _ in ENDPOINTS.values())
+DOWNLOAD_PATHS = (
+    ("request", re.compile(r"/api/5/cohorts/request/(?P<cohort_id>[^/]+)")),
+    ("status", re.compile(r"/api/5/cohorts/request-status/(?P<request_id>[^/]+)")),
+    ("file", re.compile(r"/api/5/cohorts/request/(?P<request_id>[^/]+)/file")),
+)
+"""Endpoint name -> path; all take GET."""
+
+DOWNLOADS = tuple(name for name, _ in DOWNLOAD_PATHS)
+METHODS = dict(ENDPOINTS.values()) | dict.fromkeys(DOWNLOADS, "GET")
+NAMES = tuple(METHODS)
 WRITES = frozenset({"upload", "membership"})
+LOCKING = WRITES | {"request"}
+"""Endpoints whose requests keep others off their cohort (R23)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +58,19 @@ class Call:
     """The parsed JSON body; None if there is none or it is no JSON."""
     body_sha256: str
     cohort_id: str | None
-    """The cohort a writing request is about; None for one it creates."""
+    """The cohort a writing or downloading request is about; None for one it creates."""
+    request_id: str | None = None
+    """The download a status, file or storage request is about."""
     operation: str | None
     """ADD, REMOVE, MIXED; CREATE, REPLACE, VALIDATE; None if it does not write."""
     name: str | None
     """The cohort name of an upload."""
     sent: tuple[Sent, ...]
+
+    @property
+    def locks(self) -> str | None:
+        """The cohort that it wants for itself (R23)."""
+        return None if self.endpoint in ("status", "file") else self.cohort_id
 
     @property
     def id_count(self) -> int:
@@ -66,9 +85,11 @@ def read_call(
     query: dict[str, str],
     authorization: str | None,
     body: bytes,
+    endpoint: str | None = None,
 ) -> Call:
-    """Read a request as far as it can be read."""
-    endpoint = ENDPOINTS.get(path, ("unknown", ""))[0]
+    """Read a request as far as it can be read; `endpoint` where the path says none."""
+    place = _place(path) if endpoint is None else {"endpoint": endpoint}
+    endpoint = place["endpoint"]
     parsed = _parse(body)
     fields = parsed if isinstance(parsed, dict) and endpoint in WRITES else {}
     sent = _membership(fields) if endpoint == "membership" else _upload(fields)
@@ -82,11 +103,20 @@ def read_call(
         authorization=authorization,
         body=parsed,
         body_sha256=hashlib.sha256(body).hexdigest(),
-        cohort_id=_text(fields.get(key)),
+        cohort_id=place.get("cohort_id") or _text(fields.get(key)),
+        request_id=place.get("request_id"),
         operation="MIXED" if len(operations) > 1 else next(iter(operations), None),
         name=_text(fields.get("name")),
         sent=sent,
     )
+
+
+def _place(path: str) -> dict[str, str]:
+    """The endpoint of a path of Amplitude's API, and the ids in it."""
+    for name, pattern in DOWNLOAD_PATHS:
+        if found := pattern.fullmatch(path):
+            return {"endpoint": name, **found.groupdict()}
+    return {"endpoint": ENDPOINTS.get(path, ("unknown", ""))[0]}
 
 
 def _parse(body: bytes) -> Any:

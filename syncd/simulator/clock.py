@@ -31,6 +31,10 @@ class VirtualClock:
             return self._virtual
         return self._virtual + (datetime.now(UTC) - self._wall) * self._speed
 
+    def moment(self) -> float:
+        """The same in epoch seconds."""
+        return self.now().timestamp()
+
     def epoch(self) -> int:
         """The same in whole epoch seconds, as cohort objects hold it."""
         return int(self.now().timestamp())

@@ -7,6 +7,8 @@ document names. Times are integer epoch seconds.
 from dataclasses import dataclass, field
 from typing import Any
 
+from syncd.simulator.behaviour import Script, Step
+
 USER = "User"
 """The count group of ordinary cohorts."""
 
@@ -32,6 +34,12 @@ class Cohort:
     size: int | None = None
     """What the API says; the truth is `len(members)`."""
     members: set[int] = field(default_factory=set)
+    """The truth. That of a dynamic cohort is replaced and never changed in place, as
+    computations and downloads keep what they saw."""
+    seen: set[int] | None = None
+    """What the last computation of a dynamic cohort saw; None: never computed."""
+    script: Script | None = None
+    """What happens to it by itself."""
     sync_metadata: list[Any] = field(default_factory=list)
 
     @property
@@ -39,12 +47,45 @@ class Cohort:
         """Its members follow from a definition, not from uploads."""
         return self.kind != "manual_upload"
 
+    @property
+    def computed(self) -> set[int]:
+        """The members as of the last computation; a static cohort needs none."""
+        return (self.seen or set()) if self.dynamic else self.members
+
+    def settle(self, moment: float) -> None:
+        """Let the script happen until a moment (epoch seconds)."""
+        if self.script is not None:
+            for step in self.script.due(moment):
+                self._happen(step)
+
+    def _happen(self, step: Step) -> None:
+        base = self.members if step.members is None else set(step.members)
+        if step.changes:
+            self.members = (base | set(step.add)) - set(step.remove)
+        if self.dynamic and step.recompute:
+            self.recompute(step.at, self.members)
+        elif step.changes and not self.dynamic:
+            self.touch(int(step.at), frozenset(("lastMod", "lastComputed", "size")))
+
+    def recompute(self, at: float, members: set[int]) -> None:
+        """A dynamic cohort was computed, and these were its members."""
+        self.seen = members
+        self.last_computed, self.size = int(at), len(members)
+
+    def forget(self, gone: set[int]) -> None:
+        """These people do not exist any more."""
+        same = self.seen is self.members
+        self.members = self.members - gone
+        if self.seen is not None:
+            self.seen = self.members if same else self.seen - gone
+
     def touch(self, now: int, what: frozenset[str]) -> None:
         """An effective change happened: move the named fields (R22)."""
         if "lastMod" in what:
             self.last_mod = now
         if "lastComputed" in what:
             self.last_computed = now
+            self.seen = self.members if self.dynamic else None
         if "size" in what:
             self.size = len(self.members)
 

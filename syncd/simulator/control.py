@@ -48,7 +48,11 @@ project wherever people or cohorts are touched; without it the first one, 187520
     DELETE /_sim/log                     {"forgotten": n}
     GET    /_sim/stats                   counters (traffic.py)
 
-PART: world (projects, users, cohorts), faults, log (and stats), config, latency, clock.
+The calls below `/_sim/segment` and `/_sim/partner` are told in `control_segment` and
+`control_partner`.
+
+PART: world (projects, users, cohorts), segment, partner, faults, log (and stats),
+config, latency, clock.
 COHORT: the object of the API's list plus `members_count`, the true number, and
 `sync_metadata`. Members that are no users yet are created, as an event would.
 """
@@ -61,7 +65,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from syncd.simulator import control_cohorts, control_people
+from syncd.simulator import (
+    control_cohorts,
+    control_partner,
+    control_people,
+    control_segment,
+)
 from syncd.simulator.control_io import (
     ControlError,
     error_handlers,
@@ -86,6 +95,8 @@ def control_app(simulator: Simulator) -> Starlette:
         Route("/_sim/stats", stats, methods=["GET"]),
         *control_people.ROUTES,
         *control_cohorts.ROUTES,
+        *control_segment.ROUTES,
+        *control_partner.ROUTES,
     ]
     app = Starlette(routes=routes, exception_handlers=error_handlers())
     app.state.simulator = simulator

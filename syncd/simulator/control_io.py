@@ -71,8 +71,9 @@ def strings(body: Mapping[str, Any], name: str) -> list[str]:
 
 
 def simulator_of(request: Request) -> Simulator:
-    """The state behind the application."""
+    """The state behind the application, with all that the clock has passed."""
     simulator: Simulator = request.app.state.simulator
+    simulator.settle()
     return simulator
 
 

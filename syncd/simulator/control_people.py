@@ -20,7 +20,11 @@ from syncd.simulator.control_io import (
     strings,
 )
 from syncd.simulator.people import Added, People
+from syncd.simulator.quota import Quota, Spender
 from syncd.simulator.world import Project
+
+SHORTEST = 1
+"""Seconds between two spendings: a month of them is worked off in one go."""
 
 
 async def users(request: Request) -> Response:
@@ -108,7 +112,7 @@ async def project(request: Request) -> Response:
 
 
 def _edit_project(request: Request, edited: Project, body: dict[str, Any]) -> None:
-    world, now = simulator_of(request).world, simulator_of(request).clock.now()
+    world, now = simulator_of(request).world, simulator_of(request).clock.moment()
     if body.get("region", "us") not in ("us", "eu"):
         raise ControlError("region must be us or eu")
     for name in ("downloads_used", "download_limit"):
@@ -124,20 +128,43 @@ def _edit_project(request: Request, edited: Project, body: dict[str, Any]) -> No
     edited.secret_key = str(body.get("secret_key", edited.secret_key))
     edited.region = body.get("region", edited.region)
     edited.owners = owners or edited.owners
-    edited.download_limit = body.get("download_limit", edited.download_limit)
+    edited.quota.limit = body.get("download_limit", edited.quota.limit)
     if "downloads_used" in body:
-        edited.downloads = (f"{now:%Y-%m}", body["downloads_used"])
+        edited.quota.set_used(now, body["downloads_used"])
+    if "spend" in body:
+        _spend(edited.quota, body["spend"], now)
     world.projects[edited.app_id] = edited
 
 
+def _spend(quota: Quota, spend: Any, now: float) -> None:
+    """The second spender: at once, on a schedule from now on, or not any more."""
+    if spend is None:
+        quota.spender = None
+        return
+    count = spend.get("count") if isinstance(spend, dict) else None
+    if type(count) is not int or count < 1 or set(spend) - {"count", "every"}:
+        raise ControlError('spend must be {"count": n from 1, "every": seconds}')
+    every = spend.get("every")
+    if every is None:
+        quota.spend(now, count)
+    elif type(every) not in (int, float) or every < SHORTEST:
+        raise ControlError(f"every must be a number of seconds from {SHORTEST}")
+    else:
+        quota.spender = Spender(every=every, count=count, due=now + every)
+
+
 def _show_project(request: Request, shown: Project) -> dict[str, Any]:
+    quota = shown.quota
     return {
         "app_id": shown.app_id,
         "api_key": shown.api_key,
         "region": shown.region,
         "owners": shown.owners,
-        "downloads_used": shown.downloads_in(simulator_of(request).clock.now()),
-        "download_limit": shown.download_limit,
+        "downloads_used": quota.used(simulator_of(request).clock.moment()),
+        "download_limit": quota.limit,
+        "downloads_by_month": dict(quota.months),
+        "spent_elsewhere": quota.elsewhere,
+        "spend": quota.spender,
         "users": len(shown.everybody(USER)),
         "cohorts": len(shown.cohorts),
     }

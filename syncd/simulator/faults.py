@@ -4,9 +4,14 @@ A script names an endpoint, optional filters, and which of the matching calls si
 was set are hit. Playing a fault is the business of `shapes` (wrong answers) and `wire`
 (broken connections). In JSON, with everything but `kind` optional:
 
-    {"kind": ..., "endpoint": "list|usage|upload|membership|unknown|any",
+    {"kind": ..., "endpoint": "list|usage|upload|membership|request|status|file|
+     storage|segment_batch|segment_identify|segment_settings|partner_lists|
+     partner_add|partner_remove|partner_property|unknown|any", "request_id": ...,
      "cohort_id": ..., "operation": "ADD|REMOVE|CREATE|REPLACE", "name": ...,
      "calls": [1, 2], "probability": 0.05, "delay": real seconds, OPTIONS}
+
+A status or file call is about the cohort of its download. `short` and `no_header` leave
+a redirect alone: large files are spoilt at the endpoint `storage`.
 
 A fault comes before authentication. The first due one is played; every matching one
 counts the call. Kinds (`apply`: carry the request out first):
@@ -17,11 +22,14 @@ counts the call. Kinds (`apply`: carry the request out first):
     reset           TCP reset: `before` any byte, or `mid` answer
     drip            the true answer, `chunk` bytes every `interval` seconds
     truncated       half an answer; Content-Length of the `full` one or as `sent`
+    short           the true file without its last rows: `keep` is the share that stays
+    no_header       the true file without its header
     zero_byte       200 without a body
     html_200        200 with a login page
     waf_403         403 in the firewall's words, without the envelope
     redirect        `status` 302 to `location`
     wrong_cohort    the true answer under another cohort's id
+    wrong_request   the true answer under another request id
     missing_result  the true answer without its result
     late_commit     `status` or `hang` first; the effect lands `after` real seconds
                     (null: when `/_sim/late` is posted)
@@ -33,6 +41,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from syncd.simulator.calls import NAMES, Call
+from syncd.simulator.partner_calls import NAMES as PARTNER
+from syncd.simulator.segment_calls import NAMES as SEGMENT
 
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "status": {
@@ -56,6 +66,9 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
         "apply": False,
     },
     "wrong_cohort": {"cohort_id_answer": "zzzzzzz"},
+    "wrong_request": {"request_id_answer": "zzzzzz"},
+    "short": {"keep": 0.5},
+    "no_header": {},
     "missing_result": {},
     "late_commit": {"answer": "status", "status": 503, "seconds": 30.0, "after": 1.0},
 }
@@ -63,6 +76,7 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
 
 ALWAYS_APPLIED = frozenset(
     {"hang_after", "drip", "truncated", "wrong_cohort", "missing_result"}
+    | {"wrong_request", "short", "no_header"}
 )
 """Kinds that spoil the answer of a request that was carried out."""
 
@@ -73,8 +87,9 @@ CHOICES = {
     "answer": ("status", "hang"),
 }
 NULLABLE = frozenset({"retry_after", "body", "after"})
+FILTERS = ("cohort_id", "request_id", "operation", "name")
 COMMON = frozenset(
-    {"kind", "endpoint", "cohort_id", "operation", "name", "calls"}
+    {"kind", "endpoint", "cohort_id", "request_id", "operation", "name", "calls"}
     | {"probability", "delay"}
 )
 
@@ -88,7 +103,7 @@ class Fault:
     endpoint: str
     """An endpoint name, or `any`."""
     filters: dict[str, str]
-    """Equal values wanted of a call: cohort_id, operation, name."""
+    """Equal values wanted of a call, by FILTERS."""
     calls: list[int] | None
     """1-based, among matching calls since the script was set; None: every one."""
     probability: float | None
@@ -156,17 +171,16 @@ def read_fault(number: int, script: dict[str, Any]) -> Fault:
     for name, value in given.items():
         _check_option(kind, name, value)
     endpoint = script.get("endpoint", "any")
-    if endpoint not in (*NAMES, "unknown", "any"):
+    if endpoint not in (*NAMES, "storage", *SEGMENT, *PARTNER, "unknown", "any"):
         raise ValueError(f"no endpoint {endpoint!r}")
     calls = script.get("calls")
     if calls is not None and not _is_list_of_ints(calls):
         raise ValueError("calls must be a list of numbers from 1, or null")
-    filters = ("cohort_id", "operation", "name")
     return Fault(
         id=number,
         kind=kind,
         endpoint=endpoint,
-        filters={name: str(script[name]) for name in filters if script.get(name)},
+        filters={name: str(script[name]) for name in FILTERS if script.get(name)},
         calls=calls,
         probability=_number(script, "probability", None),
         delay=_number(script, "delay", 0.0) or 0.0,

@@ -3,10 +3,9 @@
 Neither costs quota, and the list never recomputes a cohort.
 """
 
-from datetime import datetime
-
 from syncd.simulator.answers import Outcome
 from syncd.simulator.cohorts import Cohort, describe
+from syncd.simulator.quota import Quota, resets_at
 from syncd.simulator.switches import Switches
 from syncd.simulator.world import Project
 
@@ -30,15 +29,14 @@ def _listed(cohort: Cohort, switches: Switches) -> bool:
     return switches.list_includes_hidden or not cohort.hidden
 
 
-def usage(project: Project, now: datetime) -> Outcome:
+def usage(quota: Quota, moment: float) -> Outcome:
     """Downloads of this calendar month (UTC); `resets_at` has no zone suffix (R7)."""
-    year, month = divmod(now.year * 12 + now.month, 12)
     return Outcome(
         body={
             "rest_download": {
-                "limit": project.download_limit,
-                "usage": project.downloads_in(now),
-                "resets_at": f"{year:04d}-{month + 1:02d}-01T00:00:00",
+                "limit": quota.limit,
+                "usage": quota.used(moment),
+                "resets_at": resets_at(moment),
             }
         }
     )

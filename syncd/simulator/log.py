@@ -32,6 +32,12 @@ class Entry:
     operation: str | None
     id_count: int
     body_sha256: str
+    request_id: str | None = None
+    """The download it was about, or that it started."""
+    counted: bool = False
+    """It was counted against the month's quota of downloads."""
+    limit: str | None = None
+    """The limit that refused it with a 429 (`quota.LIMITS`)."""
     ended: float | None = None
     """Just before the answer left; None while running."""
     status: int | None = None
@@ -48,6 +54,8 @@ class Entry:
     def note(self, outcome: Outcome, *, effect: str) -> None:
         """Write down what the handler did; `effect` is how, if it did anything."""
         self.cohort_id = self.cohort_id or outcome.cohort_id
+        self.request_id = self.request_id or outcome.request_id
+        self.counted = self.counted or outcome.counted
         self.effect = effect if outcome.changed else "none"
         self.added, self.removed = outcome.added, outcome.removed
         self.skipped = outcome.skipped
@@ -67,7 +75,7 @@ class Entry:
 
 
 class RequestLog:
-    """All requests of the amplitude origin, in order of arrival."""
+    """All requests of the outside systems, in order of arrival."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
@@ -93,6 +101,7 @@ class RequestLog:
             operation=call.operation,
             id_count=call.id_count,
             body_sha256=call.body_sha256,
+            request_id=call.request_id,
             sent=call.sent if ids else (),
         )
         self._entries.append(entry)

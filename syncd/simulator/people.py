@@ -34,6 +34,8 @@ class People:
         self._ids: dict[str, int] = {}
         self._names: dict[int, str | None] = {}
         self._next = FIRST_ID
+        self._anonymous: list[int] = []
+        self._twins: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._names)
@@ -64,7 +66,21 @@ class People:
     def add_anonymous(self, count: int) -> None:
         """Create users that have an Amplitude ID only."""
         for _ in range(count):
-            self._names[self._take_id()] = None
+            self._anonymous.append(number := self._take_id())
+            self._names[number] = None
+
+    def anonymous(self, count: int) -> list[int]:
+        """So many users without a user id, created as far as there are fewer."""
+        self.add_anonymous(max(0, count - len(self._anonymous)))
+        return self._anonymous[:count]
+
+    def twin_of(self, name: str) -> int:
+        """A second Amplitude ID of a user, created when first asked for: the reason
+        why an export can name one user id twice."""
+        if name not in self._twins:
+            self._twins[name] = number = self._take_id()
+            self._names[number] = name
+        return self._twins[name]
 
     def _take_id(self) -> int:
         while self._next in self._names:
@@ -87,13 +103,24 @@ class People:
         """The user id of a member; None for an anonymous one."""
         return self._names.get(number)
 
+    def ids(self, names: Iterable[str]) -> set[int]:
+        """The Amplitude IDs of those who exist."""
+        found = set(map(self._ids.get, names))
+        return {key for key in found if key is not None}
+
+    def names(self, numbers: Iterable[int]) -> list[str | None]:
+        """`name_of` each."""
+        return list(map(self._names.get, numbers))
+
     def remove(self, names: Iterable[str] | None) -> set[int]:
         """Forget people by user id (None: everybody); returns their Amplitude IDs."""
         if names is None:
             gone = set(self._names)
-            self._ids, self._names = {}, {}
+            self._ids, self._names, self._anonymous, self._twins = {}, {}, [], {}
             return gone
-        gone = {self._ids.pop(name) for name in set(names) if name in self._ids}
+        wanted = set(names)
+        gone = {self._ids.pop(name) for name in wanted if name in self._ids}
+        gone |= {self._twins.pop(name) for name in wanted if name in self._twins}
         for number in gone:
             del self._names[number]
         return gone

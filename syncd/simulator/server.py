@@ -23,7 +23,10 @@ import uvicorn
 
 from syncd.simulator.amplitude import AmplitudeApi
 from syncd.simulator.control import control_app
+from syncd.simulator.partner import PartnerApi
+from syncd.simulator.segment import SegmentApi
 from syncd.simulator.state import Simulator
+from syncd.simulator.storage import StorageOrigin
 from syncd.simulator.wire import OpenProtocol
 
 GRACE = 1
@@ -37,6 +40,9 @@ class Options:
     host: str = "127.0.0.1"
     """A loopback address; others are refused, as the control origin has no lock."""
     amplitude_port: int = 0
+    storage_port: int = 0
+    segment_port: int = 0
+    partner_port: int = 0
     control_port: int = 0
     speed: float = 1.0
     """Virtual seconds per real second."""
@@ -93,6 +99,9 @@ async def _run(options: Options) -> None:
     )
     apps = {
         "amplitude": (AmplitudeApi(simulator), options.amplitude_port),
+        "storage": (StorageOrigin(simulator), options.storage_port),
+        "segment": (SegmentApi(simulator), options.segment_port),
+        "partner": (PartnerApi(simulator), options.partner_port),
         "control": (control_app(simulator), options.control_port),
     }
     sockets = {
@@ -108,6 +117,7 @@ async def _run(options: Options) -> None:
     for server in servers.values():
         await server.ready.wait()
     origins = {name: _url(listening) for name, listening in sockets.items()}
+    simulator.origins.update(origins)
     _announce(options, simulator, origins)
     await stop.wait()
     simulator.clear_faults()

@@ -4,12 +4,21 @@ What breaks the connection itself is in `wire`.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 import orjson
 
 from syncd.simulator.answers import HTML, JSON, Answer, envelope, json_answer
+from syncd.simulator.csv_body import (
+    GZIPPED,
+    first_rows,
+    gunzipped,
+    gzipped,
+    without_header,
+)
 
 LOGIN_PAGE = (
     b"<!DOCTYPE html><html><head><title>Log in</title></head>"
@@ -17,6 +26,12 @@ LOGIN_PAGE = (
 )
 RATE_LIMIT = "Too Many Requests: Exceeded rate limit with query of cost 1800"
 """The recorded text of a 429 (contract section 2)."""
+
+RESULTS = (
+    *("memberships_result", "cohortId", "cohorts"),
+    *("request_id", "async_status", "rest_download"),
+)
+"""What a caller of Amplitude's API waits for."""
 
 LIST_ID = ("response", "listId", "list_id", "id")
 """Where a partner's answer to the creation of a list may have the id."""
@@ -79,6 +94,36 @@ def _missing_result(options: Options, real: Answer | None) -> Answer:
     return _edited(real, _drop_result, None)
 
 
+def _wrong_request(options: Options, real: Answer | None) -> Answer:
+    return _edited(real, _rename_request, options["request_id_answer"])
+
+
+def _short(options: Options, real: Answer | None) -> Answer:
+    return _refiled(real, partial(first_rows, keep=options["keep"]))
+
+
+def _no_header(options: Options, real: Answer | None) -> Answer:
+    return _refiled(real, without_header)
+
+
+def _refiled(real: Answer | None, edit: Callable[[bytes], bytes]) -> Answer:
+    """The real file, edited and zipped as it was; what is no file passes."""
+    if real is None or real.status != 200 or real.content_type == JSON:
+        return real or error_page(500)
+    zipped, body = 0, real.body
+    while body.startswith(GZIPPED):
+        zipped, body = zipped + 1, gunzipped(body)
+    body = edit(body)
+    for _ in range(zipped):
+        body = gzipped(body)
+    return replace(real, body=body)
+
+
+def _rename_request(body: dict[str, Any], request_id: Any) -> None:
+    if "request_id" in body:
+        body["request_id"] = request_id
+
+
 def _rename(body: dict[str, Any], cohort_id: Any) -> None:
     for name in ("cohort_id", "cohortId"):
         if name in body:
@@ -86,7 +131,7 @@ def _rename(body: dict[str, Any], cohort_id: Any) -> None:
 
 
 def _drop_result(body: dict[str, Any], _: Any) -> None:
-    for name in ("memberships_result", "cohortId", "cohorts", *LIST_ID):
+    for name in (*RESULTS, *LIST_ID):
         body.pop(name, None)
 
 
@@ -94,11 +139,13 @@ def _edited(
     real: Answer | None, edit: Callable[[dict[str, Any], Any], None], value: Any
 ) -> Answer:
     """The real answer, edited if it is a success; a refusal passes as it is."""
-    if real is None or real.status != 200 or real.content_type != JSON:
+    if real is None or real.status not in (200, 202):
         return real or error_page(500)
+    if real.content_type != JSON:
+        return real
     body = orjson.loads(real.body)
     edit(body, value)
-    return json_answer(200, body)
+    return json_answer(real.status, body)
 
 
 SHAPES: Mapping[str, Callable[[Options, Answer | None], Answer]] = {
@@ -109,5 +156,8 @@ SHAPES: Mapping[str, Callable[[Options, Answer | None], Answer]] = {
     "redirect": _redirect,
     "wrong_cohort": _wrong_cohort,
     "missing_result": _missing_result,
+    "wrong_request": _wrong_request,
+    "short": _short,
+    "no_header": _no_header,
 }
 """Fault kinds that are an answer."""

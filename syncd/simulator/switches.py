@@ -1,8 +1,7 @@
 """The points nobody could confirm, as switches (contract sections 10 and 11).
 
 A rule that Amplitude does not document is never hard-coded: it has a default and a
-switch under the name of the contract (`cfg.<name>` there). Those of the download rules
-(R6-R15) join this class with the download itself.
+switch under the name of the contract (`cfg.<name>` there).
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -13,8 +12,19 @@ CHOICES = {
     "segment_success_body": ("json", "empty", "html"),
     "partner_list_answer": ("both", "flat", "response", "id"),
     "partner_same_name": ("same", "new"),
+    "snapshot_at": ("request", "completion"),
+    "gzip": ("encoding", "raw", "none", "twice"),
 }
 """The words a switch can be."""
+
+NULLABLE = {
+    "retry_after": (int,),
+    "partner_retry_after": (int,),
+    "download_archived_status": (int,),
+    "group_download_status": (int,),
+    "job_failure": (str, int),
+}
+"""The types of a switch that can be null."""
 
 
 @dataclass(slots=True)
@@ -67,6 +77,64 @@ class Switches:
     """More requests than this at one list at a time: 429 (0: any number)."""
     partner_retry_after: int | None = None
     """Seconds in `Retry-After` of the partner's own 429s; null sends no header."""
+    unknown_cohort_status: int = 404
+    """R6: answer to a download request for a cohort nobody knows."""
+    download_archived_status: int | None = None
+    """Section 11: answer to a download of an archived cohort; null serves it."""
+    group_download_status: int | None = None
+    """R6: answer to a download of a group cohort; null serves it."""
+    max_download_size: int = 2_000_000
+    """R6: members of the largest cohort that can be downloaded."""
+    too_large_status: int = 400
+    """R6: answer to a download of a larger one."""
+    quota_status: int = 429
+    """R6: answer when the month's downloads are used up."""
+    per_10_minutes: int = 60
+    """R6: download requests of a project in 10 minutes."""
+    per_minute: int = 4
+    """R6: download requests of a project in 60 seconds."""
+    running_jobs: int = 4
+    """R6: download jobs of a project at the same time."""
+    concurrent_requests: int = 5
+    """R6: requests of a project in flight, of whatever kind; download calls beyond it
+    are refused."""
+    download_locks_cohort: bool = True
+    """R23: a download request keeps others off its cohort while it is served."""
+    count_failed_requests: bool = False
+    """R7: download requests that fail count too, unless the month is used up."""
+    job_seconds: float = 45.0
+    """R9: how long a job takes, on the clock."""
+    snapshot_at: str = "request"
+    """R9: `request` or `completion`: when a job looks at the members."""
+    job_failure: str | int | None = None
+    """R9: jobs requested from now on end with this async_status, or with this HTTP
+    status of the status call."""
+    expired_status: int = 404
+    """R10: answer about request ids that are unknown or older than 7 days."""
+    file_early_status: int = 404
+    """R11: answer when the file is not there yet, or never will be."""
+    inline_max_rows: int = 1000
+    """R12: larger files are redirected to the storage origin."""
+    always_redirect: bool = False
+    """R12: so are all others."""
+    gzip: str = "encoding"
+    """R14: `encoding` (with the header), `raw` (without), `none`, `twice`."""
+    tab_prefix: bool = False
+    """R14: names and values of user cohorts begin with a tab too."""
+    extra_columns: str = ""
+    """R14: more columns with awkward values, comma-separated."""
+    column_order: str = "amplitude_id,user_id"
+    """R14: comma-separated; a column that is not named is left out, unless extra."""
+    bom: bool = False
+    """R14: the file begins with a byte order mark."""
+    crlf: bool = False
+    """Contract 4.4: lines end with CR LF."""
+    file_content_type: str = "text/csv"
+    """Section 11: of a file from the API itself."""
+    storage_content_type: str = "binary/octet-stream"
+    """Section 11: of a file from storage."""
+    download_recomputes: bool = True
+    """R15: a download computes a dynamic cohort anew."""
 
     def as_dict(self) -> dict[str, object]:
         """All switches by name."""
@@ -91,8 +159,10 @@ class Switches:
 def _fits(name: str, default: object, value: object) -> bool:
     if name == "membership_touches":
         return isinstance(value, str) and set(value.split(",")) <= {"", *TOUCHABLE}
-    if name in ("retry_after", "partner_retry_after"):
-        return value is None or type(value) is int
     if name in CHOICES:
         return value in CHOICES[name]
+    if name in NULLABLE:
+        return value is None or type(value) in NULLABLE[name]
+    if isinstance(default, float) and type(value) is int:
+        return True
     return type(value) is type(default)

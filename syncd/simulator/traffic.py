@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from syncd.simulator.answers import Refusal
+from syncd.simulator.answers import OverLimit
 from syncd.simulator.calls import WRITES, Call
 
 CONCURRENT = "Too Many Requests: Exceeded concurrent limit with cohort being accessed"
@@ -36,13 +36,13 @@ class Busy:
 
     @contextmanager
     def hold(self, app_id: int, cohort_id: str | None) -> Iterator[None]:
-        """Keep a cohort for one handler. Raises Refusal 429 when another has it."""
+        """Keep a cohort for one handler. Raises OverLimit when another has it."""
         if cohort_id is None:
             yield
             return
         key = (app_id, cohort_id)
         if key in self._held:
-            raise Refusal(429, CONCURRENT)
+            raise OverLimit("cohort", CONCURRENT)
         self._held.add(key)
         try:
             yield
@@ -56,6 +56,7 @@ class Flight:
 
     call: Call
     line: Line
+    app_id: int | None = None
 
 
 @dataclass(slots=True)
@@ -78,9 +79,9 @@ class Traffic:
         self._by_status: Counter[str] = Counter()
         self._most = self._most_writes = self._ids_sent = 0
 
-    def begin(self, call: Call, line: Line) -> Flight:
-        """A request has arrived."""
-        flight = Flight(call, line)
+    def begin(self, call: Call, line: Line, app_id: int | None = None) -> Flight:
+        """A request has arrived, with the key of a project if it had a known one."""
+        flight = Flight(call, line, app_id)
         self._flights.add(flight)
         self._by_endpoint[call.endpoint] += 1
         self._ids_sent += call.id_count
@@ -88,8 +89,8 @@ class Traffic:
         writes = sum(other.call.endpoint in WRITES for other in on_line)
         self._most = max(self._most, len(on_line))
         self._most_writes = max(self._most_writes, writes)
-        if call.cohort_id is not None:
-            self._begin_cohort(flight, call.cohort_id)
+        if call.locks is not None:
+            self._begin_cohort(flight, call.locks)
         return flight
 
     def _begin_cohort(self, flight: Flight, cohort_id: str) -> None:
@@ -106,8 +107,13 @@ class Traffic:
             return
         self._flights.discard(flight)
         self._by_status["none" if status is None else str(status)] += 1
-        if flight.call.cohort_id is not None:
-            self._cohorts[flight.call.cohort_id].flights.discard(flight)
+        if flight.call.locks is not None:
+            self._cohorts[flight.call.locks].flights.discard(flight)
+
+    def concurrent(self, app_id: int) -> int:
+        """Requests of a project on the line."""
+        flights = (one for one in self._flights if one.app_id == app_id)
+        return sum(not one.line.is_closing() for one in flights)
 
     def stats(self) -> dict[str, Any]:
         """All counters, for `/_sim/stats`."""

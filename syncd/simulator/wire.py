@@ -86,8 +86,18 @@ class Line:
                 break
         return b"".join(parts)
 
-    async def call(self) -> Call | None:
-        """Read the whole request; None when the client left before its end."""
+    def headers(self) -> list[tuple[str, str]]:
+        """Every header of the request, names in lower case."""
+        return [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in self._scope["headers"]
+        ]
+
+    async def call(self, *, endpoint: str | None = None) -> Call | None:
+        """Read the whole request; None when the client left before its end.
+
+        `endpoint` is its name on an origin that is not Amplitude's API.
+        """
         body = await self.body()
         if body is None:
             return None
@@ -130,9 +140,10 @@ class Line:
         """Send half an answer and close.
 
         `honest`: Content-Length counts what is sent, so only the content is cut and
-        no HTTP client notices. Otherwise it counts the whole answer.
+        no HTTP client notices. Otherwise it counts the whole answer. `zipped`: half of
+        a gzip stream, also where the answer is not zipped by itself.
         """
-        if zipped:
+        if zipped and not answer.body.startswith(b"\x1f\x8b"):
             headers = (*answer.headers, ("content-encoding", "gzip"))
             body = gzip.compress(answer.body)
             answer = Answer(answer.status, body, answer.content_type, headers)

@@ -6,10 +6,11 @@ simulator of the other region its key is unknown (R3).
 
 import random
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from syncd.simulator.cohorts import USER, Cohort
+from syncd.simulator.jobs import Jobs
 from syncd.simulator.people import People
+from syncd.simulator.quota import Quota
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -28,14 +29,21 @@ class Project:
     """One table per count group."""
     cohorts: dict[str, Cohort] = field(default_factory=dict)
     """By cohort id, in the order of creation."""
-    download_limit: int = 500
-    downloads: tuple[str, int] = ("", 0)
-    """The month (YYYY-MM, UTC) of the last counted download, and their number in it."""
+    quota: Quota = field(default_factory=Quota)
+    """Of downloads."""
+    jobs: Jobs = field(default_factory=Jobs)
+    """Downloads in progress and done."""
 
-    def downloads_in(self, now: datetime) -> int:
-        """R7: downloads used in the calendar month of `now`."""
-        month, used = self.downloads
-        return used if month == f"{now:%Y-%m}" else 0
+    def settle(self, moment: float) -> None:
+        """Let everything happen that the clock has passed: see before you look."""
+        self.quota.settle(moment)
+        for job in self.jobs.ended(moment):
+            cohort = self.cohorts.get(job.cohort_id)
+            if cohort is not None:
+                cohort.settle(job.ends)
+            job.finish(cohort)
+        for cohort in self.cohorts.values():
+            cohort.settle(moment)
 
     def everybody(self, count_group: str) -> People:
         """The table of a count group, made when first asked for."""
@@ -46,7 +54,7 @@ class Project:
         gone = self.everybody(count_group).remove(names)
         for cohort in self.cohorts.values():
             if cohort.count_group == count_group:
-                cohort.members -= gone
+                cohort.forget(gone)
         return len(gone)
 
 

@@ -190,7 +190,7 @@ def test_the_end_of_stdin_ends_the_process_when_asked_to(tmp_path: Path):
 
     line = orjson.loads(process.stdout)
     assert line["event"] == "simulator.ready"
-    assert set(line["origins"]) == {"amplitude", "control"}
+    assert {"amplitude", "storage", "control"} <= set(line["origins"])
     assert line["region"] == "eu"
     assert ready.read_bytes() == process.stdout
     assert b"secret" not in process.stdout
