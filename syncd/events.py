@@ -393,5 +393,8 @@ TARGET_HELD = _warning(
 _OPERATOR = "actor via reason until run"
 
 OPERATOR_RAN = _info("operator.ran", "{actor} started a run of {sync}", _OPERATOR)
+OPERATOR_FETCHED = _info(
+    "operator.fetched", "{actor} asked for the list of {sync}", _OPERATOR
+)
 OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
 OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)

@@ -9,6 +9,7 @@ from syncd.app.engine import Engine
 from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import Trigger
+from syncd.sources import Postponed
 from syncd.store import runs
 from syncd.store.runs import OK
 from syncd.sync.decide import Decision, NotDecidable
@@ -19,6 +20,19 @@ def run(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """`{"sync", "actor", "via"}` -> `{"run": …}`: run a sync now, to its end."""
     emit(events.OPERATOR_RAN, sync=body["sync"], actor=body["actor"], via=body["via"])
     return _shown(engine.run(body["sync"], Trigger.MANUAL))
+
+
+def fetch(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"sync", "actor", "via"}` -> `{"state", …}`: prepare a sync's list for reading.
+
+    `state` is `ready`, or `postponed` with a `message`.
+    """
+    name = body["sync"]
+    emit(events.OPERATOR_FETCHED, sync=name, actor=body["actor"], via=body["via"])
+    answer = engine.fetch(name)
+    if isinstance(answer, Postponed):
+        return {"state": "postponed", "message": answer.message}
+    return {"state": "ready"}
 
 
 def approve(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:

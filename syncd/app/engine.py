@@ -21,6 +21,7 @@ from syncd.delivery.record import Recorder
 from syncd.delivery.worker import Worker
 from syncd.errors import SyncdError
 from syncd.model import Outcome, Trigger
+from syncd.sources import Listing, Postponed, Question, Unchanged
 from syncd.store import leases, outbox, runs
 from syncd.store.writer import Writer
 from syncd.sync import credentials, decide, finish, run_id
@@ -145,6 +146,26 @@ class Engine:
                 reason=reason,
                 config_hash=self._blueprint.config_hash,
                 now=now,
+            )
+
+    def fetch(self, name: str) -> Listing | Unchanged | Postponed:
+        """Have a sync's list prepared for reading, for a person; reads nothing itself.
+
+        Spends at most one download, and what it prepares is there for the next run.
+        Raises `Busy`, `SourceError`, `DeliveryError`.
+        """
+        with self._alone(name) as (parts, spec):
+            now = self.clock.now()
+            return spec.source.ask(
+                Question(
+                    sync=name,
+                    run_id=run_id.run_id(now, int.from_bytes(os.urandom(10))),
+                    database=parts.database,
+                    mark=None,
+                    by_person=True,
+                    stop=parts.stop,
+                    until=now + spec.max_runtime,
+                )
             )
 
     def approve(self, decision: Decision) -> Report | None:

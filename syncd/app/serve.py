@@ -134,6 +134,7 @@ class Server:
             socket_path(sqlite_path(url)),
             {
                 "run": partial(commands.run, self._engine),
+                "fetch": partial(commands.fetch, self._engine),
                 "approve": partial(commands.approve, self._engine),
                 "reject": partial(commands.reject, self._engine),
             },

@@ -78,6 +78,7 @@ def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
                 engine.close_abandoned()
                 verbs = {
                     "run": commands.run,
+                    "fetch": commands.fetch,
                     "approve": commands.approve,
                     "reject": commands.reject,
                 }
