@@ -112,7 +112,9 @@ _HINTS: Mapping[str, str] = {
     "rate_limited": "lower `max_events_per_second` of the connection",
 }
 
-_SIZE = re.compile(r"too (large|big|long)|exceed|payload limit|\bmax(imum)? size")
+_SIZE = re.compile(
+    r"too (large|big|long)|exceed|payload limit|max(imum)? size|\d bytes\b"
+)
 _KEY = re.compile(r"write ?key|unauthori[sz]ed|authenticat|authori[sz]ation|api key")
 
 _NOT_HERE = {404, 410, 460}
