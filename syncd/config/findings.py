@@ -16,20 +16,23 @@ from syncd.config.place import Place, did_you_mean
 from syncd.config.reader import Mapping, Node, Scalar
 from syncd.config.reader import Sequence as SequenceNode
 from syncd.config.schema import (
-    AmplitudeShape,
     CronShape,
     DefaultDeliveryShape,
     DefaultsShape,
     DeliveryShape,
     Document,
-    EngageShape,
-    FilesShape,
     FromShape,
     GuardShape,
     LogShape,
     StoreShape,
     SyncShape,
     ToShape,
+)
+from syncd.config.schema_connections import (
+    CONNECTION_SHAPES,
+    FilesShape,
+    QuotaShape,
+    SecretShape,
     WarehouseShape,
 )
 from syncd.errors import Problem
@@ -50,7 +53,10 @@ _TYPES = {
     "model_type": "a map",
     "model_attributes_type": "a map",
 }
-_UNIONS = {"connections": ("engage", "amplitude"), "snapshot": ("warehouse", "files")}
+_UNIONS = {
+    "connections": tuple(CONNECTION_SHAPES),
+    "snapshot": ("warehouse", "files"),
+}
 
 
 def problems_of(root: Mapping, errors: Iterable[ErrorDetails]) -> list[Problem]:
@@ -196,21 +202,31 @@ def _without_tags(loc: Sequence[str | int]) -> Path:
 def _shape_at(root: Mapping, path: Path) -> type[BaseModel] | None:
     """The model of the map at a path."""
     match path:
-        case ("connections", _) | ("connections", _, "snapshot"):
-            node = node_at(root, (*path, "type"))
-            return _BY_TYPE.get(str(node.value) if isinstance(node, Scalar) else "")
+        case ("connections", _, *_):
+            return _shape_in_connection(root, path)
         case ("syncs", _):
             return SyncShape
         case ("syncs", _, str() as key):
             return _IN_SYNC.get(key)
-        case ("defaults", "delivery"):
-            return DefaultDeliveryShape
         case ("defaults", str() as key):
-            return _IN_SYNC.get(key)
+            return DefaultDeliveryShape if key == "delivery" else _IN_SYNC.get(key)
         case ():
             return Document
         case (str() as key,):
             return _AT_TOP.get(key)
+        case _:
+            return None
+
+
+def _shape_in_connection(root: Mapping, path: Path) -> type[BaseModel] | None:
+    match path[2:]:
+        case () | ("snapshot",):
+            node = node_at(root, (*path, "type"))
+            return _BY_TYPE.get(str(node.value) if isinstance(node, Scalar) else "")
+        case ("quota",):
+            return QuotaShape
+        case ("secret_headers", _):
+            return SecretShape
         case _:
             return None
 
@@ -221,8 +237,7 @@ _AT_TOP: dict[str, type[BaseModel]] = {
     "log": LogShape,
 }
 _BY_TYPE: dict[str, type[BaseModel]] = {
-    "engage": EngageShape,
-    "amplitude": AmplitudeShape,
+    **CONNECTION_SHAPES,
     "warehouse": WarehouseShape,
     "files": FilesShape,
 }

@@ -14,11 +14,12 @@ from typing import Any, TextIO
 from pydantic import ValidationError
 
 from syncd.config import reader
-from syncd.config.crosschecks import crosschecks, raw_connections
+from syncd.config.crosschecks import crosschecks
 from syncd.config.findings import node_at, problems_of
 from syncd.config.merge import gather
 from syncd.config.overrides import interpolated, overridden
 from syncd.config.place import Place
+from syncd.config.raw import raw_connections
 from syncd.config.resolve import resolve, short_freshness
 from syncd.config.schema import DEFAULT_ZONE, Document, Known
 from syncd.config.secrets import SecretRef

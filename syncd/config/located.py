@@ -6,6 +6,7 @@ up in `secrets_dir`.
 """
 
 import os
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from syncd.config.findings import Path as KeyPath
 from syncd.config.findings import node_at, value_place
 from syncd.config.interpolate import EnvText, Lookup
 from syncd.config.reader import Mapping, Scalar
+from syncd.config.schema_connections import SecretShape
 from syncd.config.secrets import CREDENTIALS, RUNTIME_FOLDER, SecretRef
 from syncd.config.values import holds_password
 
@@ -44,6 +46,23 @@ class Locator:
             file=None if file is None else self.secrets_dir / file,
             env=env or "",
             token=token,
+            lookup=self.lookup,
+        )
+
+    def headers(
+        self, owner: KeyPath, shapes: MappingOf[str, SecretShape]
+    ) -> dict[str, SecretRef]:
+        """Header → where its value is; each shape names exactly one place."""
+        return {name: self._header((*owner, name), shapes[name]) for name in shapes}
+
+    def _header(self, owner: KeyPath, shape: SecretShape) -> SecretRef:
+        key = (*owner, "env" if shape.file is None else "file")
+        return SecretRef(
+            key=".".join(map(str, key)),
+            origin=str(value_place(self.root, key)),
+            file=None if shape.file is None else self.secrets_dir / shape.file,
+            env=shape.env or "",
+            header=True,
             lookup=self.lookup,
         )
 

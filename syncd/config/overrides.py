@@ -122,12 +122,16 @@ def _normal(key: str) -> str:
 
 
 def _named_in(node: Node, key: str = "") -> set[str]:
-    """Variables that the files refer to: by `${…}` or as the value of a `…_env` key."""
+    """Variables that the files refer to: by `${…}`, `…_env:` or `env:` of a header."""
     match node:
         case Scalar(_, _, text):
-            return names(text) | ({text} if key.endswith("_env") else set())
+            return names(text) | ({text} if _names_a_variable(key) else set())
         case Sequence(items):
             return set().union(*(_named_in(item) for item in items))
         case Mapping(entries):
             found = (_named_in(entry.node, key) for key, entry in entries.items())
             return set().union(*found)
+
+
+def _names_a_variable(key: str) -> bool:
+    return key == "env" or key.endswith("_env")

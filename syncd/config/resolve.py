@@ -12,33 +12,34 @@ from syncd.config.freshness import default_fresh_within
 from syncd.config.interpolate import Lookup
 from syncd.config.located import Locator, secrets_folder
 from syncd.config.reader import Mapping
+from syncd.config.resolve_connections import connection_of
 from syncd.config.schema import (
     DEFAULT_ZONE,
-    AmplitudeShape,
+    LARGEST_BATCH,
     DefaultsShape,
     Document,
-    EngageShape,
-    FilesShape,
     StoreShape,
     SyncShape,
-    WarehouseShape,
 )
 from syncd.config.settings import (
     AmplitudeConnection,
     Connection,
     DeliverySettings,
+    Destination,
     EngageConnection,
-    FilesSnapshot,
     FromAudience,
+    FromCohort,
     GuardSettings,
+    ListApiConnection,
     LogSettings,
-    QuotaSettings,
+    PropertyApiConnection,
     Settings,
+    Source,
     StoreSettings,
     SyncSettings,
     ToCohort,
-    Transport,
-    WarehouseSnapshot,
+    ToList,
+    ToTrait,
 )
 from syncd.errors import Problem
 from syncd.model import IdType
@@ -50,13 +51,7 @@ JITTER = timedelta(minutes=5)
 MAX_RUNTIME = timedelta(minutes=45)
 SHUTDOWN_GRACE = timedelta(seconds=8)
 KEEP_RUNS = timedelta(days=400)
-REQUEST_DEADLINE = timedelta(seconds=30)
-DOWNLOAD_DEADLINE = timedelta(minutes=15)
-DOWNLOADS_PER_MONTH = 500
-STORAGE_HOSTS = (".amazonaws.com",)
-TRAIT_TEMPLATE = "[Amplitude] {name} ({id})"
-EVENTS_PER_SECOND = 500
-STATEMENT_TIMEOUT = timedelta(minutes=10)
+MAX_STALENESS = timedelta(hours=24)
 GUARD = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=50, on_trip="hold")
 DELIVERY = DeliverySettings(
     batch_size=1000,
@@ -72,7 +67,7 @@ def resolve(document: Document, root: Mapping, lookup: Lookup) -> Settings:
     """Everything the document says, complete."""
     locator = Locator(root, lookup, secrets_folder(root, document.secrets_dir, lookup))
     connections = {
-        name: _connection(name, shape, locator)
+        name: connection_of(name, shape, locator)
         for name, shape in document.connections.items()
     }
     return Settings(
@@ -113,88 +108,6 @@ def _store(shape: StoreShape, locator: Locator) -> StoreSettings:
     )
 
 
-def _connection(
-    name: str, shape: EngageShape | AmplitudeShape, locator: Locator
-) -> Connection:
-    match shape:
-        case EngageShape():
-            return _engage(name, shape, locator)
-        case AmplitudeShape():
-            return _amplitude(name, shape, locator)
-
-
-def _engage(name: str, shape: EngageShape, locator: Locator) -> EngageConnection:
-    owner = ("connections", name, "snapshot")
-    snapshot: WarehouseSnapshot | FilesSnapshot
-    match shape.snapshot:
-        case WarehouseShape() as warehouse:
-            snapshot = WarehouseSnapshot(
-                url=locator.url(owner, warehouse.url, warehouse),
-                tables=warehouse.tables,
-                schema=warehouse.schema_,
-                statement_timeout=_first(
-                    warehouse.statement_timeout, STATEMENT_TIMEOUT
-                ),
-                users_table=warehouse.users_table,
-                traits_table=warehouse.traits_table,
-                identifiers_table=warehouse.identifiers_table,
-            )
-        case FilesShape() as files:
-            snapshot = FilesSnapshot(
-                path=str(locator.path((*owner, "path"), files.path)),
-                format=files.format,
-                column=files.column,
-            )
-    return EngageConnection(
-        name=name,
-        space=shape.space,
-        snapshot=snapshot,
-        region="us",
-        write_key=None,
-        trait_template=TRAIT_TEMPLATE,
-        integrations={"All": True},
-        max_events_per_second=EVENTS_PER_SECOND,
-        transport=Transport(
-            base_url=None,
-            ca_file=None,
-            proxy_url=None,
-            request_deadline=REQUEST_DEADLINE,
-        ),
-    )
-
-
-def _amplitude(
-    name: str, shape: AmplitudeShape, locator: Locator
-) -> AmplitudeConnection:
-    owner = ("connections", name)
-    api_key = locator.secret(owner, "api_key", shape, token=True)
-    secret_key = locator.secret(owner, "secret_key", shape, token=True)
-    assert api_key is not None  # noqa: S101 - the schema refuses a file without it
-    assert secret_key is not None  # noqa: S101
-    return AmplitudeConnection(
-        name=name,
-        region=shape.region,
-        app_id=shape.app_id,
-        api_key=api_key,
-        secret_key=secret_key,
-        owner=shape.owner,
-        name_prefix=shape.name_prefix,
-        quota=QuotaSettings(
-            downloads_per_month=DOWNLOADS_PER_MONTH,
-            reserve=DOWNLOADS_PER_MONTH // 10,
-        ),
-        download_deadline=DOWNLOAD_DEADLINE,
-        storage_hosts=STORAGE_HOSTS,
-        storage_origin=None,
-        transport=Transport(
-            base_url=shape.base_url,
-            ca_file=locator.secrets_dir / shape.ca_file if shape.ca_file else None,
-            proxy_url=locator.secret(owner, "proxy_url", shape),
-            request_deadline=_first(shape.request_deadline, REQUEST_DEADLINE),
-        ),
-    )
-
-
 def _syncs(
     document: Document, connections: dict[str, Connection], locator: Locator
 ) -> Iterator[SyncSettings]:
@@ -203,6 +116,7 @@ def _syncs(
         max_runtime = _first(shape.max_runtime, defaults.max_runtime, MAX_RUNTIME)
         fresh = shape.fresh_within or defaults.fresh_within
         usual = default_fresh_within(shape.schedule, max_runtime)
+        target = document.connections[shape.to.connection].type
         yield SyncSettings(
             name=shape.name,
             description=shape.description,
@@ -217,37 +131,60 @@ def _syncs(
             max_runtime=max_runtime,
             fresh_within=usual if fresh is None or usual is None else fresh,
             guard=_guard(shape, defaults),
-            delivery=_delivery(shape, defaults),
-            budget=None,
+            delivery=_delivery(shape, defaults, LARGEST_BATCH[target]),
+            budget=shape.budget,
             enabled=shape.enabled,
             place=value_place(locator.root, ("syncs", index, "name")),
         )
 
 
-def _source(index: int, shape: SyncShape, locator: Locator) -> FromAudience:
+def _source(index: int, shape: SyncShape, locator: Locator) -> Source:
     written = shape.from_
+    if written.cohort_id is not None:
+        return FromCohort(
+            connection=written.connection,
+            cohort_id=written.cohort_id,
+            max_staleness=_first(written.max_staleness, MAX_STALENESS),
+            linked=written.linked,
+        )
     key = ("syncs", index, "from", "path")
     return FromAudience(
         connection=written.connection,
-        audience=written.audience,
+        audience=_named(written.audience),
         query=written.query,
         freshness_query=written.freshness_query,
         max_age=written.max_age,
         column=written.column,
         path=str(locator.path(key, written.path)) if written.path else None,
-        built_on=(),
+        built_on=tuple(written.built_on),
     )
 
 
-def _target(shape: SyncShape, connections: dict[str, Connection]) -> ToCohort:
-    connection = connections[shape.to.connection]
-    assert isinstance(connection, AmplitudeConnection)  # noqa: S101 - see schema
-    return ToCohort(
-        connection=shape.to.connection,
-        cohort_id=shape.to.cohort_id,
-        cohort=shape.to.cohort or connection.name_prefix + shape.from_.audience,
-        owner=shape.to.owner or connection.owner,
-    )
+def _target(shape: SyncShape, connections: dict[str, Connection]) -> Destination:
+    written = shape.to
+    connection = connections[written.connection]
+    match connection:
+        case AmplitudeConnection():
+            named = connection.name_prefix + _named(shape.from_.audience)
+            return ToCohort(
+                connection=written.connection,
+                cohort_id=written.cohort_id,
+                cohort=written.cohort or named,
+                owner=written.owner or connection.owner,
+            )
+        case EngageConnection() | PropertyApiConnection():
+            return ToTrait(connection=written.connection, trait=written.trait)
+        case ListApiConnection():
+            return ToList(
+                connection=written.connection,
+                list=written.list_,
+                list_id=written.list_id,
+            )
+
+
+def _named(audience: str | None) -> str:
+    assert audience is not None  # noqa: S101 - directions refuse a sync without it
+    return audience
 
 
 def _guard(shape: SyncShape, defaults: DefaultsShape) -> GuardSettings:
@@ -260,10 +197,14 @@ def _guard(shape: SyncShape, defaults: DefaultsShape) -> GuardSettings:
     )
 
 
-def _delivery(shape: SyncShape, defaults: DefaultsShape) -> DeliverySettings:
+def _delivery(
+    shape: SyncShape, defaults: DefaultsShape, largest: int
+) -> DeliverySettings:
     own, shared = shape.delivery, defaults.delivery
+    size = _first(own.batch_size, shared.batch_size, DELIVERY.batch_size)
     return DeliverySettings(
-        batch_size=_first(own.batch_size, shared.batch_size, DELIVERY.batch_size),
+        # A default meant for all syncs is as big as each vendor takes.
+        batch_size=min(size, largest),
         retries=_first(own.retries, shared.retries, DELIVERY.retries),
         first_delay=_first(own.first_delay, shared.first_delay, DELIVERY.first_delay),
         max_delay=_first(own.max_delay, shared.max_delay, DELIVERY.max_delay),

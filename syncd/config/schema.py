@@ -11,27 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from syncd.config.place import did_you_mean
 from syncd.config.schedule_text import BadSchedule, cron, parse
+from syncd.config.schema_connections import ConnectionShape
+from syncd.config.shape import Shape
 from syncd.config.values import (
     AMinute,
-    BaseUrl,
     Count,
     DatabaseUrl,
     Days,
-    Identifier,
     Minutes,
     Name,
-    OneSecond,
     Positive,
     Seconds,
     Share,
@@ -42,14 +34,22 @@ from syncd.config.values import (
     Zone,
     refuse,
 )
-from syncd.schedule import Cron, Every, Manual, Once
+from syncd.config.wire_values import Spending, TraitName
+from syncd.schedule import Cron, Every, Manual, Once, Schedule
 
 DEFAULT_ZONE = "UTC"
-NAME_PREFIX = "[Segment] "
-"""Of cohorts that syncd names, so that people see where they come from."""
-CONNECTION_TYPES = ("engage", "amplitude")
-LARGEST_BATCH = 100_000
-"""Amplitude's limit of ids in one membership request (contract/amplitude.md 6)."""
+SOURCE_TYPES = ("engage", "amplitude")
+TARGET_TYPES = ("amplitude", "engage", "list_api", "property_api")
+"""What can stand at each end; which of them go together is in `directions`."""
+LARGEST_BATCH = {
+    "amplitude": 100_000,
+    "engage": 1_000,
+    "list_api": 10_000,
+    "property_api": 10_000,
+}
+"""Type of the target → most members in one request: Amplitude's limit of ids, ours
+below Segment's 2,500 events (contract/segment.md 6, T4), the size that partners are
+told to expect (contract/amplitude.md 3)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,26 +61,14 @@ class Known:
     timezone: str = DEFAULT_ZONE
     """The zone of wall-clock schedules that name none."""
 
-    def types(self, wanted: str) -> list[str]:
-        """Names of the connections of one type."""
-        return [name for name in self.connections if self.type_of(name) == wanted]
+    def types(self, wanted: tuple[str, ...]) -> list[str]:
+        """Names of the connections of these types."""
+        return [name for name in self.connections if self.type_of(name) in wanted]
 
     def type_of(self, name: str) -> str:
         """The `type:` of a connection; empty when it has none."""
         raw = self.connections.get(name)
         return str(raw.get("type", "")) if isinstance(raw, dict) else ""
-
-
-class Shape(BaseModel):
-    """Strict: unknown keys and wrong types are errors, input is never quoted."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        hide_input_in_errors=True,
-        arbitrary_types_allowed=True,
-    )
 
 
 class StoreShape(Shape):
@@ -92,55 +80,6 @@ class StoreShape(Shape):
     migrate: Literal["auto", "manual"] = "auto"
     keep_runs: Days | None = None
     spool_dir: Text | None = None
-
-
-class WarehouseShape(Shape):
-    """`snapshot: {type: warehouse}`"""
-
-    type: Literal["warehouse"]
-    url: DatabaseUrl | None = None
-    url_file: Text | None = None
-    tables: Literal["profiles_sync", "engage_users"] = "profiles_sync"
-    schema_: Identifier | None = Field(default=None, alias="schema")
-    statement_timeout: OneSecond | None = None
-    users_table: Identifier | None = None
-    traits_table: Identifier | None = None
-    identifiers_table: Identifier | None = None
-
-
-class FilesShape(Shape):
-    """`snapshot: {type: files}`"""
-
-    type: Literal["files"]
-    path: Text
-    format: Literal["auto", "csv", "jsonl"] = "auto"
-    column: Text | None = None
-
-
-class EngageShape(Shape):
-    """A connection of `type: engage`."""
-
-    type: Literal["engage"]
-    space: Identifier | None = None
-    snapshot: Annotated[WarehouseShape | FilesShape, Field(discriminator="type")]
-
-
-class AmplitudeShape(Shape):
-    """A connection of `type: amplitude`."""
-
-    type: Literal["amplitude"]
-    region: Literal["us", "eu"]
-    app_id: Positive
-    api_key_file: Text | None = None
-    api_key_env: Text | None = None
-    secret_key_file: Text | None = None
-    secret_key_env: Text | None = None
-    owner: Text | None = None
-    name_prefix: str = NAME_PREFIX
-    base_url: BaseUrl | None = None
-    ca_file: Text | None = None
-    proxy_url_file: Text | None = None
-    request_deadline: OneSecond | None = None
 
 
 class GuardShape(Shape):
@@ -155,7 +94,7 @@ class GuardShape(Shape):
 class DeliveryShape(Shape):
     """`delivery:` of a sync."""
 
-    batch_size: Annotated[Positive, Field(le=LARGEST_BATCH)] | None = None
+    batch_size: Annotated[Positive, Field(le=max(LARGEST_BATCH.values()))] | None = None
     retries: Annotated[Count, Field(le=20)] | None = None
     first_delay: Seconds | None = None
     max_delay: Seconds | None = None
@@ -192,48 +131,50 @@ def _known(info: ValidationInfo) -> Known:
     return cast(Known, info.context)
 
 
-def _known_connection(name: str, wanted: str, known: Known) -> str:
-    """Refuse a name that is no connection, or one of the wrong type."""
+def _connection(name: str, wanted: tuple[str, ...], known: Known) -> str:
+    """Refuse a name that is no connection; which pairs exist is in `directions`."""
     if name not in known.connections:
         hint = did_you_mean(name, known.types(wanted) or known.connections)
         refuse("connection.unknown", "no connection '{text}'", hint=hint)
-    found = known.type_of(name)
-    if found in CONNECTION_TYPES and found != wanted:
-        message = f"'{{text}}' is of type {found}, {wanted} is needed here"
-        hint = "these pairs exist: from engage, to amplitude"
-        refuse("connection.pair", message, hint=hint)
     return name
 
 
 class FromShape(Shape):
-    """`from:`"""
+    """`from:`; which keys go with which connection is in `directions`."""
 
     connection: str
-    audience: Text
+    audience: Text | None = None
     query: Sql | None = None
     freshness_query: Sql | None = None
     max_age: Minutes | None = None
     column: Text | None = None
     path: Text | None = None
+    built_on: list[TraitName] = Field(default=[])
+    cohort_id: Text | None = None
+    max_staleness: AMinute | None = None
+    linked: Switch = False
 
     @field_validator("connection")
     @classmethod
-    def _is_engage(cls, value: str, info: ValidationInfo) -> str:
-        return _known_connection(value, "engage", _known(info))
+    def _is_known(cls, value: str, info: ValidationInfo) -> str:
+        return _connection(value, SOURCE_TYPES, _known(info))
 
 
 class ToShape(Shape):
-    """`to:`"""
+    """`to:`; which keys go with which connection is in `directions`."""
 
     connection: str
     cohort: Text | None = None
     cohort_id: Text | None = None
     owner: Text | None = None
+    trait: TraitName | None = None
+    list_: TraitName | None = Field(default=None, alias="list")
+    list_id: Text | None = None
 
     @field_validator("connection")
     @classmethod
-    def _is_amplitude(cls, value: str, info: ValidationInfo) -> str:
-        return _known_connection(value, "amplitude", _known(info))
+    def _is_known(cls, value: str, info: ValidationInfo) -> str:
+        return _connection(value, TARGET_TYPES, _known(info))
 
 
 class CronShape(Shape):
@@ -249,12 +190,17 @@ def _schedule(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str | dict):
         refuse("value.type", "schedule needs text or {cron, timezone}")
     try:
-        if isinstance(value, str):
-            return parse(value, timezone=zone)
-        shape = CronShape.model_validate(value)
-        return cron(shape.cron, timezone=shape.timezone or zone)
+        return schedule_of(value, zone)
     except BadSchedule as error:
         refuse(error.code, error.message, hint=error.hint)
+
+
+def schedule_of(value: str | dict[str, Any], zone: str) -> Schedule:
+    """The schedule a value means. Raises `BadSchedule`, and pydantic's of its map."""
+    if isinstance(value, str):
+        return parse(value, timezone=zone)
+    shape = CronShape.model_validate(value)
+    return cron(shape.cron, timezone=shape.timezone or zone)
 
 
 class SyncShape(Tunable):
@@ -267,6 +213,7 @@ class SyncShape(Tunable):
     to: ToShape
     schedule: Annotated[Every | Cron | Once | Manual, BeforeValidator(_schedule)]
     delivery: DeliveryShape = DeliveryShape()
+    budget: Spending | None = None
     enabled: Switch = True
 
 
@@ -284,9 +231,9 @@ class Document(Shape):
     instance: Text = "syncd"
     secrets_dir: Text | None = None
     store: StoreShape = StoreShape()
-    connections: dict[
-        Name, Annotated[EngageShape | AmplitudeShape, Field(discriminator="type")]
-    ] = Field(default_factory=dict)
+    connections: dict[Name, Annotated[ConnectionShape, Field(discriminator="type")]] = (
+        Field(default_factory=dict)
+    )
     defaults: DefaultsShape = DefaultsShape()
     syncs: list[SyncShape] = Field(default_factory=list)
     log: LogShape = LogShape()

@@ -51,6 +51,8 @@ class SecretRef:
     """Or text around variables: `postgresql://syncd:${SYNCD_PASSWORD}@db/syncd`."""
     token: bool = False
     """True for keys that travel in a header: printable ASCII without spaces."""
+    header: bool = False
+    """True for the value of a header: printable ASCII, spaces inside it."""
     lookup: Lookup = field(default=_nothing, repr=False, compare=False)
     """Reads one variable. Not the variables: those would be printed with the value."""
 
@@ -58,13 +60,16 @@ class SecretRef:
         """The secret as it is now, without one trailing newline.
 
         Raises `SecretUnavailable` when it is missing, empty, too big, not text, open
-        to others or (`token`) not a key.
+        to others or (`token`, `header`) nothing a header can hold.
         """
         text = self._from_environment() if self.file is None else self._from(self.file)
         if not text:
             raise self._refused("secret.empty", "is empty")
         if self.token and not _is_token(text):
             what = "has a space, a line end or a non-ASCII character in it"
+            raise self._refused("secret.malformed", what)
+        if self.header and not _is_header_value(text):
+            what = "has a line end, a non-ASCII character or a space around it"
             raise self._refused("secret.malformed", what)
         return text
 
@@ -130,6 +135,10 @@ def mode_refusal(mode: int, *, in_mount: bool) -> str:
 
 def _is_token(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
+
+
+def _is_header_value(text: str) -> bool:
+    return text.isascii() and text.isprintable() and text == text.strip()
 
 
 def _without_newline(text: str) -> str:

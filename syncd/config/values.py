@@ -26,7 +26,7 @@ _UNITS = {
 }
 _PART = re.compile(r"(\d{1,9})(ms|[smhdw])")
 LONGEST = timedelta(days=36_500)
-_LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
+LOOPBACK = re.compile(r"localhost|127(\.\d{1,3}){3}|::1")
 _SECRET_QUERY = re.compile(r"passw|pwd|secret|token", re.IGNORECASE)
 
 
@@ -180,7 +180,7 @@ def _base_url(value: str) -> str:
         refuse("url.invalid", "this is not an http(s) URL", hint="https://host")
     if parts.username is not None or parts.query or parts.fragment:
         refuse("url.invalid", "this URL may hold only scheme, host, port and path")
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
+    if parts.scheme == "http" and not LOOPBACK.fullmatch(host):
         hint = "use https; plain http only reaches this machine (127.0.0.1)"
         refuse("url.insecure", "plain http would show keys to the network", hint=hint)
     return value.rstrip("/")
