@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.errors import SourceUntrusted
-from syncd.sources.files.csv_column import column
+from syncd.sources.csv_column import column
 
 FIELDS = st.text(st.sampled_from('ab"\n\r, é\u2028\x00\x1c'), max_size=5)
 TIDY = FIELDS.map(lambda text: text.replace("\r", ""))  # csv.writer leaves it bare

@@ -14,10 +14,10 @@ Segment does not document the header of its downloads, so names are settings:
 
 A profile without such an id is anonymous and yields the empty id, which hygiene counts.
 
-`source` tells the story, `stream` reads lines out of files, `csv_column` one column out
-of lines, `json_ids` ids out of JSON. Encoding is UTF-8, strictly. Lists that a program
-writes anew each time suit JSON lines better: a CSV of one column that was cut off in
-the middle of its last line looks like a whole one.
+`source` tells the story, `stream` reads lines out of files, `json_ids` ids out of JSON;
+one column out of lines is `sources/csv_column`. Encoding is UTF-8, strictly. Lists that
+a program writes anew each time suit JSON lines better: a CSV of one column that was cut
+off in the middle of its last line looks like a whole one.
 """
 
 from syncd.sources.files.source import FileList, FilesSource, Shape

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import assert_never
 
 from syncd.errors import SourceUnavailable, SourceUntrusted
-from syncd.sources.files.csv_column import column
+from syncd.sources.csv_column import column
 from syncd.sources.files.json_ids import JsonIds
 from syncd.sources.files.stream import chunks
 

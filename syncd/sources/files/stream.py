@@ -1,6 +1,5 @@
-"""Files as chunks of whole lines, in bounded memory."""
+"""Files, packed or not, as chunks of whole lines."""
 
-import codecs
 import gzip
 import io
 import zlib
@@ -9,41 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from syncd.errors import SourceUnavailable, SourceUntrusted
-
-CHUNK = 1 << 20
-"""Bytes read at once."""
-
-MAX_LINE = 4 << 20
-"""Bytes. No row of an export is longer; a file without line breaks is no export."""
+from syncd.sources.lines import whole_lines
 
 _GZIP = b"\x1f\x8b"
 
 
 def chunks(path: Path) -> Iterator[bytes]:
-    """The file's bytes, unpacked and without byte order mark, cut at line breaks only.
+    """The file's bytes, unpacked, as `whole_lines`.
 
-    Every chunk is non-empty and ends with a newline, but perhaps for the last. Raises
-    `SourceUntrusted` for an empty, cut off or damaged file, or a line without end, and
-    `SourceUnavailable` when it cannot be read.
+    Raises `SourceUntrusted` for an empty, cut off or damaged file, or a line without
+    end, and `SourceUnavailable` when it cannot be read.
     """
     with _reported(path), _opened(path) as file:
-        rest = file.read(CHUNK).removeprefix(codecs.BOM_UTF8)
-        if not rest:
-            raise SourceUntrusted(f"{path} is empty", code="source.file_empty")
-        while block := file.read(CHUNK):
-            end = block.rfind(b"\n") + 1
-            if end:
-                yield rest + block[:end]
-                rest = block[end:]
-            else:
-                rest += block
-            if len(rest) > MAX_LINE:
-                raise SourceUntrusted(
-                    f"{path} has a line of more than {MAX_LINE} bytes",
-                    code="source.file_malformed",
-                )
-        if rest:
-            yield rest
+        yield from whole_lines(file, str(path))
 
 
 @contextmanager

@@ -1,10 +1,10 @@
 """One column out of CSV lines.
 
-A chunk without a quote is split by hand, which is two to three times as fast as the
-csv module; a chunk with one goes through csv.reader, which may run over into the next
-chunk while it is inside a quoted field. Both agree on every file (a test compares
-them). A row with too few or too many fields ends the read: half a row is what a file
-that is cut off ends with.
+Two shapes are split by hand, three times as fast as by the csv module: a chunk without
+any quote, and one in which every field is quoted and holds no quote itself. Any other
+chunk goes through csv.reader, which may run over into the next chunk while it is inside
+a quoted field. All agree on every file (a test compares them). A row with too few or
+too many fields ends the read: half a row is what a file that is cut off ends with.
 """
 
 import csv
@@ -25,40 +25,35 @@ def column(chunks: Iterator[bytes], name: str, file: str) -> Iterator[list[bytes
     `chunks` end at line breaks, and the first line is the header. `file` is named in
     errors. A field is at most what the csv module allows (131,072 characters).
     """
-    return _CsvColumn(chunks, file).values(name)
+    table = CsvColumns(chunks, file)
+    yield from table.values(table.position(name))
 
 
-class _CsvColumn:
-    """One pass over one file."""
+class CsvColumns:
+    """One pass over one file: its header, then the values of one of its columns."""
 
     def __init__(self, chunks: Iterator[bytes], file: str) -> None:
+        """Reads the header. `chunks` yields one at least."""
         self._chunks = chunks
         self._file = file
         self._used = 0
         """Lines behind us, for errors."""
         self._pending: deque[str] = deque()
         """Lines of a quoted chunk that csv.reader has not asked for yet."""
+        head, _, self._first = next(chunks).partition(b"\n")
+        self.header = self._header(head)
 
-    def values(self, name: str) -> Iterator[list[bytes]]:
-        head, _, rest = next(self._chunks).partition(b"\n")
-        header = self._header(head)
-        at, width = self._position(name, header), len(header)
-        if rest:
-            yield self._take(rest, at, width)
+    def values(self, at: int) -> Iterator[list[bytes]]:
+        """The values at a position of the header, in blocks, once."""
+        width = len(self.header)
+        if self._first:
+            yield self._take(self._first, at, width)
         for chunk in self._chunks:
             yield self._take(chunk, at, width)
 
-    def _header(self, line: bytes) -> list[str]:
-        try:
-            names = next(csv.reader([self._decode(line)], strict=True), [])
-        except csv.Error as error:
-            raise self._malformed(f"has no CSV header: {error}") from None
-        self._used += 1
-        if not names:
-            raise self._malformed("has no header in its first line")
-        return names
-
-    def _position(self, name: str, header: list[str]) -> int:
+    def position(self, name: str) -> int:
+        """Where the column is; raises `SourceUntrusted` unless there is just one."""
+        header = self.header
         found = header.count(name)
         if found == 1:
             return header.index(name)
@@ -71,10 +66,23 @@ class _CsvColumn:
             hint=f"did you mean {' or '.join(map(repr, close))}?" if close else "",
         )
 
+    def _header(self, line: bytes) -> list[str]:
+        try:
+            names = next(csv.reader([self._decode(line)], strict=True), [])
+        except csv.Error as error:
+            raise self._malformed(f"has no CSV header: {error}") from None
+        self._used += 1
+        if not names:
+            raise self._malformed("has no header in its first line")
+        return names
+
     def _take(self, chunk: bytes, at: int, width: int) -> list[bytes]:
         plain = chunk.replace(b"\r\n", b"\n")
         if b'"' not in plain and b"\r" not in plain:
             return self._split(plain, at, width)
+        quoted = self._split_quoted(chunk, at, width)
+        if quoted is not None:
+            return quoted
         self._queue(chunk)
         found = []
         for row in self._rows():
@@ -98,6 +106,28 @@ class _CsvColumn:
                     raise self._wrong_width(line.count(b",") + 1, width)
         self._used += plain.count(b"\n")
         return [row[at] for row in rows]
+
+    def _split_quoted(self, chunk: bytes, at: int, width: int) -> list[bytes] | None:
+        """The quick way, for whole rows of quoted fields without a quote in them.
+
+        Cut at its quotes such a chunk is: nothing, a field, a comma, a field, a line
+        end, a field, a comma, ... If what lies between the fields is just that, then no
+        quote was part of a value, and each field stands where csv.reader finds it (with
+        the commas and line ends within its quotes). None if it is any other chunk.
+        """
+        parts = chunk.split(b'"')
+        step = 2 * width
+        rows, rest = divmod(len(parts) - 1, step)
+        ends = parts[step::step]
+        if rest or parts[0] or ends.count(b"\n") + ends.count(b"\r\n") != rows:
+            return None
+        for between in range(2, step, 2):
+            if parts[between::step].count(b",") != rows:
+                return None
+        if not chunk.isascii():
+            self._decode(chunk)
+        self._used += chunk.count(b"\n")
+        return parts[2 * at + 1 :: step]
 
     def _rows(self) -> Iterator[list[str]]:
         """Rows by the csv module, from the queued lines and on into the next chunk."""
