@@ -58,6 +58,9 @@ _PORT = click.IntRange(0, 65535)
     help="Which of the vendor's regions it stands for.",
 )
 @click.option("--amplitude-port", type=_PORT, default=0, help="Default: any free port.")
+@click.option("--storage-port", type=_PORT, default=0, help="Default: any free port.")
+@click.option("--segment-port", type=_PORT, default=0, help="Default: any free port.")
+@click.option("--partner-port", type=_PORT, default=0, help="Default: any free port.")
 @click.option("--control-port", type=_PORT, default=0, help="Default: any free port.")
 @click.option(
     "--seed",

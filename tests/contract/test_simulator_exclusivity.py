@@ -125,4 +125,6 @@ def test_r23_the_credentials_are_judged_before_the_cohort_is_taken(sim):
 def test_service_time_is_200_ms_for_writes_unless_told_otherwise():
     times = Simulator().service_times
 
-    assert times == {"list": 0.0, "usage": 0.0, "upload": 0.2, "membership": 0.2}
+    slow = {name for name, seconds in times.items() if seconds == 0.2}
+    assert slow >= {"upload", "membership", "segment_batch", "partner_add"}
+    assert (times["list"], times["usage"], times["segment_settings"]) == (0, 0, 0)
