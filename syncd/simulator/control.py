@@ -23,21 +23,34 @@ project wherever people or cohorts are touched; without it the first one, 187520
     GET    /_sim/cohorts                 {"cohorts": [COHORT]}
     POST   /_sim/cohorts                 {"name", "type", "members", "owners", "id",
                                           "archived", "hidden", "published",
-                                          "count_group", "computed"} -> COHORT
+                                          "count_group", "computed"} -> COHORT;
+                                         "generate" is "members" for a crowd
     GET    /_sim/cohorts/{id}            COHORT
     PATCH  /_sim/cohorts/{id}            {"name", "type", "owners", "archived",
                                           "hidden", "published", "sync_metadata",
-                                          "members", "add", "remove"} -> COHORT
+                                          "members", "generate", "add", "remove",
+                                          "recompute"} -> COHORT. A dynamic cohort is
+                                         computed anew, unless "recompute" is false
     DELETE /_sim/cohorts/{id}            {"deleted": id}
+    POST   /_sim/cohorts/{id}/behaviour  {"steps": [{"at": ISO or epoch, "members",
+                                          "add", "remove": PEOPLE,
+                                          "recompute": bool}],
+                                          "recompute_every": seconds or null}, instead
+                                         of what it had (behaviour.py); also GET, DELETE
     GET    /_sim/cohorts/{id}/members    ?format=json|text &as=user_id|amplitude_id
-    POST   /_sim/cohorts/{id}/compare    expected user ids (lines or JSON) ->
+                                         &computed=1: as of the last computation
+    POST   /_sim/cohorts/{id}/compare    [?computed=1] expected user ids (lines or
+                                         JSON) ->
                                          {"equal", "expected", "actual", "missing",
                                           "extra", "missing_sample", "extra_sample"}
     GET    /_sim/projects                {"projects": [PROJECT]}, without secrets
     POST   /_sim/projects                {"app_id", "api_key", "secret_key", "region",
                                           "owners"} -> PROJECT
     PATCH  /_sim/projects/{app_id}       {"api_key", "secret_key", "region", "owners",
-                                          "downloads_used", "download_limit"}
+                                          "downloads_used", "download_limit",
+                                          "spend": {"count": n} at once,
+                                          {"count": n, "every": seconds} from now on,
+                                          null no more} (the second spender) -> PROJECT
     POST   /_sim/faults                  FAULT or [FAULT, ...] (faults.py)
     GET    /_sim/faults                  {"faults": [...]} with `seen` and `played`
     DELETE /_sim/faults                  removes all, ends running silences
@@ -46,18 +59,23 @@ project wherever people or cohorts are touched; without it the first one, 187520
     GET    /_sim/log                     ?since=SEQ &ids=1 &endpoint= &cohort_id= ->
                                          {"entries": [...], "last": SEQ} (log.py)
     DELETE /_sim/log                     {"forgotten": n}
-    GET    /_sim/stats                   counters (traffic.py)
+    GET    /_sim/stats                   counters (traffic.py), "leaks": n, "projects":
+                                         {app_id: what it downloaded} (quota.py)
+    GET    /_sim/leaks                   {"leaks": [{"at", "origin", "path", "header",
+                                          "what"}]}: credentials gone astray (leaks.py)
 
 The calls below `/_sim/segment` and `/_sim/partner` are told in `control_segment` and
 `control_partner`.
 
 PART: world (projects, users, cohorts), segment, partner, faults, log (and stats),
 config, latency, clock.
-COHORT: the object of the API's list plus `members_count`, the true number, and
-`sync_metadata`. Members that are no users yet are created, as an event would.
+COHORT: the object of the API's list plus `members_count`, the true number,
+`computed_count`, that of the last computation, and `sync_metadata`.
+PEOPLE: user ids or a crowd, wherever members are named (control_crowds.py). Members
+that are no users yet are created, as an event would.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from starlette.applications import Starlette
@@ -66,6 +84,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from syncd.simulator import (
+    control_behaviour,
     control_cohorts,
     control_partner,
     control_people,
@@ -74,6 +93,7 @@ from syncd.simulator import (
 from syncd.simulator.control_io import (
     ControlError,
     error_handlers,
+    instant,
     read_object,
     reply,
     simulator_of,
@@ -93,8 +113,10 @@ def control_app(simulator: Simulator) -> Starlette:
         Route("/_sim/late", late, methods=["GET", "POST"]),
         Route("/_sim/log", request_log, methods=["GET", "DELETE"]),
         Route("/_sim/stats", stats, methods=["GET"]),
+        Route("/_sim/leaks", leaks, methods=["GET"]),
         *control_people.ROUTES,
         *control_cohorts.ROUTES,
+        *control_behaviour.ROUTES,
         *control_segment.ROUTES,
         *control_partner.ROUTES,
     ]
@@ -129,7 +151,7 @@ async def clock(request: Request) -> Response:
             if "speed" in body:
                 shown.run_at(float(body["speed"]))
             if "set" in body:
-                shown.set(_instant(body["set"]))
+                shown.set(instant(body["set"]))
             if "advance" in body:
                 shown.advance(timedelta(seconds=body["advance"]))
         except (TypeError, ValueError) as error:
@@ -137,13 +159,6 @@ async def clock(request: Request) -> Response:
     now = shown.now()
     state: dict[str, Any] = {"now": now.isoformat(), "epoch": now.timestamp()}
     return reply(state | {"speed": shown.speed, "frozen": shown.frozen})
-
-
-def _instant(value: Any) -> datetime:
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC)
-    instant = datetime.fromisoformat(value)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 async def config(request: Request) -> Response:
@@ -217,4 +232,15 @@ async def request_log(request: Request) -> Response:
 
 async def stats(request: Request) -> Response:
     """Show the counters."""
-    return reply(simulator_of(request).traffic.stats())
+    simulator = simulator_of(request)
+    projects = {
+        str(app_id): simulator.downloads[app_id].shown()
+        for app_id in simulator.world.projects
+    }
+    shown = {"projects": projects, "leaks": len(simulator.leaks.found)}
+    return reply(simulator.traffic.stats() | shown)
+
+
+async def leaks(request: Request) -> Response:
+    """Show which requests carried credentials where they do not belong."""
+    return reply({"leaks": simulator_of(request).leaks.found})

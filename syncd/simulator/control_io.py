@@ -1,6 +1,7 @@
 """What all calls of the control origin share: bodies, answers, complaints, lookups."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -68,6 +69,14 @@ def strings(body: Mapping[str, Any], name: str) -> list[str]:
     if not isinstance(value, list) or not all(type(item) is str for item in value):
         raise ControlError(f"{name} must be a list of strings")
     return value
+
+
+def instant(value: Any) -> datetime:
+    """ISO 8601 (UTC if no zone) or epoch seconds. Raises TypeError, ValueError."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    read = datetime.fromisoformat(value)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
 def simulator_of(request: Request) -> Simulator:

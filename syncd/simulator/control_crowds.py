@@ -1,0 +1,57 @@
+"""PEOPLE in a control body: a list of user ids, or a crowd made from a few numbers.
+
+    ["ann", "bob"]
+    {"user_ids": ["ann"], "prefix": "user-", "first": 20000, "count": 2000000,
+     "anonymous": 10, "duplicates": 5}
+
+The crowd above is ann, user-20000 to user-2019999, ten users without a user id, and a
+second Amplitude ID of each of the first five of the named, so that an export names them
+twice. Who does not exist yet is created, as an event would; the same numbers name the
+same people again.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from syncd.simulator.control_io import ControlError, strings
+from syncd.simulator.people import People
+
+PIECE = 20_000
+"""People created at a time, so that the loop can serve others in between."""
+NUMBERS = ("first", "count", "anonymous", "duplicates")
+
+
+async def crowd(people: People, value: Any, name: str) -> set[int]:
+    """The Amplitude IDs of PEOPLE; nobody for None. Raises ControlError."""
+    described = {"user_ids": value} if isinstance(value, list) else value or {}
+    if not isinstance(described, dict):
+        raise ControlError(f"{name} must be a list of strings or a crowd")
+    if unknown := set(described) - {"user_ids", "prefix", *NUMBERS}:
+        raise ControlError(f"a crowd has no {', '.join(sorted(unknown))}")
+    if type(value) is list:
+        strings({name: value}, name)
+    numbers = {key: described.get(key, 0) for key in NUMBERS}
+    for key, number in numbers.items():
+        if type(number) is not int or number < 0:
+            raise ControlError(f"{key} must be a number from 0")
+    if numbers["count"] and not isinstance(described.get("prefix"), str):
+        raise ControlError("prefix must be a string")
+    members: set[int] = set()
+    names = _names(described)
+    while piece := list(islice(names, PIECE)):
+        people.add(piece)
+        members |= people.ids(piece)
+        await asyncio.sleep(0)
+    twins = islice(_names(described), numbers["duplicates"])
+    members.update(people.twin_of(one) for one in twins if people.id_of(one))
+    members.update(people.anonymous(numbers["anonymous"]))
+    return members
+
+
+def _names(described: dict[str, Any]) -> Iterator[str]:
+    yield from strings(described, "user_ids")
+    first, prefix = described.get("first", 0), described.get("prefix")
+    for number in range(first, first + described.get("count", 0)):
+        yield f"{prefix}{number}"
