@@ -13,6 +13,7 @@ from syncd.cli.configured import load
 from syncd.cli.due import next_times, without_times
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.failure import report, style_of
+from syncd.cli.forecast import forecast_document, show_forecast
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column
 from syncd.cli.words import moment, plural
@@ -27,6 +28,7 @@ from syncd.config import (
     Settings,
     SyncSettings,
 )
+from syncd.config.forecast import forecast
 from syncd.config.report import Format as Form
 from syncd.config.report import render, summary
 from syncd.errors import ConfigError
@@ -99,6 +101,7 @@ def _show_valid(frame: Frame, form: Literal["full", "concise"], loaded: Loaded) 
     for sync in syncs:
         for note in notes(sync.schedule, now) if sync.enabled else []:
             out.line(f"note: {sync.name}: {note}")
+    show_forecast(out, forecast(loaded.settings))
 
 
 def _show_last_line(frame: Frame, files: tuple[str, ...], loaded: Loaded) -> None:
@@ -156,4 +159,5 @@ def _document(loaded: Loaded, now: datetime) -> dict[str, Any]:
             }
             for sync in settings.syncs
         ],
+        "quota": forecast_document(forecast(settings)),
     }

@@ -30,6 +30,7 @@ def crosschecks(root: Mapping) -> Iterator[Problem]:
     """Every broken rule."""
     yield from _duplicate_syncs(root)
     yield from _key_choices(root)
+    yield from _double_headers(root)
     yield from _owners(root)
     yield from direction_problems(root)
     yield from loop_problems(root)
@@ -92,6 +93,20 @@ def _choice(
         yield place.problem("key.exclusive", message, hint="remove one of them")
     if needed and not written:
         yield place.problem("key.missing", f"'{path[-1]}' needs {either}")
+
+
+def _double_headers(root: Mapping) -> Iterator[Problem]:
+    """A header that is given twice would be sent twice, whatever its case."""
+    for name, connection, _ in connections(root):
+        seen = {(text(connection, "api_key_header") or "").lower()}
+        for key in ("headers", "secret_headers"):
+            headers = node_at(connection, (key,))
+            for header in headers.entries if isinstance(headers, Mapping) else ():
+                if header.lower() in seen:
+                    place = key_place(root, ("connections", name, key, header))
+                    message = "this header is given twice"
+                    yield place.problem("key.duplicate", message, hint="keep one")
+                seen.add(header.lower())
 
 
 def _owners(root: Mapping) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from syncd.config.settings import Budget
 from syncd.schedule import Cron, Every, Manual, Once, Schedule, next_after
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -10,19 +11,21 @@ _FEWEST = 12
 
 
 def default_fresh_within(
-    schedule: Schedule, max_runtime: timedelta
+    schedule: Schedule, max_runtime: timedelta, budget: Budget | None = None
 ) -> timedelta | None:
     """Two periods and one run: a single missed run is not stale yet, two are.
 
     Where periods differ (`mon..fri at 07:15`) it is the longest two in a row, so that
-    a weekend is not stale. None for `once` and `manual`, of which nothing is due.
+    a weekend is not stale. A budget makes periods as long as it lets downloads
+    through. None for `once` and `manual`, of which nothing is due.
     """
+    least = timedelta(0) if budget is None else 2 * (budget.per / budget.downloads)
     match schedule:
         case Every(period, _):
-            return 2 * period + max_runtime
+            return max(least, 2 * period) + max_runtime
         case Cron(expression, _):
             # In UTC, so that a change of clocks does not lengthen it by an hour.
-            return _longest_two(Cron(expression, "UTC")) + max_runtime
+            return max(least, _longest_two(Cron(expression, "UTC"))) + max_runtime
         case Once() | Manual():
             return None
 

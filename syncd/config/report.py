@@ -25,6 +25,7 @@ _SECRET_LOGIN = re.compile(r"(://[^\s:/@]*:)[^\s]*(@)")
 _PLAIN_END = re.compile(r"\s+#|\s*$")
 _FLOW_END = re.compile(r"\s+#|\s*[,\]}]|:\s|\s*$")
 _KEY = re.compile(r"[\w-]+(?=\s*:(\s|$))")
+_KEY_BEFORE = re.compile(r"[\"']?[\w-]+[\"']?\s*:(\s+|$)")
 _QUOTED = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:''|[^'])*'")
 
 
@@ -32,7 +33,8 @@ def render(problems: Sequence[Problem], sources: Sources, form: Format) -> str:
     """All problems in one form, without a line end at the end."""
     match form:
         case "full":
-            blocks = [_full(problem, sources) for problem in problems]
+            shown = _without_inline_secrets(problems, sources)
+            blocks = [_full(problem, shown) for problem in problems]
             return "\n\n".join([*blocks, summary(problems)])
         case "concise":
             return "\n".join([*map(concise, problems), summary(problems)])
@@ -76,6 +78,24 @@ def as_json(problems: Sequence[Problem]) -> str:
         for problem in problems
     ]
     return json.dumps({"schema": SCHEMA, "problems": found}, indent=2)
+
+
+def _without_inline_secrets(problems: Sequence[Problem], sources: Sources) -> Sources:
+    """The files with the rest of each line masked in which a secret stands.
+
+    Its place is the secret, or the key before it: under which name it stands there
+    says nothing (a header of a partner may have any).
+    """
+    shown = {file: list(lines) for file, lines in sources.items()}
+    for problem in problems:
+        lines = shown.get(problem.file, [])
+        if problem.code != "secret.inline" or not 1 <= problem.line <= len(lines):
+            continue
+        line, start = lines[problem.line - 1], problem.column - 1
+        if key := _KEY_BEFORE.match(line, start):
+            start = key.end()
+        lines[problem.line - 1] = f"{line[:start]}****"
+    return shown
 
 
 def _full(problem: Problem, sources: Sources) -> str:

@@ -115,7 +115,7 @@ def _syncs(
     for index, shape in enumerate(document.syncs):
         max_runtime = _first(shape.max_runtime, defaults.max_runtime, MAX_RUNTIME)
         fresh = shape.fresh_within or defaults.fresh_within
-        usual = default_fresh_within(shape.schedule, max_runtime)
+        usual = default_fresh_within(shape.schedule, max_runtime, shape.budget)
         target = document.connections[shape.to.connection].type
         yield SyncSettings(
             name=shape.name,

@@ -10,6 +10,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 ROOTS = [
     CONFIG / "syncd.yaml",
     CONFIG / "examples" / "minimal.yaml",
+    CONFIG / "examples" / "partners.yaml",
     CONFIG / "examples" / "warehouse.yaml",
     CONFIG / "examples" / "teams" / "syncd.yaml",
 ]
