@@ -1,24 +1,31 @@
 """What a run would do: the same reading, diff and guard, and nothing stored or sent.
 
-Computed from the source and our own acknowledged set, so it spends no request at all;
-the store may be in use by a daemon, or not exist yet (then everybody would enter).
+Computed from the source and our own acknowledged set, so it spends no request to the
+destination; the store may be in use by a daemon, or not exist yet (then everybody
+would enter). A cohort's file must have been paid for before (`Engine.fetch`): reading
+it is free.
 """
 
 import threading
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from syncd.app.build import identity_of_sync, limits_of
 from syncd.app.reading import source_of
 from syncd.app.vendors import Vendors
+from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clock import Clock
-from syncd.config.settings import Settings, SyncSettings
-from syncd.sources import Postponed, Question, Unchanged
-from syncd.store import bindings, runs
+from syncd.config.settings import FromCohort, Settings, SyncSettings
+from syncd.model import IdType, SnapshotDigest
+from syncd.sources import Listing, Postponed, Question, Source, Unchanged
+from syncd.sources.amplitude_download.members import Members
+from syncd.store import acknowledged, bindings, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
-from syncd.sync.draft import draft, spread_of, take_snapshot
+from syncd.sync.draft import Draft, draft, spread_of, take_snapshot
 from syncd.sync.guard import Trip, judge
 from syncd.sync.identity import Aspect, Change, compare
 from syncd.sync.plan import Plan
@@ -35,59 +42,142 @@ class Preview:
     """Ids that hygiene keeps out, by reason."""
     waits: runs.Run | None
     """The held run that must be decided on before anything is sent."""
+    note: str = ""
+    """Why nothing was read, where nothing was."""
 
 
-def preview(
-    settings: Settings,
-    sync: SyncSettings,
-    database: Database,
-    folder: Path,
-    clock: Clock,
-) -> Preview:
-    """Plan one sync. Raises `SourceError` when the source cannot be believed."""
-    source = source_of(settings, sync, Vendors(settings, clock), clock)
-    binding, waits = _stored(database, sync.name)
-    change = None
-    if binding is not None:
-        now = identity_of_sync(settings, sync, source)
-        change = compare(identity_of(binding), now, external_id=binding.external_id)
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where a preview looks."""
+
+    settings: Settings
+    database: Database
+    folder: Path
+    """For temporary files as large as an audience."""
+    vendors: Vendors
+    clock: Clock
+
+
+def preview(look: Look, sync: SyncSettings, request_id: str | None = None) -> Preview:
+    """Plan one sync. Raises `SourceError` when the source cannot be believed.
+
+    `request_id` names the file of a sync that reads a cohort.
+    """
+    source = source_of(look.settings, sync, look.vendors, look.clock)
+    listing = _listing(look, sync, source, request_id)
+    binding, waits = _stored(look.database, sync.name)
+    change = _change(look, sync, source, binding)
     compared = None if _moved(change) else binding
-    with database.read() as connection:
+    with look.database.read() as connection:
         spread = spread_of(connection, compared)
-    listing = source.ask(_question(sync, database, clock))
-    if isinstance(listing, Unchanged | Postponed):
-        raise TypeError("not yet")
-    snapshot = take_snapshot(listing, sync.match, folder, spread, threading.Event())
+    stop = threading.Event()
+    snapshot = take_snapshot(listing, sync.match, look.folder, spread, stop)
     with closing(snapshot.partition):
         made = draft(
-            database,
+            look.database,
             snapshot,
             binding=compared,
             leaving=binding if _emptied(change) else None,
             batch_size=sync.delivery.batch_size,
-            folder=folder,
-            now=clock.now(),
+            folder=look.folder,
+            now=look.clock.now(),
         )
     made.close()
-    trips = judge(
+    return Preview(
+        plan=made.plan,
+        trips=_trips(sync, made, change),
+        refused=snapshot.refused,
+        waits=waits,
+    )
+
+
+def nothing_new(look: Look, sync: SyncSettings, why: str) -> Preview:
+    """The plan of a sync whose source is as it was: nobody moves."""
+    binding, waits = _stored(look.database, sync.name)
+    count = 0
+    if binding is not None:
+        with look.database.read() as connection:
+            count = acknowledged.count(connection, binding, look.clock.now())
+    plan = Plan(
+        members=count,
+        acknowledged=count,
+        union=count,
+        entered=0,
+        exited=0,
+        reasserted=0,
+        batches=0,
+        hash="",
+        digest=SnapshotDigest(count=count, total=0),
+    )
+    return Preview(plan=plan, trips=(), refused={}, waits=waits, note=why)
+
+
+def _listing(
+    look: Look, sync: SyncSettings, source: Source, request_id: str | None
+) -> Listing:
+    if isinstance(sync.source, FromCohort):
+        client = look.vendors.downloads(sync.source.connection)
+        return _File(client, request_id or "", sync.match, look.folder)
+    answer = source.ask(_question(look, sync))
+    if isinstance(answer, Unchanged | Postponed):
+        raise TypeError("an audience can be read at any time")
+    return answer
+
+
+class _File:
+    """A downloaded cohort as a `Listing` that leaves nothing in the store."""
+
+    def __init__(
+        self, client: AmplitudeDownloads, request_id: str, match: IdType, folder: Path
+    ) -> None:
+        self._client = client
+        self._request_id = request_id
+        self._match = match
+        self._folder = folder
+        self._anonymous = 0
+
+    def blocks(self) -> Iterator[list[bytes]]:
+        with TemporaryFile(dir=self._folder) as file:
+            self._client.file(self._request_id, file)
+            file.seek(0)
+            members = Members(file, self._match)
+            yield from members.blocks()
+            self._anonymous = members.anonymous
+
+    def left_out(self) -> Mapping[str, int]:
+        return {"anonymous": self._anonymous} if self._anonymous else {}
+
+    def mark(self) -> str | None:
+        return None
+
+
+def _question(look: Look, sync: SyncSettings) -> Question:
+    return Question(
+        sync=sync.name,
+        run_id="",
+        database=look.database,
+        mark=None,
+        by_person=True,
+        stop=threading.Event(),
+        until=look.clock.now() + sync.max_runtime,
+    )
+
+
+def _change(
+    look: Look, sync: SyncSettings, source: Source, binding: Binding | None
+) -> Change | None:
+    if binding is None:
+        return None
+    now = identity_of_sync(look.settings, sync, source)
+    return compare(identity_of(binding), now, external_id=binding.external_id)
+
+
+def _trips(sync: SyncSettings, made: Draft, change: Change | None) -> tuple[Trip, ...]:
+    return judge(
         made.plan,
         limits_of(sync),
         baseline_intact=made.baseline_intact,
         change=change,
-    )
-    return Preview(plan=made.plan, trips=trips, refused=snapshot.refused, waits=waits)
-
-
-def _question(sync: SyncSettings, database: Database, clock: Clock) -> Question:
-    now = clock.now()
-    return Question(
-        sync=sync.name,
-        run_id="",
-        database=database,
-        mark=None,
-        by_person=True,
-        stop=threading.Event(),
-        until=now + sync.max_runtime,
     )
 
 

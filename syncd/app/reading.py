@@ -3,9 +3,13 @@
 from dataclasses import replace
 from typing import assert_never
 
+from syncd.app.store import spool_folder
 from syncd.app.vendors import Vendors, remembered
+from syncd.clients.quota import Budget, Rules
 from syncd.clock import Clock
+from syncd.config.forecast import forecast, project_key
 from syncd.config.settings import (
+    AmplitudeConnection,
     EngageConnection,
     FilesSnapshot,
     FromAudience,
@@ -15,7 +19,10 @@ from syncd.config.settings import (
     WarehouseSnapshot,
 )
 from syncd.model import IdType
+from syncd.schedule import shortest_period
 from syncd.sources import Source, Standing, WholeList
+from syncd.sources.amplitude_download.settings import DownloadSettings
+from syncd.sources.amplitude_download.source import AmplitudeDownloadSource
 from syncd.sources.files import FileList, FilesSource, Shape
 from syncd.sources.warehouse import Flavour, WarehouseQuery, WarehouseSource
 
@@ -24,6 +31,8 @@ _SHAPES = {
     "csv": Shape.FORMATTED,
     "jsonl": Shape.JSON_LINES,
 }
+DAYS_OF_FORECAST = 31
+"""`config.forecast` counts a month of this many days."""
 
 
 def source_of(
@@ -36,10 +45,63 @@ def source_of(
             if not isinstance(connection, EngageConnection):
                 raise TypeError("an audience is read from an engage connection")
             return Standing(_audience(connection, audience, sync.match, clock))
-        case FromCohort():
-            raise TypeError("not yet")
+        case FromCohort() as cohort:
+            return AmplitudeDownloadSource(
+                _download(settings, sync, cohort),
+                vendors.downloads(cohort.connection),
+                clock,
+                spool_folder(settings.store.read_url(), settings.store.spool_dir),
+            )
         case _:
             assert_never(sync.source)
+
+
+def _download(
+    settings: Settings, sync: SyncSettings, cohort: FromCohort
+) -> DownloadSettings:
+    connection = amplitude_of(settings, cohort.connection)
+    project, budget = project_key(connection), sync.budget
+    return DownloadSettings(
+        project=project,
+        cohort_id=cohort.cohort_id,
+        id_type=sync.match,
+        max_staleness=cohort.max_staleness,
+        linked=cohort.linked,
+        limit=connection.quota.downloads_per_month,
+        rules=Rules(
+            reserve=connection.quota.reserve,
+            budget=Budget(downloads=budget.downloads, per=budget.per)
+            if budget is not None
+            else None,
+            period=shortest_period(sync.schedule),
+            demand=_demand(settings, project),
+        ),
+        deadline=connection.download_deadline,
+        project_of=projects_of(settings),
+    )
+
+
+def _demand(settings: Settings, project: str) -> float:
+    """Downloads a day that all schedules of the project ask for, at worst."""
+    totals = [each.total for each in forecast(settings) if each.project == project]
+    return sum(totals) / DAYS_OF_FORECAST
+
+
+def amplitude_of(settings: Settings, name: str) -> AmplitudeConnection:
+    """The amplitude connection of this name."""
+    connection = settings.connections[name]
+    if not isinstance(connection, AmplitudeConnection):
+        raise TypeError("a cohort is read from an amplitude connection")
+    return connection
+
+
+def projects_of(settings: Settings) -> dict[str, str]:
+    """The project of each amplitude connection, by the connection's name."""
+    return {
+        name: project_key(connection)
+        for name, connection in settings.connections.items()
+        if isinstance(connection, AmplitudeConnection)
+    }
 
 
 def _audience(

@@ -1,24 +1,48 @@
 """Clients of the connections that syncs use: one each, made when first needed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import TypeVar
 
-from syncd.clients.amplitude import HOSTS, AmplitudeClient
+from syncd.clients import amplitude, segment
+from syncd.clients.amplitude import AmplitudeClient
+from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.http import HttpClient
+from syncd.clients.partner import PartnerClient
+from syncd.clients.quota import RUNNING_AT_ONCE
+from syncd.clients.segment import SegmentClient
+from syncd.clients.storage import StorageClient
 from syncd.clock import Clock
 from syncd.config.secrets import SecretRef
-from syncd.config.settings import AmplitudeConnection, Settings, Transport
+from syncd.config.settings import (
+    AmplitudeConnection,
+    EngageConnection,
+    ListApiConnection,
+    PartnerAccess,
+    PropertyApiConnection,
+    Settings,
+    Transport,
+)
 from syncd.log import register_secret
+
+T = TypeVar("T")
 
 
 class Vendors:
-    """Makes clients from settings and keeps them. Not thread-safe: for building."""
+    """Makes clients from settings and keeps them. Not thread-safe: for building.
+
+    Each of them is asked for by the connection's name.
+    """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
         self._http: list[HttpClient] = []
+        self._amplitude_http = cache(self._make_amplitude_http)
         self.amplitude = cache(self._amplitude)
+        self.downloads = cache(self._downloads)
+        self.segment = cache(self._segment)
+        self.partner = cache(self._partner)
 
     def close(self) -> None:
         """Close every connection."""
@@ -26,33 +50,95 @@ class Vendors:
             client.close()
 
     def _amplitude(self, name: str) -> AmplitudeClient:
-        connection = self._settings.connections[name]
-        if not isinstance(connection, AmplitudeConnection):
-            raise TypeError(f"{name} is no amplitude connection")
+        connection = self._named(name, AmplitudeConnection)
         return AmplitudeClient(
-            self._client(connection.transport, HOSTS[connection.region]),
+            self._amplitude_http(name), _key_pair(connection), clock=self._clock
+        )
+
+    def _downloads(self, name: str) -> AmplitudeDownloads:
+        connection = self._named(name, AmplitudeConnection)
+        storage = StorageClient(
+            clock=self._clock,
+            hosts=connection.storage_hosts,
+            origin=connection.storage_origin,
+            proxy_url=_proxy(connection.transport),
+            ca_file=connection.transport.ca_file,
+        )
+        return AmplitudeDownloads(
+            self._amplitude_http(name),
+            storage,
             _key_pair(connection),
+            clock=self._clock,
+            file_deadline=connection.download_deadline.total_seconds(),
+        )
+
+    def _segment(self, name: str) -> SegmentClient:
+        connection = self._named(name, EngageConnection)
+        if connection.write_key is None:
+            raise TypeError("the configuration asks for a write key to write with")
+        return SegmentClient(
+            self._client(connection.transport, segment.HOSTS[connection.region]),
+            secret_of(connection.write_key),
             clock=self._clock,
         )
 
-    def _client(self, transport: Transport, usual: str) -> HttpClient:
-        proxy = transport.proxy_url
+    def _partner(self, name: str) -> PartnerClient:
+        connection = self._settings.connections[name]
+        if not isinstance(connection, ListApiConnection | PropertyApiConnection):
+            raise TypeError(f"{name} is no partner")
+        access = connection.access
+        return PartnerClient(
+            self._client(connection.transport, ""),
+            secret_of(access.api_key),
+            api_key_header=access.api_key_header,
+            headers=_headers(access),
+            clock=self._clock,
+        )
+
+    def _make_amplitude_http(self, name: str) -> HttpClient:
+        """One pool for both clients of a project: they share its connections."""
+        connection = self._named(name, AmplitudeConnection)
+        usual = amplitude.HOSTS[connection.region]
+        return self._client(connection.transport, usual, more=RUNNING_AT_ONCE)
+
+    def _client(self, transport: Transport, usual: str, more: int = 0) -> HttpClient:
+        """`more` callers than the delivery workers may ask at once."""
         client = HttpClient(
             transport.base_url or usual,
             clock=self._clock,
-            workers=self._settings.delivery_workers,
+            workers=self._settings.delivery_workers + more,
             deadline=transport.request_deadline.total_seconds(),
-            proxy_url=remembered(proxy.read)() if proxy is not None else None,
+            proxy_url=_proxy(transport),
             ca_file=transport.ca_file,
         )
         self._http.append(client)
         return client
+
+    def _named(self, name: str, kind: type[T]) -> T:
+        connection = self._settings.connections[name]
+        if not isinstance(connection, kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+        return connection
 
 
 def _key_pair(connection: AmplitudeConnection) -> Callable[[], tuple[str, str]]:
     """Reads key and secret anew at each call, so that a rotated file counts."""
     key, secret = secret_of(connection.api_key), secret_of(connection.secret_key)
     return lambda: (key(), secret())
+
+
+def _headers(access: PartnerAccess) -> Callable[[], Mapping[str, str]]:
+    """All further headers, the secret ones read anew at each call."""
+    secrets = {name: secret_of(ref) for name, ref in access.secret_headers.items()}
+    return lambda: {
+        **access.headers,
+        **{name: read() for name, read in secrets.items()},
+    }
+
+
+def _proxy(transport: Transport) -> str | None:
+    proxy = transport.proxy_url
+    return None if proxy is None else secret_of(proxy)()
 
 
 def secret_of(secret: SecretRef) -> Callable[[], str]:

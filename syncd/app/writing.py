@@ -1,5 +1,6 @@
 """Where a sync writes: one `case` here for each kind of target."""
 
+import re
 from collections.abc import Callable
 from typing import assert_never
 
@@ -8,6 +9,7 @@ from syncd.config.settings import (
     AmplitudeConnection,
     Connection,
     EngageConnection,
+    FromCohort,
     ListApiConnection,
     PropertyApiConnection,
     Settings,
@@ -16,8 +18,12 @@ from syncd.config.settings import (
     ToList,
     ToTrait,
 )
+from syncd.errors import SourceUnavailable
 from syncd.sinks import Sink
 from syncd.sinks.amplitude_cohort import AmplitudeCohortSink
+from syncd.sinks.list_api import ListApiSink
+from syncd.sinks.property_api import PropertyApiSink
+from syncd.sinks.segment_identify import SegmentIdentifySink
 
 
 def sink_of(connection: Connection, vendors: Vendors) -> Sink:
@@ -27,23 +33,43 @@ def sink_of(connection: Connection, vendors: Vendors) -> Sink:
             return AmplitudeCohortSink(
                 client=vendors.amplitude(connection.name), app_id=connection.app_id
             )
-        case EngageConnection() | ListApiConnection() | PropertyApiConnection():
-            raise TypeError("not yet")
+        case EngageConnection():
+            return SegmentIdentifySink(
+                client=vendors.segment(connection.name),
+                integrations=connection.integrations,
+            )
+        case ListApiConnection():
+            return ListApiSink(
+                client=vendors.partner(connection.name),
+                user_ids_key=connection.user_ids_key,
+                name_key=connection.name_key,
+                list_id_key=connection.list_id_key,
+            )
+        case PropertyApiConnection():
+            return PropertyApiSink(
+                client=vendors.partner(connection.name),
+                path=connection.path,
+                mode=connection.mode,
+                traits_key=connection.traits_key,
+                user_id_key=connection.user_id_key,
+                batch_key=connection.batch_key,
+            )
         case _:
             assert_never(connection)
 
 
 def target_text(settings: Settings, sync: SyncSettings) -> str:
-    """The target as configured, for the sync's identity: `id:...` or `name:...`."""
-    match sync.target:
-        case ToCohort(cohort_id=None) as cohort:
-            return f"name:{cohort.cohort}"
-        case ToCohort() as cohort:
-            return f"id:{cohort.cohort_id}"
-        case ToTrait() | ToList():
-            raise TypeError("not yet")
-        case _:
-            assert_never(sync.target)
+    """The target as configured, for the sync's identity.
+
+    `id:` and the vendor's id, `name:` and a name, or `template:` and what it is named
+    after.
+    """
+    known, name = target_id(sync), _written_name(sync)
+    if known is not None:
+        return f"id:{known}"
+    if name is not None:
+        return f"name:{name}"
+    return f"template:{_template(settings, sync)} of {_cohort_read(sync)}"
 
 
 def target_id(sync: SyncSettings) -> str | None:
@@ -62,14 +88,64 @@ def target_id(sync: SyncSettings) -> str | None:
 def naming_of(
     settings: Settings, sync: SyncSettings, vendors: Vendors
 ) -> Callable[[], str]:
-    """What tells the name of a sync's target."""
+    """What tells the name of a sync's target: as written, or after its cohort."""
+    name = _written_name(sync)
+    if name is not None:
+        return lambda: name
+    known = target_id(sync)
+    if known is not None:
+        return lambda: known  # nothing is named by us: it is there
+    client = vendors.downloads(sync.source.connection)
+    template, cohort_id = _template(settings, sync), _cohort_read(sync)
+
+    def named_after_the_cohort() -> str:
+        for each in client.cohorts():
+            if each.id == cohort_id:
+                return rendered(template, name=each.name, cohort_id=each.id)
+        raise SourceUnavailable(
+            f"{sync.source.connection} lists no cohort {cohort_id}",
+            code="source.not_found",
+            hint="correct from.cohort_id, then: syncd check",
+        )
+
+    return named_after_the_cohort
+
+
+def rendered(template: str, *, name: str, cohort_id: str) -> str:
+    """A name after a cohort; what the cohort's own name holds is left as it is."""
+    values = {"{name}": name, "{id}": cohort_id}
+    return re.sub(r"\{name\}|\{id\}", lambda found: values[found[0]], template)
+
+
+def _written_name(sync: SyncSettings) -> str | None:
     match sync.target:
         case ToCohort() as cohort:
-            return lambda: cohort.cohort
-        case ToTrait() | ToList():
-            raise TypeError("not yet")
+            return cohort.cohort
+        case ToTrait() as trait:
+            return trait.trait
+        case ToList() as listed:
+            return listed.list
         case _:
             assert_never(sync.target)
+
+
+def _template(settings: Settings, sync: SyncSettings) -> str:
+    connection = settings.connections[sync.target.connection]
+    match connection:
+        case EngageConnection() | PropertyApiConnection():
+            return connection.trait_template
+        case ListApiConnection():
+            return connection.name_template
+        case AmplitudeConnection():
+            raise TypeError("a cohort's name is written or made of its audience's key")
+        case _:
+            assert_never(connection)
+
+
+def _cohort_read(sync: SyncSettings) -> str:
+    if not isinstance(sync.source, FromCohort):
+        raise TypeError("only a target that is fed by a cohort is named after one")
+    return sync.source.cohort_id
 
 
 def owner_of(sync: SyncSettings) -> str:

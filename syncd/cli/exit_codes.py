@@ -100,9 +100,12 @@ def for_error(error: SyncdError) -> ExitCode:
             return _BY_KIND.get(error.code.split(".")[0], ExitCode.FAILED)
 
 
-_BY_CODE = {"sync.busy": ExitCode.TRY_LATER, "sync.held": ExitCode.HELD} | {
-    f"hold.{why}": ExitCode.HELD for why in ("none", "expired", "changed")
-}
+_BY_CODE = {
+    "sync.busy": ExitCode.TRY_LATER,
+    "sync.held": ExitCode.HELD,
+    "plan.costs": ExitCode.TRY_LATER,
+    "source.quota": ExitCode.TRY_LATER,
+} | {f"hold.{why}": ExitCode.HELD for why in ("none", "expired", "changed")}
 """A daemon's refusals come with the code of what they mean."""
 
 _BY_KIND = {"secret": ExitCode.CONFIG, "hold": ExitCode.HELD}

@@ -1,22 +1,28 @@
-"""`syncd plan`: who would enter and exit, from sources and store; sends nothing."""
+"""`syncd plan`: who would enter and exit, from sources and store; sends nothing.
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+Reading a changed cohort costs a download. So it is said what that would cost before
+anything is spent, and the file is there for the next run.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, assert_never
 
 import click
 
-from syncd.app.preview import Preview, preview
+from syncd.app.preview import Look, Preview, nothing_new, preview
 from syncd.app.store import spool_folder
+from syncd.app.vendors import Vendors
 from syncd.cli.configured import chosen, load
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output
+from syncd.cli.plan_files import File, Prepared, Settled, prepare
 from syncd.cli.store import on_its_clock
 from syncd.cli.words import number, plural
-from syncd.config.settings import Loaded, StoreSettings, SyncSettings
+from syncd.config.settings import StoreSettings, SyncSettings
 from syncd.errors import SyncdError
 from syncd.store import migrate
 from syncd.store.database import Database, create_file
@@ -38,15 +44,34 @@ COLUMNS = (
 @click.option(
     "--detailed-exitcode", is_flag=True, help="End with 5 when changes are pending."
 )
+@click.option(
+    "--max-downloads",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Spend up to N cohort downloads without asking.",
+)
 def plan(
-    frame: Frame, syncs: tuple[str, ...], detailed_exitcode: bool
+    frame: Frame,
+    syncs: tuple[str, ...],
+    detailed_exitcode: bool,
+    max_downloads: int | None,
 ) -> ExitCode | None:
-    """Show who would enter and exit; send nothing, spend nothing."""
-    return show_plans(frame, syncs, detailed=detailed_exitcode)
+    """Show who would enter and exit; send nothing.
+
+    Changed cohorts must be downloaded to know: that is asked for first, and the next
+    run uses the same file.
+    """
+    return show_plans(
+        frame, syncs, detailed=detailed_exitcode, max_downloads=max_downloads
+    )
 
 
 def show_plans(
-    frame: Frame, names: Sequence[str], *, detailed: bool = False
+    frame: Frame,
+    names: Sequence[str],
+    *,
+    detailed: bool = False,
+    max_downloads: int | None = None,
 ) -> ExitCode:
     """Plan the named syncs (all, if none is named) and print one line for each."""
     loaded = load(frame)
@@ -54,9 +79,11 @@ def show_plans(
     with _looking(loaded.settings.store) as (database, folder):
         with database.read() as connection:
             frame = on_its_clock(frame, connection)
-        for sync in chosen(loaded.settings, names):
-            if sync.enabled:
-                planned.append((sync, _try(loaded, sync, database, folder, frame)))
+        with closing(Vendors(loaded.settings, frame.clock)) as vendors:
+            look = Look(loaded.settings, database, folder, vendors, frame.clock)
+            wanted = [s for s in chosen(loaded.settings, names) if s.enabled]
+            files = prepare(frame, loaded, look, wanted, max_downloads)
+            planned = [(sync, _try(look, sync, files)) for sync in wanted]
     if frame.as_json:
         frame.out.json("plan", {"syncs": [_document(*each) for each in planned]})
     else:
@@ -65,10 +92,21 @@ def show_plans(
 
 
 def _try(
-    loaded: Loaded, sync: SyncSettings, database: Database, folder: Path, frame: Frame
+    look: Look, sync: SyncSettings, files: Mapping[str, Prepared]
 ) -> Preview | SyncdError:
+    prepared = files.get(sync.name)
     try:
-        return preview(loaded.settings, sync, database, folder, frame.clock)
+        match prepared:
+            case None:
+                return preview(look, sync)
+            case SyncdError():
+                return prepared
+            case Settled(why):
+                return nothing_new(look, sync, why)
+            case File(request_id):
+                return preview(look, sync, request_id)
+            case _:
+                assert_never(prepared)
     except SyncdError as error:
         return error
 
@@ -144,6 +182,8 @@ def _notes(out: Output, sync: SyncSettings, result: Preview | SyncdError) -> Non
         if result.hint:
             out.line(f"  {sync.name}: next: {result.hint}")
         return
+    if result.note:
+        out.line(f"  {sync.name}: {result.note}")
     for trip in result.trips:
         out.line(f"  {sync.name}: {trip.reason}")
     if result.waits is not None:
@@ -171,6 +211,7 @@ def _document(sync: SyncSettings, result: Preview | SyncdError) -> dict[str, Any
         "exit_share": round(plan.exit_share, 4),
         "hash": plan.hash,
         "refused": result.refused,
+        "note": result.note,
         "waits": result.waits.id if result.waits else None,
         "guards": [
             {"guard": t.guard, "value": t.value, "limit": t.limit, "reason": t.reason}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from syncd.app.build import Blueprint
 from syncd.app.engine import Engine
@@ -33,7 +34,7 @@ def run(engine: Engine) -> Report:
     return report
 
 
-def wide_world(world: World, *numbers: int, **changes: object) -> FakeVendor:
+def wide_world(world: World, *numbers: int, **changes: Any) -> FakeVendor:
     """One sync to a target that takes four requests at once."""
     world.clock = fast_clock()
     world.sync(members=people(*numbers), **changes)

@@ -1,0 +1,127 @@
+"""What reading a cohort would mean and cost now: the free list and what we remember.
+
+Looks only: writes nothing, and spends nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from syncd.app.reading import projects_of
+from syncd.clients.amplitude_answers import Cohort
+from syncd.config.forecast import project_key
+from syncd.config.settings import (
+    AmplitudeConnection,
+    FromCohort,
+    Settings,
+    SyncSettings,
+)
+from syncd.sources.amplitude_download.gate import State, gate_state
+from syncd.store import bindings, fetches
+from syncd.store.database import Connection
+from syncd.store.fetches import RESUMABLE, Fetch, FetchState
+
+MAX_STALENESS = timedelta(hours=24)
+"""For cohorts that no sync reads: the same as the default of those that are read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One listed cohort, and what a sync (or nobody yet) would have to pay for it."""
+
+    connection: str
+    cohort: Cohort
+    sync: str | None
+    """Who reads it; None: nobody."""
+    state: State
+    words: str
+    """The state in a sentence, with the cost."""
+    fetch: Fetch | None
+    """A request whose file can be read for nothing, the newest; None: there is none."""
+
+
+def looks(
+    store: Connection,
+    settings: Settings,
+    connection: AmplitudeConnection,
+    cohorts: Sequence[Cohort],
+    now: datetime,
+) -> list[Look]:
+    """One for each cohort and sync that reads it, in the order of the list."""
+    return [
+        look(store, settings, connection, cohort, sync, now)
+        for cohort in cohorts
+        for sync in _readers(settings, connection.name, cohort.id) or [None]
+    ]
+
+
+def look(
+    store: Connection,
+    settings: Settings,
+    connection: AmplitudeConnection,
+    cohort: Cohort,
+    sync: SyncSettings | None,
+    now: datetime,
+) -> Look:
+    """What reading this cohort would mean for this sync."""
+    reads = sync.source if sync is not None else None
+    mine = reads if isinstance(reads, FromCohort) else None
+    history = fetches.of_cohort(store, project_key(connection), cohort.id)
+    state, words = gate_state(
+        cohort,
+        history,
+        max_staleness=mine.max_staleness if mine is not None else MAX_STALENESS,
+        now=now,
+        mark=_mark(store, sync),
+        writers=_writers(store, settings, connection, cohort.id),
+        linked=mine.linked if mine is not None else False,
+    )
+    return Look(
+        connection=connection.name,
+        cohort=cohort,
+        sync=sync.name if sync is not None else None,
+        state=state,
+        words=words,
+        fetch=readable(history),
+    )
+
+
+def readable(history: Sequence[Fetch]) -> Fetch | None:
+    """The newest request whose file may be asked for."""
+    for each in history:
+        of_use = each.state in (*RESUMABLE, FetchState.COMPLETED)
+        if of_use and each.request_id is not None:
+            return each
+    return None
+
+
+def _readers(
+    settings: Settings, connection: str, cohort_id: str
+) -> list[SyncSettings | None]:
+    return [
+        sync
+        for sync in settings.syncs
+        if sync.enabled
+        and isinstance(sync.source, FromCohort)
+        and (sync.source.connection, sync.source.cohort_id) == (connection, cohort_id)
+    ]
+
+
+def _mark(store: Connection, sync: SyncSettings | None) -> str | None:
+    binding = bindings.current(store, sync.name) if sync is not None else None
+    return binding.source_mark if binding is not None else None
+
+
+def _writers(
+    store: Connection,
+    settings: Settings,
+    connection: AmplitudeConnection,
+    cohort_id: str,
+) -> list[str]:
+    """Syncs of ours that write this cohort of this project."""
+    projects = projects_of(settings)
+    return [
+        sync
+        for sync, through in fetches.writers(store, cohort_id)
+        if projects.get(through) == project_key(connection)
+    ]
