@@ -388,6 +388,64 @@ TARGET_HELD = _warning(
     then="syncd show {run_id}",
 )
 
+# ---- downloads ----------------------------------------------------------------
+
+FETCH_STARTED = _debug(
+    "fetch.started",
+    "{sync}: asks for a download of cohort {cohort_id}",
+    "cohort_id last_computed",
+)
+FETCH_RESUMED = _info(
+    "fetch.resumed",
+    "{sync}: goes on with the download asked for at {asked_at}, no second one",
+    "cohort_id request_id asked_at",
+)
+FETCH_REUSED = _info(
+    "fetch.reused",
+    "{sync}: the file of {asked_at} is still current, no second download",
+    "cohort_id request_id asked_at",
+)
+FETCH_SKIPPED = _info(
+    "fetch.skipped",
+    "{sync}: cohort {cohort_id} is unchanged since {last_computed}, nothing downloaded",
+    "cohort_id last_computed",
+)
+QUOTA_LOW = _warning(
+    "quota.low",
+    "{project}: {used} of {limit} downloads used, {forecast} forecast by {resets_at}",
+    "project used limit forecast estimated resets_at",
+    then="syncd quota",
+)
+"""Once per day and project."""
+QUOTA_EXHAUSTED = _error(
+    "quota.exhausted",
+    "{project}: {used} of {limit} downloads used, {reserve} kept in reserve: schedules"
+    " stop downloading until {resets_at}",
+    "project used limit reserve estimated resets_at",
+    then="syncd quota",
+)
+"""Once per month and project."""
+SOURCE_NOT_READY = _info(
+    "source.not_ready", "{sync}: the source is not ready: {status}", "status cohort_id"
+)
+SOURCE_RENAMED = _info(
+    "source.renamed",
+    "{sync}: cohort {cohort_id} was called {before}, now {name}",
+    "cohort_id name before",
+)
+SOURCE_WENT_BACK = _info(
+    "source.went_back",
+    "{sync}: cohort {cohort_id} was computed at {before}, now it says {last_computed}",
+    "cohort_id before last_computed",
+)
+SOURCE_NATIVE_SYNC = _warning(
+    "source.native_sync",
+    "{sync}: Amplitude itself syncs cohort {cohort_id} to Segment too ({frequency}):"
+    " two writers",
+    "cohort_id frequency",
+    then="syncd cohorts",
+)
+
 # ---- people -------------------------------------------------------------------
 
 _OPERATOR = "actor via reason until run"

@@ -1,0 +1,254 @@
+"""Whether a download is needed. Pure: the free list, and what was downloaded before.
+
+The signal is `lastComputed` (contract section 5). It is compared with what was listed
+*after* the last download, since our own read may move it; with "not equal", since it
+may go backwards; and where it moves without anybody entering or leaving, the downloads
+become rarer by themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import pairwise
+
+from syncd.clients.amplitude_answers import Cohort
+from syncd.sources.amplitude_download.refusal import never_computed, refusal
+from syncd.store.fetches import RESUMABLE, Fetch, FetchState
+
+KEPT_FOR = timedelta(days=7) - timedelta(hours=1)
+"""A request and its file live seven days (contract section 3); an hour to be sure."""
+JOB_AT_MOST = timedelta(hours=1)
+"""A cohort that was computed later than this after a request was not computed by it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who wants the list, and when."""
+
+    sync: str
+    mark: str | None
+    """Of the list that the sync's last plan was made from."""
+    again: bool
+    """The list is wanted even if unchanged, as long as it is free."""
+    by_person: bool
+    period: timedelta | None
+    max_staleness: timedelta
+    lost_after: timedelta
+    """A request without an answer for so long never gets one."""
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unneeded:
+    """The last plan was made from this very state of the cohort."""
+
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reuse:
+    """The file of this request still stands for the present: read it again, free."""
+
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """This request was paid for and not read to its end: go on with it, free."""
+
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Await:
+    """Another sync is asking for this cohort right now: see what it gets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointless:
+    """It changed, but the last downloads brought the same members: not yet."""
+
+    alike: int
+    """How many downloads in a row did."""
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Only a new download can tell."""
+
+    last: Fetch | None
+    """The last one that was read whole."""
+
+
+Verdict = Unneeded | Reuse | Resume | Await | Pointless | Wanted
+
+
+def gate(cohort: Cohort, history: Sequence[Fetch], asker: Asker) -> Verdict:
+    """What to do about this cohort; `history` is its requests, newest first."""
+    last = _last_read(history)
+    if last is not None and _is_current(last, cohort, asker):
+        known = asker.mark is not None and asker.mark == mark_of(cohort)
+        readable = last.request_id is not None and _is_kept(last, asker.now)
+        if known and not (asker.again and readable):
+            return Unneeded(since=cohort.last_computed)
+        if readable:
+            return Reuse(fetch=last)
+    return _about_open(history, last, asker) or _about_new(history, last, asker)
+
+
+def mark_of(cohort: Cohort) -> str | None:
+    """The state the cohort is listed in, as a source's mark."""
+    return mark(cohort.id, cohort.last_computed)
+
+
+def mark(cohort_id: str, computed: datetime | None) -> str | None:
+    """`cohort_id@epoch`; None for a cohort that was never computed."""
+    return None if computed is None else f"{cohort_id}@{int(computed.timestamp())}"
+
+
+def stands_for(fetch: Fetch, listed: Cohort) -> datetime | None:
+    """The `lastComputed` that a file just read stands for, given the list after it.
+
+    Usually the listed one. Not if that is much younger than the request: then the
+    cohort was computed again after the file was made, and a new one is wanted.
+    """
+    computed = listed.last_computed
+    if computed is not None and computed > fetch.asked_at + JOB_AT_MOST:
+        return fetch.computed_before
+    return computed
+
+
+def _last_read(history: Sequence[Fetch]) -> Fetch | None:
+    done = (each for each in history if each.state is FetchState.COMPLETED)
+    return next(done, None)
+
+
+def _is_current(last: Fetch, cohort: Cohort, asker: Asker) -> bool:
+    age = asker.now - last.asked_at
+    return last.computed_after == cohort.last_computed and age < asker.max_staleness
+
+
+def _is_kept(fetch: Fetch, now: datetime) -> bool:
+    return now - fetch.asked_at < KEPT_FOR
+
+
+def _about_open(
+    history: Sequence[Fetch], last: Fetch | None, asker: Asker
+) -> Resume | Await | None:
+    """What newer requests than the last file are under way."""
+    newer = [each for each in history if last is None or each.id > last.id]
+    for fetch in newer:
+        age = asker.now - fetch.asked_at
+        fresh = _is_kept(fetch, asker.now) and age < asker.max_staleness
+        if fetch.state in RESUMABLE and fresh:
+            return Resume(fetch=fetch)
+    for fetch in newer:
+        # One sync runs once at a time: its own unanswered request is a dead process's.
+        others = fetch.state is FetchState.ASKING and fetch.sync != asker.sync
+        if others and asker.now - fetch.asked_at < asker.lost_after:
+            return Await()
+    return None
+
+
+def _about_new(
+    history: Sequence[Fetch], last: Fetch | None, asker: Asker
+) -> Pointless | Wanted:
+    """A new download, unless the last ones brought nothing new."""
+    alike = _alike(history)
+    if last is None or asker.by_person or asker.period is None or alike < 2:
+        return Wanted(last=last)
+    if asker.mark != mark(last.cohort_id, last.computed_after):
+        return Wanted(last=last)  # it never had what the last download brought
+    # The exponent is bounded: the staleness is reached long before 2 ** 20 periods.
+    wait = min(asker.period * 2 ** min(alike - 1, 20), asker.max_staleness)
+    until = last.asked_at + wait
+    return (
+        Pointless(alike=alike, until=until) if asker.now < until else Wanted(last=last)
+    )
+
+
+def _alike(history: Sequence[Fetch]) -> int:
+    """Downloads in a row, up to the newest, that brought the same members although
+    the cohort had been computed anew in between (contract section 5, trap 2)."""
+    done = [each for each in history if each.state is FetchState.COMPLETED]
+    count = min(len(done), 1)
+    for newer, older in pairwise(done):
+        if (
+            newer.digest != older.digest
+            or newer.computed_before == older.computed_after
+        ):
+            break
+        count += 1
+    return count
+
+
+# ---- the same for people ------------------------------------------------------------
+
+
+class State(StrEnum):
+    """What a download of a listed cohort would mean now."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    FREE = "free"
+    NEVER_COMPUTED = "never_computed"
+    REFUSED = "refused"
+
+
+def gate_state(
+    cohort: Cohort,
+    history: Sequence[Fetch],
+    *,
+    max_staleness: timedelta,
+    now: datetime,
+    mark: str | None = None,
+    writers: Sequence[str] = (),
+    linked: bool = False,
+) -> tuple[State, str]:
+    """What reading this cohort would mean, and what it would cost, in a sentence.
+
+    `mark` is that of the last plan of the sync that reads it, if there is one. Says
+    nothing about the quota.
+    """
+    refused = refusal(cohort, writers=writers, linked=linked)
+    if refused is not None:
+        return State.REFUSED, refused.message
+    if never_computed(cohort):
+        return State.NEVER_COMPUTED, "never computed: open it once in Amplitude"
+    asker = Asker(
+        sync="",
+        mark=mark,
+        again=False,
+        by_person=True,
+        period=None,
+        max_staleness=max_staleness,
+        lost_after=timedelta(0),
+        now=now,
+    )
+    match gate(cohort, history, asker):
+        case Unneeded(since=since):
+            return State.UNCHANGED, f"unchanged since {shown(since)}"
+        case Reuse(fetch=fetch):
+            return State.FREE, f"free: the file of {shown(fetch.asked_at)} is current"
+        case Resume(fetch=fetch):
+            return State.FREE, f"free: it was asked for at {shown(fetch.asked_at)}"
+        case _:
+            return State.CHANGED, _why_changed(cohort, history)
+
+
+def _why_changed(cohort: Cohort, history: Sequence[Fetch]) -> str:
+    last = _last_read(history)
+    if last is None:
+        return "never downloaded: it costs 1"
+    if last.computed_after == cohort.last_computed:
+        return (
+            f"unchanged, but its list is of {shown(last.asked_at)}: a new one costs 1"
+        )
+    return f"changed at {shown(cohort.last_computed)}: a download costs 1"
+
+
+def shown(at: datetime | None) -> str:
+    """An instant for people; `an unknown time` where the vendor names none."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if at else "an unknown time"

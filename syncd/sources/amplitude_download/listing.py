@@ -1,0 +1,161 @@
+"""One reading of a cohort's file. It is believed at its end, or not at all.
+
+The engine compares only once every block is read, so a file that breaks in the middle
+removes nobody. What the file stands for is asked of the list afterwards, since the
+download may itself have moved `lastComputed` (contract section 5, trap 2).
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
+
+from syncd.clients.amplitude_answers import Cohort
+from syncd.errors import DeliveryError, Fault, SourceError, SourceUntrusted
+from syncd.model import SnapshotDigest
+from syncd.sources.amplitude_download import gate, job
+from syncd.sources.amplitude_download.errand import Errand
+from syncd.sources.amplitude_download.faults import (
+    broken,
+    is_broken,
+    is_gone,
+    is_rate_limit,
+    unavailable,
+)
+from syncd.sources.amplitude_download.members import Members
+from syncd.store import fetches
+from syncd.store.buckets import bucket_hash
+from syncd.store.fetches import Fetch, FetchState
+
+SHORT_SHARE = 0.9
+SHORT_BY = 50
+"""A file with fewer rows than this share of the listed size, and more than so many
+short of it, is not believed. Never equality: the two are not counted alike (4.4)."""
+PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
+"""Before the file is asked for again: it is free, and its link lives for a minute."""
+
+
+class DownloadListing:
+    """A `Listing` of the members in a request's file; read once."""
+
+    def __init__(self, errand: Errand, fetch: Fetch, spool: Path) -> None:
+        self._errand = errand
+        self._fetch = fetch
+        self._spool = spool
+        self._anonymous = 0
+        self._mark: str | None = None
+
+    def blocks(self) -> Iterator[list[bytes]]:
+        """See `WholeList.blocks`; memory is bounded by one block, disk by the file."""
+        count = total = 0
+        with TemporaryFile(dir=self._spool) as file:
+            self._download(file)
+            file.seek(0)
+            members = Members(file, self._errand.settings.id_type)
+            try:
+                for block in members.blocks():
+                    count += len(block)
+                    total += sum(map(bucket_hash, block))
+                    yield block
+            except (DeliveryError, SourceUntrusted) as error:
+                self._note_broken(error)
+                raise _untrusted(error) from error
+        self._anonymous = members.anonymous
+        digest = SnapshotDigest(count=count, total=total % 2**64)
+        self._conclude(members.rows, digest)
+
+    def left_out(self) -> Mapping[str, int]:
+        """People whom Amplitude knows by no user id: never synced (contract 4.4)."""
+        return {"anonymous": self._anonymous}
+
+    def mark(self) -> str | None:
+        """`cohort_id@epoch` of the computation that the file stands for."""
+        return self._mark
+
+    # ---- the file -------------------------------------------------------------------
+
+    def _download(self, file: BinaryIO) -> None:
+        """The whole file into `file`; asked for again where that may help (free)."""
+        for pause in (*PAUSES, None):
+            try:
+                self._errand.client.file(
+                    self._fetch.request_id or "",
+                    file,
+                    run_id=self._errand.question.run_id,
+                )
+                return
+            except DeliveryError as error:
+                self._raise_if_final(error)
+                if pause is None:
+                    raise unavailable(error) from error
+            self._errand.pause(self._errand.clock.now() + pause)
+
+    def _raise_if_final(self, error: DeliveryError) -> None:
+        """Raise for what another try will not mend in a minute; the client has asked
+        again for a broken file already."""
+        if is_gone(error):
+            job.end(self._errand, self._fetch, error)
+            raise unavailable(error, "source.file_gone") from error
+        if is_broken(error):
+            self._note_broken(error)
+            raise broken(error) from error
+        if error.fault is not Fault.PASSING and not is_rate_limit(error):
+            raise unavailable(error) from error
+
+    # ---- the end --------------------------------------------------------------------
+
+    def _conclude(self, rows: int, digest: SnapshotDigest) -> None:
+        """Believe the file, and remember what it stands for."""
+        fetch = self._fetch
+        if fetch.state is FetchState.COMPLETED:
+            self._check_same(rows)
+        else:
+            listed = self._errand.listed()
+            self._check_whole(rows, listed)
+            fetch = self._complete(rows, digest, listed)
+        self._mark = gate.mark(fetch.cohort_id, fetch.computed_after)
+
+    def _complete(self, rows: int, digest: SnapshotDigest, listed: Cohort) -> Fetch:
+        errand = self._errand
+        with errand.question.database.begin() as connection:
+            return fetches.complete(
+                connection,
+                self._fetch.id,
+                computed_after=gate.stands_for(self._fetch, listed),
+                size=listed.size,
+                rows=rows,
+                digest=digest,
+                now=errand.clock.now(),
+            )
+
+    def _check_whole(self, rows: int, listed: Cohort) -> None:
+        size = listed.size or 0
+        if rows < SHORT_SHARE * size and size - rows > SHORT_BY:
+            self._distrust(
+                f"the file has {rows} rows, the list counts {size} members",
+                code="source.short",
+            )
+
+    def _check_same(self, rows: int) -> None:
+        if rows != self._fetch.rows:
+            self._distrust(
+                f"the file has {rows} rows, it had {self._fetch.rows} before",
+                code="source.file_changed",
+            )
+
+    def _distrust(self, message: str, *, code: str) -> None:
+        error = SourceUntrusted(
+            message, code=code, hint="the next run reads the file again, which is free"
+        )
+        self._note_broken(error)
+        raise error
+
+    def _note_broken(self, error: DeliveryError | SourceError) -> None:
+        now: datetime = self._errand.clock.now()
+        with self._errand.question.database.begin() as connection:
+            fetches.broke(connection, self._fetch.id, str(error), now)
+
+
+def _untrusted(error: DeliveryError | SourceUntrusted) -> SourceUntrusted:
+    return broken(error) if isinstance(error, DeliveryError) else error
