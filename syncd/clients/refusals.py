@@ -37,7 +37,8 @@ def masked(text: str, private: Sequence[str]) -> str:
     """
     window = text[: MESSAGE_CHARACTERS + _LONGEST_ID]
     short: set[str] = set()
-    for each in private:
+    # Longest first: an id within a longer one must not leave the rest of it to be seen.
+    for each in sorted(private, key=len, reverse=True):
         if len(each) < _SHORT_ID:
             short.add(each)
         elif each in window:
