@@ -1,0 +1,856 @@
+"""A cohort is downloaded when it must be, once, and a broken file removes nobody."""
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+from structlog.types import EventDict
+
+from syncd.clients.amplitude_answers import Cohort, NativeSync
+from syncd.clients.amplitude_downloads import AmplitudeDownloads
+from syncd.clients.amplitude_job import Usage
+from syncd.clients.quota import Budget, Rules, next_month
+from syncd.errors import (
+    DeliveryError,
+    Fault,
+    SourceUnavailable,
+    SourceUntrusted,
+)
+from syncd.model import Found, IdType
+from syncd.sources import Postponed, Question, Unchanged
+from syncd.sources.amplitude_download import (
+    AmplitudeDownloadSource,
+    DownloadSettings,
+)
+from syncd.sources.amplitude_download.listing import DownloadListing
+from syncd.store import bindings, fetches, quotas
+from syncd.store.bindings import Binding
+from syncd.store.database import Database
+from syncd.store.fetches import Fetch, FetchState
+from tests.builders import ManualClock
+
+NOW = datetime(2026, 5, 12, 9, 0, tzinfo=UTC)
+COMPUTED = datetime(2026, 5, 12, 6, 0, tzinfo=UTC)
+PROJECT = "us:187520"
+SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+JOB = 45 * SECOND
+
+
+class PatientClock(ManualClock):
+    """Whoever waits on it makes the time pass."""
+
+    def wait(self, event: threading.Event, delay: timedelta) -> bool:
+        if event.is_set():
+            return True
+        self.advance(max(delay, timedelta(0)))
+        return False
+
+
+def refusal(
+    error_type: str, status: int | None = None, fault: Fault = Fault.REFUSED
+) -> DeliveryError:
+    return DeliveryError(
+        f"Amplitude said {error_type}",
+        fault=fault,
+        error_type=error_type,
+        status=status,
+    )
+
+
+PASSING = refusal("http_5xx", 503, Fault.PASSING)
+RATE = refusal("rate_limited", 429, Fault.PASSING)
+LOST = refusal("timeout", None, Fault.PASSING)
+CREDENTIALS = refusal("auth", 403, Fault.CREDENTIALS)
+GONE = refusal("not_found", 404)
+FAILED = refusal("bad_response", 200)
+BROKEN = refusal("bad_response", 200, Fault.PASSING)
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+@dataclass
+class Amplitude:
+    """The download API in memory: paid requests, jobs on the clock, free files."""
+
+    clock: ManualClock
+    cohort: Cohort = field(
+        default_factory=lambda: Cohort(
+            id="c1",
+            name="VIP",
+            owners=(),
+            app_id="187520",
+            type="redshift",
+            archived=False,
+            size=3,
+            created_at=None,
+            count_group="User",
+            last_computed=COMPUTED,
+            finished=True,
+        )
+    )
+    listed: bool = True
+    members: Sequence[str] = ("ada", "bob", "")
+    used: int = 0
+    limit: int = 500
+    has_usage: bool = True
+    recomputes: bool = True
+    """A download moves `lastComputed` to the time of its job (contract R15)."""
+    says: dict[str, list[BaseException | None]] = field(default_factory=dict)
+    """What the next calls of a method raise, in order."""
+    calls: list[str] = field(default_factory=list)
+    before_usage: Callable[[], None] = lambda: None
+    jobs: dict[str, tuple[datetime, bytes]] = field(default_factory=dict)
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        script = self.says.get(name, [])
+        error = script.pop(0) if script else None
+        if error is not None:
+            raise error
+
+    def cohorts(self) -> tuple[Cohort, ...]:
+        self._called("cohorts")
+        return (self.cohort,) if self.listed else ()
+
+    def usage(self) -> Usage | None:
+        self._called("usage")
+        self.before_usage()
+        if not self.has_usage:
+            return None
+        resets_at = next_month(self.clock.now())
+        return Usage(limit=self.limit, used=self.used, resets_at=resets_at)
+
+    def request(self, cohort_id: str, *, run_id: str = "") -> str:
+        assert run_id
+        self._called("request")
+        self.used += 1
+        if self.recomputes:
+            self.compute()
+        request_id = f"r{len(self.jobs) + 1}"
+        self.jobs[request_id] = (self.clock.now() + JOB, csv(self.members))
+        return request_id
+
+    def is_complete(self, request_id: str, *, run_id: str = "") -> bool:
+        assert run_id
+        self._called("is_complete")
+        return self.clock.now() >= self.jobs[request_id][0]
+
+    def file(self, request_id: str, out: BinaryIO, *, run_id: str = "") -> None:
+        assert run_id
+        self._called("file")
+        ready_at, body = self.jobs[request_id]
+        assert self.clock.now() >= ready_at
+        out.write(body)
+
+    # ---- what happens at the vendor
+
+    def compute(self, members: Sequence[str] | None = None) -> None:
+        """The cohort is worked out anew, now."""
+        self.members = self.members if members is None else members
+        self.change(
+            last_computed=self.clock.now().replace(microsecond=0),
+            size=len(self.members),
+        )
+
+    def change(self, **values: Any) -> None:
+        self.cohort = replace(self.cohort, **values)
+
+    def paid(self) -> int:
+        return self.calls.count("request")
+
+
+def csv(members: Sequence[str]) -> bytes:
+    rows = [f'"{number}","{user}"' for number, user in enumerate(members)]
+    return "\n".join(['"amplitude_id","user_id"', *rows, ""]).encode()
+
+
+RULES = Rules(reserve=50, budget=None, period=HOUR, demand=1.0)
+RUNS = itertools.count(1)
+
+
+@dataclass
+class Town:
+    """A store, a vendor and a clock; sources are asked in them."""
+
+    database: Database
+    amplitude: Amplitude
+    clock: PatientClock
+    spool: Path
+    marks: dict[str, str | None] = field(default_factory=dict)
+
+    def source(self, rules: Rules = RULES, **settings: Any) -> AmplitudeDownloadSource:
+        values: dict[str, Any] = {
+            "project": PROJECT,
+            "cohort_id": "c1",
+            "id_type": IdType.USER_ID,
+            "max_staleness": 7 * DAY,
+            "linked": False,
+            "limit": 500,
+            "deadline": 30 * timedelta(minutes=1),
+            "project_of": {"amplitude": PROJECT, "other": "eu:1"},
+        }
+        return AmplitudeDownloadSource(
+            DownloadSettings(rules=rules, **(values | settings)),
+            cast("AmplitudeDownloads", self.amplitude),
+            self.clock,
+            self.spool,
+        )
+
+    def question(self, sync: str = "vip", **values: Any) -> Question:
+        given: dict[str, Any] = {
+            "run_id": f"run-{next(RUNS)}",
+            "mark": self.marks.get(sync),
+            "stop": threading.Event(),
+            "until": self.clock.now() + HOUR,
+        }
+        return Question(sync=sync, database=self.database, **(given | values))
+
+    def ask(
+        self, sync: str = "vip", rules: Rules = RULES, **values: Any
+    ) -> DownloadListing | Unchanged | Postponed:
+        return self.source(rules).ask(self.question(sync, **values))
+
+    def read(self, sync: str = "vip", rules: Rules = RULES, **values: Any) -> list[str]:
+        """Ask, read to the end, and make a plan from it."""
+        listing = self.ask(sync, rules, **values)
+        assert isinstance(listing, DownloadListing)
+        members = everybody(listing)
+        self.marks[sync] = listing.mark()
+        return members
+
+    def history(self) -> list[Fetch]:
+        with self.database.read() as connection:
+            return fetches.of_cohort(connection, PROJECT, "c1")
+
+
+def everybody(listing: DownloadListing) -> list[str]:
+    return [each.decode() for block in listing.blocks() for each in block]
+
+
+@pytest.fixture
+def town(database: Database, tmp_path: Path) -> Town:
+    clock = PatientClock(NOW)
+    return Town(
+        database=database, amplitude=Amplitude(clock), clock=clock, spool=tmp_path
+    )
+
+
+def names(lines: list[EventDict]) -> list[str]:
+    return [line["event"] for line in lines]
+
+
+# ---- the whole way ------------------------------------------------------------------
+
+
+def test_a_cohort_is_listed_paid_for_once_polled_and_read(town: Town) -> None:
+    listing = town.ask()
+
+    assert isinstance(listing, DownloadListing)
+    assert everybody(listing) == ["ada", "bob"]
+    assert listing.left_out() == {"anonymous": 1}
+    assert town.amplitude.paid() == town.amplitude.used == 1
+    [fetch] = town.history()
+    assert (fetch.state, fetch.rows, fetch.name) == (FetchState.COMPLETED, 3, "VIP")
+
+
+def test_the_mark_is_what_is_listed_after_the_download(town: Town) -> None:
+    listing = town.ask()
+    assert isinstance(listing, DownloadListing)
+    assert listing.mark() is None
+
+    everybody(listing)
+
+    moved = town.amplitude.cohort.last_computed
+    assert moved == NOW
+    assert listing.mark() == f"c1@{int(NOW.timestamp())}"
+
+
+def test_an_unchanged_cohort_costs_one_free_list(
+    town: Town, lines: list[EventDict]
+) -> None:
+    town.read()
+    town.amplitude.calls.clear()
+
+    answer = town.ask()
+
+    assert answer == Unchanged(since=NOW)
+    assert town.amplitude.calls == ["cohorts"]
+    assert names(lines)[-1] == "fetch.skipped"
+
+
+def test_a_changed_cohort_is_downloaded_again(town: Town) -> None:
+    town.read()
+    town.clock.advance(HOUR)
+    town.amplitude.compute(["ada", "eve"])
+
+    assert town.read() == ["ada", "eve"]
+    assert town.amplitude.paid() == 2
+
+
+def test_a_list_that_is_too_old_is_downloaded_anew_although_nothing_moved(
+    town: Town,
+) -> None:
+    town.amplitude.recomputes = False
+    town.read()
+    town.clock.advance(7 * DAY)
+
+    town.read()
+
+    assert town.amplitude.paid() == 2
+
+
+def test_a_computation_that_goes_back_in_time_is_a_change(
+    town: Town, lines: list[EventDict]
+) -> None:
+    town.read()
+    town.clock.advance(HOUR)
+    town.amplitude.change(last_computed=COMPUTED)
+
+    town.read()
+
+    assert town.amplitude.paid() == 2
+    assert "source.went_back" in names(lines)
+
+
+def test_nothing_is_left_in_the_spool(town: Town) -> None:
+    town.read()
+
+    assert not [path for path in town.spool.iterdir() if path.name.startswith("tmp")]
+
+
+# ---- what is free -------------------------------------------------------------------
+
+
+def test_a_file_that_is_still_current_serves_every_sync(
+    town: Town, lines: list[EventDict]
+) -> None:
+    town.read("vip")
+
+    assert town.read("other") == ["ada", "bob"]
+    assert town.read("vip", mark=None) == ["ada", "bob"]
+    assert town.amplitude.paid() == 1
+    assert names(lines).count("fetch.reused") == 2
+    assert town.marks["other"] == town.marks["vip"]
+
+
+def test_an_unchanged_list_that_is_wanted_again_is_read_from_the_old_file(
+    town: Town,
+) -> None:
+    town.read()
+
+    assert town.read(again=True) == ["ada", "bob"]
+    assert town.amplitude.paid() == 1
+
+
+def test_an_unchanged_list_is_not_paid_for_because_it_is_wanted_again(
+    town: Town,
+) -> None:
+    town.read()
+    town.clock.advance(7 * DAY - 30 * timedelta(minutes=1))
+
+    assert isinstance(town.ask(again=True), Unchanged)
+    assert town.amplitude.paid() == 1
+
+
+def test_a_request_is_resumed_after_a_kill_never_made_twice(
+    town: Town, lines: list[EventDict]
+) -> None:
+    town.amplitude.says["is_complete"] = [Killed()]
+    with pytest.raises(Killed):
+        town.ask()
+
+    assert town.read() == ["ada", "bob"]
+    assert town.amplitude.paid() == 1
+    assert "fetch.resumed" in names(lines)
+
+
+def test_a_request_that_was_cut_counts_as_spent_and_is_made_anew(town: Town) -> None:
+    town.amplitude.says["request"] = [Killed()]
+    with pytest.raises(Killed):
+        town.ask()
+
+    town.read()
+
+    with town.database.read() as connection:
+        assert fetches.spent(connection, PROJECT, NOW) == {"vip": 2}
+
+
+def test_a_kill_while_the_file_is_read_costs_nothing(town: Town) -> None:
+    listing = town.ask()
+    assert isinstance(listing, DownloadListing)
+    blocks = listing.blocks()
+    next(blocks)
+    cast("Any", blocks).close()
+
+    assert town.history()[0].state is FetchState.READY
+    assert listing.mark() is None
+    assert town.read() == ["ada", "bob"]
+    assert town.amplitude.paid() == 1
+
+
+def test_a_request_older_than_seven_days_is_not_asked_for_again(town: Town) -> None:
+    town.amplitude.says["is_complete"] = [Killed()]
+    with pytest.raises(Killed):
+        town.ask()
+    town.clock.advance(7 * DAY)
+
+    town.read()
+
+    assert town.amplitude.paid() == 2
+
+
+def test_an_old_file_does_not_stand_for_a_later_computation(town: Town) -> None:
+    town.amplitude.says["is_complete"] = [Killed()]
+    with pytest.raises(Killed):
+        town.ask()
+    town.clock.advance(DAY)
+    town.amplitude.compute(["ada", "bob", "eve"])
+
+    assert town.read() == ["ada", "bob"]  # what was paid for is read first
+    town.clock.advance(HOUR)
+    assert town.read() == ["ada", "bob", "eve"]
+    assert town.amplitude.paid() == 2
+
+
+def test_two_syncs_of_one_cohort_share_one_request(town: Town) -> None:
+    """The other sync asks while the first one's request is on the wire."""
+    town.amplitude.says["request"] = [Killed()]
+    with pytest.raises(Killed):
+        town.ask("first")
+    [asking] = town.history()
+    waits = []
+
+    class Watching(PatientClock):
+        def wait(self, event: threading.Event, delay: timedelta) -> bool:
+            waits.append(delay)
+            with town.database.begin() as connection:
+                fetches.accepted(connection, asking.id, "r1", self.now())
+            return super().wait(event, delay)
+
+    town.amplitude.jobs["r1"] = (NOW, csv(["ada"]))
+    town.clock = Watching(NOW)
+    town.amplitude.clock = town.clock
+
+    assert town.read("second") == ["ada"]
+    assert len(waits) == 1
+    assert town.amplitude.paid() == 1
+
+
+# ---- what is not read at all --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"archived": True}, "source.archived"),
+        ({"count_group": "org"}, "source.group"),
+        ({"size": 2_000_001}, "source.too_large"),
+        ({"name": "[Segment] VIP"}, "source.echo"),
+    ],
+)
+def test_some_cohorts_are_refused_before_anything_is_paid(
+    town: Town, change: dict[str, Any], code: str
+) -> None:
+    town.amplitude.change(**change)
+
+    with pytest.raises(SourceUntrusted) as raised:
+        town.ask()
+
+    assert raised.value.code == code
+    assert raised.value.hint
+    assert town.amplitude.calls == ["cohorts"]
+
+
+def bound_to_c1(database: Database, binding: Binding) -> None:
+    with database.begin() as connection:
+        found = Found(external_id="c1", name="VIP", size=3)
+        bindings.bind(connection, binding.id, found)
+
+
+def test_a_cohort_that_we_write_is_not_read_back_unless_linked(
+    town: Town, new_binding: Callable[..., Binding]
+) -> None:
+    bound_to_c1(town.database, new_binding("writer"))
+
+    with pytest.raises(SourceUntrusted, match="writer") as raised:
+        town.ask()
+    assert raised.value.code == "source.echo"
+
+    linked = town.source(linked=True).ask(town.question())
+    assert isinstance(linked, DownloadListing)
+
+
+def test_the_same_id_in_another_project_is_another_cohort(
+    town: Town, new_binding: Callable[..., Binding]
+) -> None:
+    bound_to_c1(town.database, new_binding("writer"))
+    elsewhere = town.source(project_of={"amplitude": "eu:1"})
+
+    assert isinstance(elsewhere.ask(town.question()), DownloadListing)
+
+
+def test_absence_from_the_list_is_an_outage_not_an_empty_cohort(town: Town) -> None:
+    town.amplitude.listed = False
+
+    with pytest.raises(SourceUnavailable) as raised:
+        town.ask()
+
+    assert raised.value.code == "source.not_found"
+
+
+def test_a_cohort_that_was_never_computed_is_waited_for(
+    town: Town, lines: list[EventDict]
+) -> None:
+    town.amplitude.change(last_computed=None, finished=False, size=None)
+
+    answer = town.ask()
+
+    assert isinstance(answer, Postponed)
+    assert answer.reason == "not_ready"
+    assert names(lines) == ["source.not_ready"]
+    assert town.amplitude.paid() == 0
+
+
+def test_news_about_the_cohort_are_told_with_a_download_only(
+    town: Town, lines: list[EventDict]
+) -> None:
+    native = NativeSync(target="Segment", frequency="hourly", last_successful=None)
+    town.read()
+    town.amplitude.change(name="Very important", native_syncs=(native,))
+    assert isinstance(town.ask(), Unchanged)
+    assert "source.renamed" not in names(lines)
+    town.clock.advance(HOUR)
+    town.amplitude.compute()
+
+    town.read()
+
+    assert names(lines).count("source.renamed") == 1
+    assert names(lines).count("source.native_sync") == 1
+
+
+# ---- files that must not be believed ------------------------------------------------
+
+
+def spoil(town: Town, body: bytes) -> None:
+    """From now on requests bring this file."""
+    request = town.amplitude.request
+
+    def spoiled(cohort_id: str, *, run_id: str = "") -> str:
+        request_id = request(cohort_id, run_id=run_id)
+        town.amplitude.jobs[request_id] = (town.clock.now() + JOB, body)
+        return request_id
+
+    cast("Any", town.amplitude).request = spoiled
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>sign in</html>",
+        b'"amplitude_id"\n"1"\n',
+        b'"amplitude_id","user_id"\n"1","ad',
+    ],
+    ids=["empty", "page", "no column", "cut"],
+)
+def test_a_broken_file_is_untrusted_and_free_to_read_again(
+    town: Town, body: bytes
+) -> None:
+    spoil(town, body)
+
+    for _ in range(3):
+        listing = town.ask()
+        assert isinstance(listing, DownloadListing)
+        with pytest.raises(SourceUntrusted):
+            everybody(listing)
+        assert listing.mark() is None
+        assert town.amplitude.paid() == 1
+
+    assert town.history()[0].state is FetchState.ENDED
+    assert isinstance(town.ask(), DownloadListing)
+    assert town.amplitude.paid() == 2
+
+
+def test_a_file_much_shorter_than_the_listed_size_is_untrusted(town: Town) -> None:
+    town.amplitude.members = [f"u{number}" for number in range(1000)]
+    spoil(town, csv([f"u{number}" for number in range(899)]))
+    listing = town.ask()
+    assert isinstance(listing, DownloadListing)
+
+    with pytest.raises(SourceUntrusted) as raised:
+        everybody(listing)
+
+    assert raised.value.code == "source.short"
+    assert town.history()[0].broken == 1
+
+
+@pytest.mark.parametrize(("size", "rows"), [(1000, 900), (60, 10), (3, 3), (None, 0)])
+def test_a_file_may_differ_a_little_from_the_listed_size(
+    town: Town, size: int | None, rows: int
+) -> None:
+    town.amplitude.recomputes = False
+    town.amplitude.members = [f"u{number}" for number in range(rows)]
+    town.amplitude.change(size=size)
+
+    assert len(town.read()) == rows
+
+
+def test_a_file_that_is_another_one_the_second_time_is_untrusted(town: Town) -> None:
+    town.read("vip")
+    town.amplitude.jobs["r1"] = (NOW, csv(["ada"]))
+    listing = town.ask("other")
+    assert isinstance(listing, DownloadListing)
+
+    with pytest.raises(SourceUntrusted) as raised:
+        everybody(listing)
+
+    assert raised.value.code == "source.file_changed"
+
+
+def test_a_file_that_stays_broken_at_the_vendor_is_untrusted(town: Town) -> None:
+    town.amplitude.says["file"] = [BROKEN]
+    listing = town.ask()
+    assert isinstance(listing, DownloadListing)
+
+    with pytest.raises(SourceUntrusted) as raised:
+        everybody(listing)
+
+    assert raised.value.code == "source.broken_file"
+    assert town.history()[0].state is FetchState.READY
+
+
+def test_a_file_that_is_not_served_is_asked_for_three_times(town: Town) -> None:
+    town.amplitude.says["file"] = [PASSING, RATE, None, PASSING, PASSING, PASSING]
+
+    assert town.read() == ["ada", "bob"]
+    listing = town.ask("other")
+    assert isinstance(listing, DownloadListing)
+    with pytest.raises(SourceUnavailable):
+        everybody(listing)
+    assert town.amplitude.paid() == 1
+
+
+def test_a_file_that_is_gone_is_not_asked_for_again(town: Town) -> None:
+    town.read("vip")
+    town.amplitude.says["file"] = [GONE]
+    listing = town.ask("other")
+    assert isinstance(listing, DownloadListing)
+    with pytest.raises(SourceUnavailable):
+        everybody(listing)
+
+    assert town.history()[0].state is FetchState.COMPLETED
+    assert isinstance(town.ask("vip"), Unchanged)
+    town.read("other")
+    assert town.amplitude.paid() == 2
+
+
+# ---- requests and jobs that fail ----------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["cohorts", "usage", "request", "is_complete"])
+def test_refused_credentials_pass_through(town: Town, method: str) -> None:
+    town.amplitude.says[method] = [CREDENTIALS]
+
+    with pytest.raises(DeliveryError) as raised:
+        town.ask()
+
+    assert raised.value is CREDENTIALS
+
+
+@pytest.mark.parametrize("method", ["cohorts", "usage", "request"])
+def test_a_call_that_fails_leaves_the_source_unavailable(
+    town: Town, method: str
+) -> None:
+    town.amplitude.says[method] = [PASSING]
+
+    with pytest.raises(SourceUnavailable):
+        town.ask()
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(LOST, FetchState.LOST), (GONE, FetchState.REFUSED)]
+)
+def test_a_request_that_fails_is_noted_for_what_it_may_have_cost(
+    town: Town, error: DeliveryError, state: FetchState
+) -> None:
+    town.amplitude.says["request"] = [error]
+    with pytest.raises(SourceUnavailable):
+        town.ask()
+
+    assert town.history()[0].state is state
+
+
+def test_polling_survives_rate_limits_and_two_failures_in_a_row(town: Town) -> None:
+    town.amplitude.says["is_complete"] = [*[RATE] * 9, PASSING, PASSING, None]
+
+    assert town.read() == ["ada", "bob"]
+
+
+def test_three_failures_in_a_row_leave_the_request_to_the_next_run(
+    town: Town,
+) -> None:
+    town.amplitude.says["is_complete"] = [PASSING, PASSING, PASSING]
+    with pytest.raises(SourceUnavailable):
+        town.ask()
+
+    assert town.read() == ["ada", "bob"]
+    assert town.amplitude.paid() == 1
+
+
+@pytest.mark.parametrize("error", [FAILED, GONE])
+def test_a_job_that_failed_or_is_unknown_is_asked_for_anew(
+    town: Town, error: DeliveryError
+) -> None:
+    town.amplitude.says["is_complete"] = [error]
+    with pytest.raises(SourceUnavailable):
+        town.ask()
+
+    assert town.history()[0].state is FetchState.ENDED
+    town.read()
+    assert town.amplitude.paid() == 2
+
+
+def test_a_job_that_takes_too_long_is_left_to_the_next_run(town: Town) -> None:
+    source = town.source(deadline=30 * SECOND)
+    with pytest.raises(SourceUnavailable) as raised:
+        source.ask(town.question())
+
+    assert raised.value.code == "source.not_ready_in_time"
+    assert town.clock.now() <= NOW + 30 * SECOND
+    assert town.read() == ["ada", "bob"]
+    assert town.amplitude.paid() == 1
+
+
+def test_a_stop_is_heeded_while_polling_and_keeps_the_request(town: Town) -> None:
+    question = town.question()
+    town.amplitude.before_usage = question.stop.set
+    with pytest.raises(SourceUnavailable) as raised:
+        town.source().ask(question)
+
+    assert raised.value.code == "source.interrupted"
+    assert town.history()[0].state is FetchState.RUNNING
+
+
+# ---- quota, budget, rate ------------------------------------------------------------
+
+
+def test_schedules_stop_at_the_reserve_and_people_go_on(
+    town: Town, lines: list[EventDict]
+) -> None:
+    town.amplitude.used = 450
+
+    answer = town.ask()
+
+    assert isinstance(answer, Postponed)
+    assert answer.reason == "quota"
+    assert answer.until == datetime(2026, 6, 1, tzinfo=UTC)
+    assert "450 of 500" in answer.message
+    assert town.read(by_person=True) == ["ada", "bob"]
+    assert names(lines).count("quota.exhausted") == 1
+
+
+def test_a_low_quota_is_told_once_a_day(town: Town, lines: list[EventDict]) -> None:
+    town.amplitude.used = 420
+    for _ in range(3):
+        town.read()
+        town.clock.advance(9 * HOUR)
+        town.amplitude.compute()
+
+    assert names(lines).count("quota.low") == 2
+
+
+def test_without_the_usage_call_our_own_count_decides(town: Town) -> None:
+    town.amplitude.has_usage = False
+    source = town.source(limit=51)
+    listing = source.ask(town.question())
+    assert isinstance(listing, DownloadListing)
+    everybody(listing)
+    town.clock.advance(HOUR)
+    town.amplitude.compute()
+
+    answer = source.ask(town.question())
+
+    assert isinstance(answer, Postponed)
+    assert "estimated" in answer.message
+    with town.database.read() as connection:
+        kept = quotas.get(connection, PROJECT)
+    assert kept is not None
+    assert (kept.used, kept.limit, kept.estimated) == (1, 51, True)
+
+
+def test_the_month_that_another_tool_used_up_is_found_out_from_its_429(
+    town: Town,
+) -> None:
+    def snatch() -> None:
+        town.amplitude.says["request"] = [RATE]
+        town.amplitude.before_usage = exhaust
+
+    def exhaust() -> None:
+        town.amplitude.used = 500
+
+    town.amplitude.before_usage = snatch
+
+    answer = town.ask(by_person=True)
+
+    assert isinstance(answer, Postponed)
+    assert answer.reason == "quota"
+    assert town.amplitude.paid() == 1
+
+
+def test_a_rate_limit_of_the_vendor_is_waited_for_within_the_run(town: Town) -> None:
+    town.amplitude.says["request"] = [RATE, RATE]
+
+    assert town.read() == ["ada", "bob"]
+    assert town.amplitude.paid() == 3
+    assert town.clock.now() >= NOW + 90 * SECOND
+
+
+def test_a_vendor_that_keeps_turning_us_away_is_left_alone(town: Town) -> None:
+    town.amplitude.says["request"] = [RATE] * 9
+
+    answer = town.ask()
+
+    assert isinstance(answer, Postponed)
+    assert answer.reason == "rate"
+    assert town.amplitude.paid() == 3
+
+
+def test_a_budget_makes_a_frequent_schedule_a_cheap_gate(town: Town) -> None:
+    rules = replace(RULES, budget=Budget(downloads=2, per=DAY))
+    answers = []
+    for _ in range(24):
+        town.amplitude.compute([f"at {town.clock.now()}"])
+        answer = town.ask(rules=rules)
+        if isinstance(answer, DownloadListing):
+            everybody(answer)
+        else:
+            answers.append(answer)
+        town.clock.advance(HOUR)
+
+    assert town.amplitude.paid() == 2
+    assert {isinstance(each, Postponed) and each.reason for each in answers} == {
+        "budget"
+    }
+
+
+def test_downloads_that_bring_nothing_new_become_rarer(town: Town) -> None:
+    paid_at = []
+    for hour in range(48):
+        town.amplitude.compute()
+        before = town.amplitude.paid()
+        answer = town.ask()
+        if isinstance(answer, DownloadListing):
+            everybody(answer)
+            town.marks["vip"] = answer.mark()
+        if town.amplitude.paid() > before:
+            paid_at.append(hour)
+        town.clock.advance(NOW + (hour + 1) * HOUR - town.clock.now())
+
+    assert paid_at == [0, 1, 3, 7, 15, 31]
