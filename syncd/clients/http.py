@@ -191,8 +191,8 @@ class HttpClient:
     ) -> Answer:
         """Make one request and hand the raw pieces of a 2xx body to `take`, in order.
 
-        `deadline` replaces the client's own, in real seconds for the whole body. The
-        body of the answer returned is empty for a 2xx; any other is kept as `request`
+        `deadline`, in real seconds, is for the whole body; the client's own is how long
+        nothing at all may come. The body of the answer returned is empty for a 2xx; any other is kept as `request`
         keeps it. What `take` raises passes and ends the connection. A body that ends
         before its Content-Length or its last chunk raises `TransportError`; one that
         declares neither may be cut without anybody knowing. `path` never gets into a
@@ -232,8 +232,10 @@ class HttpClient:
         self, error: httpx.HTTPError | _TooLarge, max_bytes: int, deadline: float
     ) -> TransportError:
         kind = _kind(error)
+        stalled = f", or nothing for {self._deadline:g} s"
         what: dict[Kind, str] = {
-            "timeout": f"no whole answer from {self.host} within {deadline:g} s",
+            "timeout": f"no whole answer from {self.host} within {deadline:g} s"
+            + (stalled if deadline > self._deadline else ""),
             "dns": f"the name {self.host} could not be resolved",
             "connect": f"no connection to {self.host}",
             "tls": f"the certificate of {self.host} does not verify",
