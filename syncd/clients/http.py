@@ -192,11 +192,11 @@ class HttpClient:
         """Make one request and hand the raw pieces of a 2xx body to `take`, in order.
 
         `deadline`, in real seconds, is for the whole body; the client's own is how long
-        nothing at all may come. The body of the answer returned is empty for a 2xx; any other is kept as `request`
-        keeps it. What `take` raises passes and ends the connection. A body that ends
-        before its Content-Length or its last chunk raises `TransportError`; one that
-        declares neither may be cut without anybody knowing. `path` never gets into a
-        log or an error, so it may hold the signature of a link.
+        nothing at all may come. The body of the answer returned is empty for a 2xx; any
+        other is kept as `request` keeps it. What `take` raises passes and ends the
+        connection. A body that ends before its Content-Length or its last chunk raises
+        `TransportError`; one that declares neither may be cut without anybody knowing.
+        `path` gets into no log and no error, so it may hold the signature of a link.
         """
         asked = _Asked(method, path, None, _run_headers(run_id) | dict(headers or {}))
         return self._exchange(asked, take, max_bytes, deadline)
