@@ -86,13 +86,13 @@ _PORT = click.IntRange(0, 65535)
     "--stop-on-eof", is_flag=True, help="End with stdin: a dead parent leaves nothing."
 )
 def simulate(frame: Frame, **options: object) -> ExitCode:
-    """Serve a local Amplitude on loopback ports until SIGTERM or Ctrl-C.
+    """Serve a local Amplitude, Segment and partner until SIGTERM or Ctrl-C.
 
-    One JSON line on stdout names the origins, the project and its key as soon as
-    requests are taken. The control origin (`/_sim/`) makes users, reads cohorts,
-    scripts faults and shows the request log.
+    One JSON line on stdout names the origins (loopback ports), the project and its key
+    as soon as requests are taken. The control origin (`/_sim/`) makes users, reads
+    cohorts, traits and lists, scripts faults and shows the request log.
     """
-    frame.out.detail("Point a connection's base_url at the origin `amplitude`.")
+    frame.out.detail("Point each connection's base_url at the origin of its kind.")
     try:
         return ExitCode(serve(Options(**options)))  # type: ignore[arg-type]
     except OSError as error:

@@ -8,9 +8,13 @@ Every outside system has its own origin (a loopback port), because two systems o
 port would hide leaked credentials:
 
     amplitude   Amplitude's cohort API                      amplitude.py
+    storage     where its downloads' files lie              storage.py
+    segment     Segment's Tracking API                      segment.py
+    partner     a receiver of cohorts, lists and traits     partner.py
     control     `/_sim/`: users, cohorts, faults, log, clock control.py
 
-The way of one request on `amplitude`:
+What happens to a request, and when, is told once for all of them in `stage`. The way
+of one on `amplitude`:
 
     wire -> calls (what is asked) -> faults (is something scripted?)
          -> auth -> busy (one request per cohort) -> listing | upload | membership
