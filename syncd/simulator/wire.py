@@ -11,6 +11,7 @@ import gzip
 import socket
 import struct
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -107,6 +108,7 @@ class Line:
             query=self.query,
             authorization=self.header("authorization"),
             body=body,
+            endpoint=endpoint,
         )
 
     async def answer(self, answer: Answer) -> None:
@@ -128,7 +130,7 @@ class Line:
     async def reset(self, half_of: Answer | None) -> None:
         """Send a TCP reset, after half an answer if one is given."""
         if half_of is not None:
-            await self._half(half_of, len(half_of.body))
+            await self._half(half_of)
             # The reset throws away what is not yet sent; let the bytes leave first.
             await asyncio.sleep(0.02)
         raw: socket.socket = self._transport.get_extra_info("socket")
@@ -147,8 +149,13 @@ class Line:
             headers = (*answer.headers, ("content-encoding", "gzip"))
             body = gzip.compress(answer.body)
             answer = Answer(answer.status, body, answer.content_type, headers)
-        whole = len(answer.body)
-        await self._half(answer, whole // 2 if honest else whole)
+        if honest:
+            half = answer.body[: len(answer.body) // 2]
+            # The client sees nothing wrong and would ask again on this connection.
+            headers = (*answer.headers, ("connection", "close"))
+            await self.answer(replace(answer, body=half, headers=headers))
+            return
+        await self._half(answer)
         self._transport.close()
         await self._gone()
 
@@ -181,8 +188,8 @@ class Line:
             }
         )
 
-    async def _half(self, answer: Answer, length: int) -> None:
-        await self._start(answer, length)
+    async def _half(self, answer: Answer) -> None:
+        await self._start(answer, len(answer.body))
         part = answer.body[: len(answer.body) // 2]
         await self._send(
             {"type": "http.response.body", "body": part, "more_body": True}

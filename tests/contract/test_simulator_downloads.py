@@ -49,7 +49,7 @@ def file(sim, request_id):
     return sim.api.get(f"/api/5/cohorts/request/{request_id}/file")
 
 
-def downloaded(sim, cohort_id) -> httpx.Response:
+def downloaded(sim, cohort_id):
     """A whole download; the clock moves by the 45 s of a job."""
     request_id = requested(sim, cohort_id)
     advance(sim, 45)
