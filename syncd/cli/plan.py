@@ -4,7 +4,7 @@ Reading a changed cohort costs a download. So it is said what that would cost be
 anything is spent, and the file is there for the next run.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +19,18 @@ from syncd.cli.configured import chosen, load
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output
-from syncd.cli.plan_files import File, Prepared, Settled, prepare
+from syncd.cli.plan_files import (
+    Costs,
+    File,
+    Prepared,
+    Settled,
+    fetch_missing,
+    prepared,
+)
 from syncd.cli.store import on_its_clock
 from syncd.cli.words import number, plural
-from syncd.config.settings import StoreSettings, SyncSettings
-from syncd.errors import SyncdError
+from syncd.config.settings import Loaded, StoreSettings, SyncSettings
+from syncd.errors import SourceUnavailable, SyncdError
 from syncd.store import migrate
 from syncd.store.database import Database, create_file
 from syncd.store.location import is_sqlite, sqlite_path
@@ -75,15 +82,13 @@ def show_plans(
 ) -> ExitCode:
     """Plan the named syncs (all, if none is named) and print one line for each."""
     loaded = load(frame)
-    planned: list[tuple[SyncSettings, Preview | SyncdError]] = []
-    with _looking(loaded.settings.store) as (database, folder):
-        with database.read() as connection:
-            frame = on_its_clock(frame, connection)
-        with closing(Vendors(loaded.settings, frame.clock)) as vendors:
-            look = Look(loaded.settings, database, folder, vendors, frame.clock)
-            wanted = [s for s in chosen(loaded.settings, names) if s.enabled]
-            files = prepare(frame, loaded, look, wanted, max_downloads)
-            planned = [(sync, _try(look, sync, files)) for sync in wanted]
+    wanted = [sync for sync in chosen(loaded.settings, names) if sync.enabled]
+    with _looking(frame, loaded) as look:
+        failed = fetch_missing(frame, loaded, look, wanted, max_downloads or 0)
+    # Anew: what was fetched may have made the store.
+    with _looking(frame, loaded) as look:
+        files = {**prepared(look, wanted), **failed}
+        planned = [(sync, _try(look, sync, files.get(sync.name))) for sync in wanted]
     if frame.as_json:
         frame.out.json("plan", {"syncs": [_document(*each) for each in planned]})
     else:
@@ -92,28 +97,41 @@ def show_plans(
 
 
 def _try(
-    look: Look, sync: SyncSettings, files: Mapping[str, Prepared]
+    look: Look, sync: SyncSettings, list_: Prepared | None
 ) -> Preview | SyncdError:
-    prepared = files.get(sync.name)
+    """`list_` is None for a sync that does not read a cohort."""
     try:
-        match prepared:
+        match list_:
             case None:
                 return preview(look, sync)
             case SyncdError():
-                return prepared
+                return list_
+            case Costs():
+                return SourceUnavailable("its cohort changed again: plan once more")
             case Settled(why):
                 return nothing_new(look, sync, why)
             case File(request_id):
                 return preview(look, sync, request_id)
             case _:
-                assert_never(prepared)
+                assert_never(list_)
     except SyncdError as error:
         return error
 
 
 @contextmanager
-def _looking(settings: StoreSettings) -> Iterator[tuple[Database, Path]]:
-    """The store for looking, and a folder for big temporary files.
+def _looking(frame: Frame, loaded: Loaded) -> Iterator[Look]:
+    """The store for looking, on its clock, and clients to look with."""
+    settings = loaded.settings
+    with _store(settings.store) as (database, folder):
+        with database.read() as connection:
+            clock = on_its_clock(frame, connection).clock
+        with closing(Vendors(settings, clock)) as vendors:
+            yield Look(settings, database, folder, vendors, clock)
+
+
+@contextmanager
+def _store(settings: StoreSettings) -> Iterator[tuple[Database, Path]]:
+    """The store, and a folder for big temporary files.
 
     A store that does not exist yet is looked at as an empty one, made elsewhere.
     """

@@ -1,21 +1,18 @@
 """The files that a plan of cohorts needs: their cost, a yes to it, asking for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncd.app.cohorts import look as look_at
-from syncd.app.cohorts import readable
 from syncd.app.preview import Look
 from syncd.app.reading import amplitude_of
 from syncd.cli.engine import Ask, asking, me
 from syncd.cli.frame import Frame
 from syncd.cli.words import plural
 from syncd.clients.amplitude_answers import Cohort
-from syncd.config.forecast import project_key
 from syncd.config.settings import FromCohort, Loaded, SyncSettings
 from syncd.errors import SourceUnavailable, SourceUntrusted, SyncdError
 from syncd.sources.amplitude_download.gate import State
-from syncd.store import fetches
 
 
 class NotAgreed(SyncdError):
@@ -39,41 +36,41 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class _Costs:
+class Costs:
     """A download is needed first."""
 
-    sync: SyncSettings
-    source: FromCohort
+    connection: str
+    cohort_id: str
 
 
-Prepared = Settled | File | SyncdError
+Prepared = Settled | File | Costs | SyncdError
 
 
-def prepare(
-    frame: Frame,
-    loaded: Loaded,
-    look: Look,
-    syncs: Sequence[SyncSettings],
-    agreed: int | None,
-) -> Mapping[str, Prepared]:
-    """By sync that reads a cohort: its file, why none is needed, or what is wrong.
+def fetch_missing(
+    frame: Frame, loaded: Loaded, look: Look, syncs: Sequence[SyncSettings], agreed: int
+) -> Mapping[str, SyncdError]:
+    """Have the missing files asked for by whoever owns the store: by sync, what failed.
 
-    Raises `NotAgreed` when downloads are needed and neither a person nor a flag says
-    yes; nothing is spent then.
+    Raises `NotAgreed` when downloads are needed and neither a person nor `agreed`,
+    their number, says yes; nothing is spent then.
     """
-    found = _found(look, syncs)
-    costs = [each for each in found.values() if isinstance(each, _Costs)]
-    if costs:
-        _agree(frame, look, costs, agreed)
-        with asking(frame, loaded) as ask:
-            for each in costs:
-                found[each.sync.name] = _fetched(look, ask, each)
-    return {name: each for name, each in found.items() if not isinstance(each, _Costs)}
+    costs = {
+        name: each
+        for name, each in prepared(look, syncs).items()
+        if isinstance(each, Costs)
+    }
+    if not costs:
+        return {}
+    _agree(frame, look, set(costs.values()), agreed)
+    with asking(frame, loaded) as ask:
+        failed = {name: _fetch(ask, name) for name in costs}
+    return {name: error for name, error in failed.items() if error is not None}
 
 
-def _found(look: Look, syncs: Sequence[SyncSettings]) -> dict[str, Prepared | _Costs]:
+def prepared(look: Look, syncs: Sequence[SyncSettings]) -> dict[str, Prepared]:
+    """By sync that reads a cohort: its file, its price, or why there is neither."""
     listed: dict[str, tuple[Cohort, ...] | SyncdError] = {}
-    found: dict[str, Prepared | _Costs] = {}
+    found: dict[str, Prepared] = {}
     for sync in syncs:
         if not isinstance(sync.source, FromCohort):
             continue
@@ -97,7 +94,7 @@ def _list(look: Look, connection: str) -> tuple[Cohort, ...] | SyncdError:
 
 def _state(
     look: Look, sync: SyncSettings, source: FromCohort, cohorts: Sequence[Cohort]
-) -> Prepared | _Costs:
+) -> Prepared:
     cohort = next((each for each in cohorts if each.id == source.cohort_id), None)
     if cohort is None:
         return SourceUnavailable(
@@ -114,28 +111,21 @@ def _state(
         case State.FREE if seen.fetch is not None and seen.fetch.request_id:
             return File(seen.fetch.request_id)
         case State.FREE | State.CHANGED:
-            return _Costs(sync, source)
+            return Costs(source.connection, source.cohort_id)
         case State.NEVER_COMPUTED | State.REFUSED:
             return SourceUntrusted(seen.words, code=f"source.{seen.state}")
 
 
-def _agree(
-    frame: Frame, look: Look, costs: Sequence[_Costs], agreed: int | None
-) -> None:
+def _agree(frame: Frame, look: Look, costs: Collection[Costs], agreed: int) -> None:
     """Raise `NotAgreed` unless a flag or a person agrees to the downloads."""
-    count = len({(each.source.connection, each.source.cohort_id) for each in costs})
-    if agreed is not None and count <= agreed:
+    if len(costs) <= agreed:
         return
-    words = (
-        f"This will download {plural(count, 'Amplitude cohort')} "
-        f"({_left(look, costs[0].source.connection)})."
-    )
-    if agreed is None and frame.confirm(f"{words} Continue?"):
+    left = _left(look, next(iter(costs)).connection)
+    words = f"download {plural(len(costs), 'Amplitude cohort')} ({left})."
+    if not agreed and frame.confirm(f"This will {words} Continue?"):
         return
-    raise NotAgreed(
-        words.replace("This will", "This would"),
-        hint=f"syncd plan --max-downloads {count}",
-    )
+    hint = f"syncd plan --max-downloads {len(costs)}"
+    raise NotAgreed(f"This would {words}", hint=hint)
 
 
 def _left(look: Look, connection: str) -> str:
@@ -148,18 +138,11 @@ def _left(look: Look, connection: str) -> str:
     return f"{max(usage.limit - usage.used, 0):,} are left this month"
 
 
-def _fetched(look: Look, ask: Ask, each: _Costs) -> Prepared:
-    """Have the download asked for by whoever owns the store, then find its file."""
+def _fetch(ask: Ask, sync: str) -> SyncdError | None:
     try:
-        answer = ask("fetch", {"sync": each.sync.name, **me()})
+        answer = ask("fetch", {"sync": sync, **me()})
     except SyncdError as error:
         return error
     if answer["state"] == "postponed":
         return SourceUnavailable(answer["message"], code="source.quota")
-    project = project_key(amplitude_of(look.settings, each.source.connection))
-    with look.database.read() as store:
-        history = fetches.of_cohort(store, project, each.source.cohort_id)
-    fetch = readable(history)
-    if fetch is None or fetch.request_id is None:
-        return SourceUnavailable("the download was not made", code="source.quota")
-    return File(fetch.request_id)
+    return None
