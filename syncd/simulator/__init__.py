@@ -17,8 +17,12 @@ What happens to a request, and when, is told once for all of them in `stage`. Th
 of one on `amplitude`:
 
     wire -> calls (what is asked) -> faults (is something scripted?)
-         -> auth -> busy (one request per cohort) -> listing | upload | membership
+         -> auth -> busy (one request per cohort)
+         -> listing | upload | membership | downloads
          -> world (projects, people, cohorts) -> log and traffic (what tests read)
+
+What the clock brings about (a job's end, a cohort's behaviour, a second spender) happens
+when somebody looks next: `Project.settle`, at the start of every request.
 
 One asyncio loop in one thread runs all origins, so the state needs no lock. Nothing is
 kept on disk; secrets are compared and never logged.
