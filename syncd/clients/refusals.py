@@ -70,12 +70,15 @@ def _words(parsed: Any) -> str:
     if isinstance(parsed, dict):
         error, errors = parsed.get("error"), parsed.get("errors")
         listed = errors if isinstance(errors, list) else [errors]
-        holders = [error, parsed, *listed]
-        named = [each.get("message") for each in holders if isinstance(each, dict)]
-        for candidate in (*named[:1], error, *named[1:], *listed):
+        named = [_message(each) for each in listed]
+        for candidate in (_message(error), error, _message(parsed), *named, *listed):
             if isinstance(candidate, str) and candidate.strip():
                 return candidate
     return orjson.dumps(parsed).decode()
+
+
+def _message(holder: Any) -> Any:
+    return holder.get("message") if isinstance(holder, dict) else None
 
 
 def _spelled(private: Sequence[str]) -> list[str]:

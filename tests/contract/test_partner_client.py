@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import pytest
 
-from syncd.clients.http import HttpClient
+from syncd.clients.http import HttpClient, TransportError
 from syncd.clients.partner import PartnerClient
+from syncd.clients.proof import unanswered
 from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault
 from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
@@ -602,6 +603,13 @@ def test_nobody_there_passes():
         sink.deliver(batch(), target("L1"))
 
     assert (caught.value.fault, caught.value.error_type) == (Fault.PASSING, "connect")
+
+
+def test_a_certificate_that_does_not_verify_stops_the_connection():
+    error = unanswered(TransportError("no", kind="tls", sent=False))
+
+    assert (error.fault, error.error_type) == (Fault.CREDENTIALS, "tls")
+    assert "ca_file" in error.hint
 
 
 # --- secrets --------------------------------------------------------------------------
