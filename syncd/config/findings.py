@@ -165,7 +165,9 @@ def _wrong_value(
         message = f"{name} needs {_TYPES[kind]}"
         if isinstance(node, Scalar) and node.value is None:
             message += ", but is empty"
-        quote = isinstance(node, Scalar) and kind == "string_type" and node.text
+        # What stands in a header may be a secret by mistake.
+        quotable = kind == "string_type" and "headers" not in path
+        quote = quotable and isinstance(node, Scalar) and node.text
         hint = f'quote it: "{_quotable(node)}"' if quote else ""
         return place.problem("value.type", message, hint=hint)
     limits = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}

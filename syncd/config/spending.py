@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from pydantic import TypeAdapter, ValidationError
 
-from syncd.config.findings import key_place, node_at
+from syncd.config.findings import key_place, node_at, value_place
 from syncd.config.forecast import (
     Demand,
     Excess,
@@ -48,7 +48,9 @@ def spending_problems(root: Mapping) -> Iterator[Problem]:
     """Quotas that contradict, syncs that do not fit, months that are nearly full."""
     projects: dict[str, _Project] = {}
     for found in _projects(root):
-        yield from _bad_reserve(root, found)
+        if found.quota.reserve >= found.quota.downloads_per_month:
+            yield _bad_reserve(root, found)
+            continue
         first = projects.setdefault(found.key, found)
         if first.quota != found.quota:
             yield _conflict(root, first, found)
@@ -86,11 +88,15 @@ def _exceeded(
     kept = f" ({reserve:,} are reserved)" if reserve else ""
     capped = "" if demand.budget is None else f", {budget_text(demand.budget)}"
     message = (
-        f"'{written}'{capped} needs {excess.downloads:,} downloads a month; "
+        f"'{written}'{capped} needs {_downloads(excess.downloads)} a month; "
         f"{excess.left:,} of {limit:,} are left{kept}"
     )
     place = sync.place("schedule")
     return place.problem("quota.exceeded", message, hint=_proposal(excess))
+
+
+def _downloads(count: int) -> str:
+    return f"{count:,} download" + ("" if count == 1 else "s")
 
 
 def _proposal(excess: Excess) -> str:
@@ -176,14 +182,10 @@ def _quota(root: Mapping, connection: str) -> QuotaSettings | None:
     return quota_of(shape)
 
 
-def _bad_reserve(root: Mapping, project: _Project) -> Iterator[Problem]:
-    quota = project.quota
-    if quota.reserve >= quota.downloads_per_month:
-        path = ("connections", project.connection, "quota", "reserve")
-        node = node_at(root, path)
-        place = key_place(root, path[:-1]) if node is None else node.place
-        message = f"'reserve' must be less than {quota.downloads_per_month:,}"
-        yield place.problem("value.range", message)
+def _bad_reserve(root: Mapping, project: _Project) -> Problem:
+    message = f"'reserve' must be less than {project.quota.downloads_per_month:,}"
+    place = value_place(root, ("connections", project.connection, "quota", "reserve"))
+    return place.problem("value.range", message)
 
 
 def _conflict(root: Mapping, first: _Project, other: _Project) -> Problem:
