@@ -21,8 +21,8 @@ of one on `amplitude`:
          -> listing | upload | membership | downloads
          -> world (projects, people, cohorts) -> log and traffic (what tests read)
 
-What the clock brings about (a job's end, a cohort's behaviour, a second spender) happens
-when somebody looks next: `Project.settle`, at the start of every request.
+What the clock brings about (a job's end, a cohort's behaviour, a second spender)
+happens when somebody looks next: `Project.settle`, at the start of every request.
 
 One asyncio loop in one thread runs all origins, so the state needs no lock. Nothing is
 kept on disk; secrets are compared and never logged.

@@ -218,6 +218,28 @@ def test_r6_five_concurrent_requests_of_whatever_kind(sim):
     assert stats["most_concurrent_requests"] == 6
 
 
+def test_r6_concurrency_is_judged_after_the_month_and_before_the_cohort(sim):
+    cohort_id = dynamic(sim)
+    sim.post("/_sim/config", {"concurrent_requests": 1})
+    sim.post("/_sim/latency", {"request": 1.0})
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(request, sim, cohort_id)
+        while sim.get("/_sim/stats")["in_flight"] < 1:
+            continue
+
+        concurrent = request(sim, cohort_id)
+        patch(sim, downloads_used=500)
+        month = request(sim, cohort_id)
+        patch(sim, downloads_used=0)
+        sim.post("/_sim/config", {"concurrent_requests": 5})
+        cohort = request(sim, cohort_id)
+        assert running.result().status_code == 202
+
+    assert {one.status_code for one in (concurrent, month, cohort)} == {429}
+    limits = [one["limit"] for one in sim.log()]
+    assert limits == [None, "concurrent", "month", "cohort"]
+
+
 def test_r6_r23_a_cohort_serves_one_request_at_a_time(sim):
     cohort_id = dynamic(sim)
     sim.post("/_sim/latency", {"request": 0.4})
