@@ -125,23 +125,21 @@ class _Layer:
             raise BrokenFile("its gzip is cut off")
 
     def _inflate(self, data: bytes) -> None:
-        """One small step after the other; a file may be several members in a row."""
+        """One small step after the other. Several members in a row are one file, and
+        whatever else follows a member is an error, as it begins like none."""
         try:
             full = False  # a full step may leave more to come, even without new data
             while data or full:
                 if self._member.eof:
-                    self._begin_next(data)
+                    self._member = zlib.decompressobj(_GZIP_ONLY)
                 plain = self._member.decompress(data, _STEP)
                 data = self._member.unconsumed_tail or self._member.unused_data
                 full = len(plain) == _STEP and not self._member.eof
                 self._hand_on(plain)
         except zlib.error:
-            raise BrokenFile("its gzip is damaged") from None
-
-    def _begin_next(self, data: bytes) -> None:
-        if not _GZIP.startswith(data[:2]):
-            raise BrokenFile("something follows its gzip")
-        self._member = zlib.decompressobj(_GZIP_ONLY)
+            raise BrokenFile(
+                "its gzip is damaged, or something else follows it"
+            ) from None
 
     def _hand_on(self, plain: bytes) -> None:
         self._made += len(plain)

@@ -616,6 +616,15 @@ def test_a_link_that_leads_astray_is_refused_and_not_shown(link):
     assert "/x" not in str(error)
 
 
+def test_a_user_in_a_link_is_not_shown_either():
+    storage = StorageClient(clock=Clock())
+
+    with pytest.raises(DeliveryError) as caught:
+        storage.get(f"https://{SIGNATURE}@a.example/", print, max_bytes=9, deadline=1)
+
+    assert SIGNATURE not in everything_about(caught.value)
+
+
 @pytest.mark.parametrize(
     ("hosts", "host", "allowed"),
     [
