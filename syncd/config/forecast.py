@@ -224,15 +224,17 @@ def _due_times_of(expression: str) -> int:
     apart; a pattern of every five minutes would take seconds otherwise.
     """
     minute, hour, *days = expression.split()
-    times = _count(f"{minute} {hour} * * *", _SAMPLE_FROM + timedelta(days=1))
+    one_day = _dues(f"{minute} {hour} * * *", _SAMPLE_FROM + timedelta(days=1))
+    return sum(1 for _ in one_day) * _most_days(" ".join(days))
+
+
+@lru_cache(maxsize=1024)
+def _most_days(fields: str) -> int:
+    """Days of the fullest month that the three day fields of a pattern name."""
     months = Counter(
-        (due.year, due.month) for due in _dues(f"0 0 {' '.join(days)}", _SAMPLE_TO)
+        (day.year, day.month) for day in _dues(f"0 0 {fields}", _SAMPLE_TO)
     )
-    return times * max(months.values(), default=0)
-
-
-def _count(expression: str, until: datetime) -> int:
-    return sum(1 for _ in _dues(expression, until))
+    return max(months.values(), default=0)
 
 
 def _dues(expression: str, until: datetime) -> Iterable[datetime]:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from syncd.config import (
     AmplitudeConnection,
@@ -665,6 +667,41 @@ def test_a_number_in_a_header_is_not_quoted(tmp_path: Path) -> None:
     (_, wrong_type) = problems(tmp_path, text)
 
     assert (wrong_type.code, wrong_type.hint) == ("value.type", "")
+
+
+ODD = ("", "[]", "{}", "[[x]]", "{x: {y: 1}}", "-1", "1e999", "true", "null", '"}"')
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.sampled_from(
+        ["type", "base_url", "quota", "headers", "secret_headers", "space"]
+    ),
+    st.sampled_from(["from_", "to", "sync", "more"]),
+    st.sampled_from(ODD),
+    st.sampled_from(ODD),
+)
+def test_odd_values_are_refused_and_never_break_the_loader(
+    tmp_path: Path, key: str, part: str, one: str, other: str
+) -> None:
+    parts = {
+        "from_": one,
+        "to": f"{{connection: engage, trait: {one}}}",
+        "sync": f"    budget: {one}\n    match: {other}\n    delivery: {one}\n",
+        "more": f"defaults: {{timezone: {one}, match: {other}}}\n",
+    }
+    odd: dict[str, Any] = {part: parts[part], "lists": LISTS | {key: other}}
+    odd |= {"amplitude": AMPLITUDE | {key: other}, "engage": ENGAGE | {key: one}}
+
+    try:
+        load_text(tmp_path, document(**odd))
+    except InvalidConfig as error:
+        severities = {problem.severity for problem in error.problems}
+        assert "error" in severities
 
 
 def test_all_mistakes_of_the_other_direction_come_at_once(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def test_a_cohort_that_we_write_is_not_exported(tmp_path: Path, target: str) -> 
     (problem,) = first
     assert (problem.line, problem.column, problem.code) == (
         FIRST + 5,
-        42,
+        43,
         "echo.cohort",
     )
     assert problem.message == "sync 'a' writes this cohort, so it is not exported"
