@@ -21,6 +21,8 @@ from syncd.store import bindings, fetches
 from syncd.store.database import Connection
 from syncd.store.fetches import RESUMABLE, Fetch, FetchState
 
+__all__ = ["MAX_STALENESS", "Look", "State", "look", "looks", "readable"]
+
 MAX_STALENESS = timedelta(hours=24)
 """For cohorts that no sync reads: the same as the default of those that are read."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from syncd.app.cohorts import State
 from syncd.app.cohorts import look as look_at
 from syncd.app.preview import Look
 from syncd.app.reading import amplitude_of
@@ -12,7 +13,6 @@ from syncd.cli.words import plural
 from syncd.clients.amplitude_answers import Cohort
 from syncd.config.settings import FromCohort, Loaded, SyncSettings
 from syncd.errors import SourceUnavailable, SourceUntrusted, SyncdError
-from syncd.sources.amplitude_download.gate import State
 
 
 class NotAgreed(SyncdError):

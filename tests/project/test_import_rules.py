@@ -129,3 +129,11 @@ def test_every_module_of_sync_is_a_decision_or_is_known_not_to_be() -> None:
     decisions = {name.removeprefix("syncd.sync.") for name in pure}
     assert modules - IMPURE.keys() == decisions & modules
     assert not decisions & IMPURE.keys()
+
+
+def test_every_source_is_known_to_the_rules() -> None:
+    folders = {path.parent.name for path in (ROOT / "syncd/sources").glob("*/*.py")}
+
+    named = contracts()["Sources do not know each other"]["modules"]
+
+    assert named == [f"syncd.sources.{name}" for name in sorted(folders, reverse=True)]
