@@ -24,6 +24,8 @@ from syncd.clients.storage import StorageClient
 from syncd.clients.unpack import Bounds
 from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault
+from syncd.model import IdType
+from syncd.sources.amplitude_download.members import Members
 
 KEY, SECRET = "canary-key-5f2c", "canary-secret-9d1e"
 BASIC = "Y2FuYXJ5LWtleS01ZjJjOmNhbmFyeS1zZWNyZXQtOWQxZQ=="
@@ -703,3 +705,121 @@ def test_no_link_secret_or_member_is_in_any_error_or_log(answer, caplog):
     shown = everything_about(error) + caplog.text + repr(there.downloads)
     for secret in (SIGNATURE, KEY, SECRET, BASIC, "a@example.com"):
         assert secret not in shown
+
+
+# --- against the simulator ------------------------------------------------------------
+
+
+@pytest.fixture
+def simulated(sim) -> Iterator[AmplitudeDownloads]:
+    """A client of the simulator, whose clock stands still and whose month is long."""
+    sim.post("/_sim/clock", {"freeze": True, "set": "2026-05-12T12:00:00Z"})
+    free = {"per_minute": 10**6, "per_10_minutes": 10**6, "running_jobs": 10**6}
+    sim.post("/_sim/config", free)
+    with HttpClient(sim.amplitude_url, clock=Clock()) as http:
+        yield AmplitudeDownloads(
+            http,
+            StorageClient(clock=Clock(), origin=storage_origin(sim)),
+            lambda: ("demo-api-key", "demo-secret-key"),
+            clock=Clock(),
+        )
+
+
+def storage_origin(sim) -> str:
+    """The simulator names it in its links only."""
+    sim.post("/_sim/config", {"always_redirect": True})
+    request = sim.api.get(
+        f"/api/5/cohorts/request/{sim.cohort('first', members=['x'])}"
+    )
+    sim.post("/_sim/clock", {"advance": 45})
+    job = request.json()["request_id"]
+    link = sim.api.get(f"/api/5/cohorts/request/{job}/file").headers["location"]
+    sim.post("/_sim/config", {"always_redirect": False})
+    return "/".join(link.split("/")[:3])
+
+
+def had(sim, downloads: AmplitudeDownloads, request_id: str) -> set[bytes]:
+    out = io.BytesIO()
+    downloads.file(request_id, out)
+    out.seek(0)
+    blocks = Members(out, IdType.USER_ID).blocks()
+    return {one for block in blocks for one in block}
+
+
+def ordered(sim, downloads: AmplitudeDownloads, **cohort: Any) -> str:
+    """A request whose job is done."""
+    people = [f"person-{n}" for n in range(1200)]
+    cohort_id = sim.cohort("VIP", members=people, **cohort)
+    request_id = downloads.request(cohort_id)
+    assert not downloads.is_complete(request_id)
+    sim.post("/_sim/clock", {"advance": 45})
+    assert downloads.is_complete(request_id)
+    return request_id
+
+
+PEOPLE = {f"person-{n}".encode() for n in range(1200)}
+
+
+@pytest.mark.parametrize("packed", ["encoding", "raw", "none", "twice"])
+@pytest.mark.parametrize("inline_max_rows", [10, 5000])
+def test_a_cohort_comes_whole_in_every_form(sim, simulated, packed, inline_max_rows):
+    sim.post("/_sim/config", {"gzip": packed, "inline_max_rows": inline_max_rows})
+
+    request_id = ordered(sim, simulated)
+
+    assert had(sim, simulated, request_id) == PEOPLE
+    assert sim.get("/_sim/leaks") == {"leaks": []}
+
+
+def test_a_download_is_counted_once_however_often_its_file_is_fetched(sim, simulated):
+    before = simulated.usage()
+
+    request_id = ordered(sim, simulated)
+    for _ in range(3):
+        assert had(sim, simulated, request_id) == PEOPLE
+
+    after = simulated.usage()
+    assert before is not None
+    assert after is not None
+    assert after.used == before.used + 1
+
+
+FAULTS: list[dict[str, Any]] = [
+    {"kind": "truncated", "length": "full"},
+    {"kind": "truncated", "length": "sent"},
+    {"kind": "reset", "when": "mid"},
+    {"kind": "zero_byte"},
+    {"kind": "html_200"},
+    {"kind": "status", "status": 403, "format": "text", "body": "expired"},
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda f: "-".join(map(str, f.values())))
+def test_a_bad_try_is_made_good_and_three_end_it(sim, simulated, fault):
+    request_id = ordered(sim, simulated)
+
+    sim.post("/_sim/faults", {"endpoint": "storage", "calls": [1, 2], **fault})
+    assert had(sim, simulated, request_id) == PEOPLE
+    sim.control.delete("/_sim/faults").raise_for_status()
+    sim.post("/_sim/faults", {"endpoint": "storage", **fault})
+    error = refused(lambda: had(sim, simulated, request_id))
+
+    assert error.fault is Fault.PASSING
+
+
+def test_an_unknown_request_is_not_found(simulated):
+    status = refused(lambda: simulated.is_complete("nonesuch"))
+    file = refused(lambda: simulated.file("nonesuch", io.BytesIO()))
+
+    for error in (status, file):
+        assert (error.fault, error.error_type) == (Fault.REFUSED, "not_found")
+
+
+def test_a_failed_job_is_told_from_one_that_runs(sim, simulated):
+    sim.post("/_sim/config", {"job_failure": "JOB FAILED"})
+    request_id = simulated.request(sim.cohort("VIP", members=["x"]))
+    sim.post("/_sim/clock", {"advance": 45})
+
+    error = refused(lambda: simulated.is_complete(request_id))
+
+    assert (error.fault, error.error_type) == (Fault.REFUSED, "bad_response")
