@@ -43,13 +43,16 @@ class Look:
 
 
 def looks(
-    store: Connection,
+    store: Connection | None,
     settings: Settings,
     connection: AmplitudeConnection,
     cohorts: Sequence[Cohort],
     now: datetime,
 ) -> list[Look]:
-    """One for each cohort and sync that reads it, in the order of the list."""
+    """One for each cohort and sync that reads it, in the order of the list.
+
+    `store` is None before there is one: then nothing was ever downloaded or written.
+    """
     return [
         look(store, settings, connection, cohort, sync, now)
         for cohort in cohorts
@@ -58,7 +61,7 @@ def looks(
 
 
 def look(
-    store: Connection,
+    store: Connection | None,
     settings: Settings,
     connection: AmplitudeConnection,
     cohort: Cohort,
@@ -68,7 +71,8 @@ def look(
     """What reading this cohort would mean for this sync."""
     reads = sync.source if sync is not None else None
     mine = reads if isinstance(reads, FromCohort) else None
-    history = fetches.of_cohort(store, project_key(connection), cohort.id)
+    project = project_key(connection)
+    history = fetches.of_cohort(store, project, cohort.id) if store else []
     state, words = gate_state(
         cohort,
         history,
@@ -109,19 +113,21 @@ def _readers(
     ]
 
 
-def _mark(store: Connection, sync: SyncSettings | None) -> str | None:
-    binding = bindings.current(store, sync.name) if sync is not None else None
+def _mark(store: Connection | None, sync: SyncSettings | None) -> str | None:
+    binding = bindings.current(store, sync.name) if store and sync else None
     return binding.source_mark if binding is not None else None
 
 
 def _writers(
-    store: Connection,
+    store: Connection | None,
     settings: Settings,
     connection: AmplitudeConnection,
     cohort_id: str,
 ) -> list[str]:
     """Syncs of ours that write this cohort of this project."""
     projects = projects_of(settings)
+    if store is None:
+        return []
     return [
         sync
         for sync, through in fetches.writers(store, cohort_id)

@@ -95,6 +95,16 @@ VERBS = {
         section=DAILY,
         summary="one run in detail, and a held plan's choices",
     ),
+    "cohorts": Verb(
+        target="syncd.cli.cohorts:cohorts",
+        section=DAILY,
+        summary="Amplitude's cohorts, and what a download would mean",
+    ),
+    "quota": Verb(
+        target="syncd.cli.quota:quota",
+        section=DAILY,
+        summary="downloads used this month, forecast, by sync",
+    ),
     "healthcheck": Verb(
         target="syncd.cli.healthcheck:healthcheck",
         section=OPERATE,

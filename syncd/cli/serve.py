@@ -16,7 +16,7 @@ from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.clock import Clock
-from syncd.config.settings import AmplitudeConnection, Loaded
+from syncd.config.settings import EngageConnection, Loaded
 from syncd.store.installation import keep_fast_clock
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -81,8 +81,8 @@ def _clock(loaded: Loaded, speed: float, origin: str | None) -> Clock:
     if origin is None:
         raise click.UsageError("--speed needs --origin")
     for connection in loaded.settings.connections.values():
-        if not isinstance(connection, AmplitudeConnection):
-            continue
+        if isinstance(connection, EngageConnection) and connection.write_key is None:
+            continue  # it is only read, from a warehouse or files
         host = urlsplit(connection.transport.base_url or "").hostname
         if host not in _LOOPBACK:
             raise click.UsageError(

@@ -143,7 +143,7 @@ def decide(
 
 def used(reading: Reading, spends: Sequence[Spend]) -> int:
     """Downloads of this month that are spent, or may be for all we know."""
-    begun = _month_before(reading.resets_at)
+    begun = month_before(reading.resets_at)
     ours = [each for each in spends if each.at >= begun or not each.answered]
     if reading.estimated:
         return len(ours)
@@ -175,7 +175,7 @@ def next_month(now: datetime) -> datetime:
     return datetime(at.year + at.month // 12, at.month % 12 + 1, 1, tzinfo=UTC)
 
 
-def _month_before(reset: datetime) -> datetime:
+def month_before(reset: datetime) -> datetime:
     """When the month that ends at `reset` began."""
     year, month = (
         (reset.year, reset.month - 1) if reset.month > 1 else (reset.year - 1, 12)

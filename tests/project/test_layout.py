@@ -16,7 +16,8 @@ TOP = {
     "tests",
     "syncd",
 }
-TESTS = {"conftest.py", "builders.py", "unit", "contract", "integration", "property"}
+TESTS = {"conftest.py", "builders.py", "simulated.py", "installed.py", "months.py"}
+TESTS |= {"unit", "contract", "integration", "property"}
 TESTS |= {"acceptance", "reliability", "benchmarks", "project"}
 MAKESHIFT = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "base"}
 
