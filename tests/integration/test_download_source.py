@@ -117,7 +117,8 @@ class Amplitude:
 
     def cohorts(self) -> tuple[Cohort, ...]:
         self._called("cohorts")
-        return (self.cohort,) if self.listed else ()
+        twin = replace(self.cohort, id="c2")
+        return (self.cohort, twin) if self.listed else ()
 
     def usage(self) -> Usage | None:
         self._called("usage")
@@ -854,3 +855,70 @@ def test_downloads_that_bring_nothing_new_become_rarer(town: Town) -> None:
         town.clock.advance(NOW + (hour + 1) * HOUR - town.clock.now())
 
     assert paid_at == [0, 1, 3, 7, 15, 31]
+
+
+# ---- several at once ----------------------------------------------------------------
+
+
+class YieldingClock(PatientClock):
+    """As its parent, and other threads get their turn."""
+
+    def wait(self, event: threading.Event, delay: timedelta) -> bool:
+        event.wait(0.01)
+        return super().wait(event, delay)
+
+
+def ask_at_once(
+    town: Town, database_url: str, cohorts: Sequence[str]
+) -> list[DownloadListing | Unchanged | Postponed]:
+    """Two processes that have both read the usage before either of them decides."""
+    town.clock = YieldingClock(NOW)
+    town.amplitude.clock = town.clock
+    both, once = threading.Barrier(2, timeout=30), threading.local()
+
+    def meet() -> None:
+        if not hasattr(once, "met"):
+            once.met = both.wait()
+
+    town.amplitude.before_usage = meet
+    stores = [town.database, town.database]
+    if town.database.dialect == "postgresql":
+        stores[1] = Database(database_url)
+    answers: list[DownloadListing | Unchanged | Postponed] = []
+
+    def process(number: int) -> None:
+        source = town.source(cohort_id=cohorts[number])
+        question = replace(town.question(f"s{number}"), database=stores[number])
+        answers.append(source.ask(question))
+
+    threads = [threading.Thread(target=process, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if stores[1] is not town.database:
+        stores[1].close()
+    return answers
+
+
+def test_two_processes_never_both_get_the_last_place(
+    town: Town, database_url: str
+) -> None:
+    town.amplitude.used = 449
+
+    answers = ask_at_once(town, database_url, ["c1", "c2"])
+
+    assert sorted(type(each).__name__ for each in answers) == [
+        "DownloadListing",
+        "Postponed",
+    ]
+    assert town.amplitude.used == 450
+
+
+def test_two_processes_never_pay_for_one_cohort_twice(
+    town: Town, database_url: str
+) -> None:
+    answers = ask_at_once(town, database_url, ["c1", "c1"])
+
+    assert [type(each) for each in answers] == [DownloadListing, DownloadListing]
+    assert town.amplitude.paid() == 1
