@@ -21,6 +21,7 @@ _KINDS = {
     "partial": "partial",
     "held": "held",
     "interrupted": "partial",
+    "skipped": "skipped",
 }
 
 
@@ -90,7 +91,8 @@ def tell(out: Output, ended: Mapping[str, Any]) -> None:
 
 def _closing(ended: list[dict[str, Any]]) -> str:
     kinds = [_KINDS.get(each["outcome"], "failed") for each in ended]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in _COUNTED)
+    shown = [*_COUNTED, *(["skipped"] if "skipped" in kinds else [])]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in shown)
     entered = sum(each.get("entered", 0) for each in ended)
     exited = sum(each.get("exited", 0) for each in ended)
     return (
@@ -107,4 +109,6 @@ def exit_code(ended: list[dict[str, Any]]) -> ExitCode:
         return ExitCode.FAILED
     if "held" in kinds:
         return ExitCode.HELD
-    return ExitCode.PARTIAL if "partial" in kinds else ExitCode.OK
+    if "partial" in kinds:
+        return ExitCode.PARTIAL
+    return ExitCode.TRY_LATER if "skipped" in kinds else ExitCode.OK

@@ -72,8 +72,8 @@ class Standing:
     dead: tuple[int, int]
     """(batches, ids) that the destination refused for good."""
     unaccepted: list[Count]
-    connection: ConnectionState
-    """Of the destination."""
+    connections: tuple[ConnectionState, ...]
+    """Of the destination, and of the source where that is another one."""
 
 
 def standing(
@@ -84,13 +84,14 @@ def standing(
     recent = _recent(connection, name)
     held = waits(runs.waiting_for_a_person(connection, name), now)
     activity = _activity(connection, name, clock.wall())
-    target = connections.get(connection, sync.target.connection)
+    ends = dict.fromkeys((sync.target.connection, sync.source.connection))
+    states = tuple(connections.get(connection, each) for each in ends)
     seen = Seen(
         first_seen_at=runs.first_seen(connection, name),
         last_success_at=_last_success(connection, name),
         failures_in_a_row=runs.failures_in_a_row(connection, name),
         held=held is not None or _target_held(recent),
-        connection_stopped=target.stopped_at is not None,
+        connection_stopped=any(each.stopped_at for each in states),
         running=activity is not None and activity.alive,
     )
     promise = promise_of(settings, sync)
@@ -112,7 +113,7 @@ def standing(
         waiting=outbox.count(connection, owned, BatchState.OPEN),
         dead=outbox.count(connection, owned, BatchState.DEAD),
         unaccepted=unaccepted.counts(connection, [current.id] if current else []),
-        connection=target,
+        connections=states,
     )
 
 

@@ -16,9 +16,11 @@ from syncd.cli.standing import Activity, Standing, standing
 from syncd.cli.states import NEEDS_A_PERSON, WORST_FIRST, State
 from syncd.cli.status_page import Overview
 from syncd.cli.store import on_its_clock, opened
+from syncd.config.forecast import forecast
 from syncd.config.settings import Settings, SyncSettings
-from syncd.store import installation
+from syncd.store import installation, quotas
 from syncd.store.database import Connection
+from syncd.store.quotas import Quota
 from syncd.store.runs import Run
 
 _CONDITIONS = (State.HELD, State.FAILING, State.STALE, State.LATE, State.PENDING)
@@ -84,7 +86,14 @@ def _overview(
         wall=frame.clock.wall(),
         daemons=installation.daemons(connection),
         standings=sorted(standings, key=_badness),
+        quotas=_quotas(connection, settings),
     )
+
+
+def _quotas(connection: Connection, settings: Settings) -> list[Quota]:
+    """What was last known of each project that a sync reads from."""
+    known = [quotas.get(connection, each.project) for each in forecast(settings)]
+    return [each for each in known if each is not None]
 
 
 def _badness(one: Standing) -> int:
@@ -125,6 +134,17 @@ def _document(seen: Overview) -> dict[str, Any]:
                 "throttled_until": each.throttled_until,
             }
             for each in seen.connections
+        ],
+        "quotas": [
+            {
+                "project": each.project,
+                "used": each.used,
+                "limit": each.limit,
+                "estimated": each.estimated,
+                "read_at": each.read_at,
+                "resets_at": each.resets_at,
+            }
+            for each in seen.quotas
         ],
         "syncs": [_sync_document(one, seen.now) for one in seen.standings],
     }

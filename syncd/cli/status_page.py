@@ -18,10 +18,17 @@ from syncd.cli.runs import change_words
 from syncd.cli.standing import Activity, Standing
 from syncd.cli.states import GLYPHS, NEEDS_A_PERSON, State
 from syncd.cli.words import dated, moment, number, plural, relative, span
-from syncd.config.settings import AmplitudeConnection, Settings
+from syncd.config.settings import (
+    AmplitudeConnection,
+    EngageConnection,
+    ListApiConnection,
+    PropertyApiConnection,
+    Settings,
+)
 from syncd.schedule import Manual, Once
 from syncd.store.connections import ConnectionState
 from syncd.store.installation import Daemon
+from syncd.store.quotas import Quota
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -59,6 +66,8 @@ class Overview:
     daemons: list[Daemon]
     standings: list[Standing]
     """Worst first."""
+    quotas: list[Quota]
+    """Of the projects that syncs download from, as last asked."""
 
     @property
     def alive(self) -> list[Daemon]:
@@ -67,8 +76,8 @@ class Overview:
 
     @property
     def connections(self) -> list[ConnectionState]:
-        """Of the destinations of these syncs, each once."""
-        found = {one.connection.name: one.connection for one in self.standings}
+        """Of both ends of these syncs, each once."""
+        found = {each.name: each for one in self.standings for each in one.connections}
         return list(found.values())
 
     @property
@@ -89,6 +98,8 @@ def show(frame: Frame, seen: Overview) -> None:
         out.table(_COLUMNS, [_row(one, seen.now) for one in seen.standings])
     for state in seen.connections:
         _show_connection(frame, seen, state)
+    for quota in seen.quotas:
+        _show_quota(frame, seen, quota)
     out.line()
     out.line(f"Next: {next_command(seen)}{frame.config_flags()}")
 
@@ -217,11 +228,32 @@ def _show_connection(frame: Frame, seen: Overview, state: ConnectionState) -> No
         frame.out.line(f"{state.name} asked for a pause until {until}.")
 
 
+def _show_quota(frame: Frame, seen: Overview, quota: Quota) -> None:
+    """`Amplitude downloads 65 of 500 (eu:187520, asked 12 min ago); resets …`"""
+    used = f"{number(quota.used)} of {number(quota.limit)}"
+    asked = relative(quota.read_at, seen.now)
+    reset = moment(quota.resets_at, seen.now, seen.zone)
+    frame.out.line()
+    if quota.resets_at <= seen.now:
+        frame.out.line(f"Amplitude downloads ({quota.project}): a new month, unused.")
+        return
+    frame.out.line(
+        f"Amplitude downloads {used} ({quota.project}, asked {asked}); resets {reset}."
+    )
+
+
 def _way_out(seen: Overview, state: ConnectionState) -> str:
     keys = "its keys"
     connection = seen.settings.connections.get(state.name)
-    if isinstance(connection, AmplitudeConnection):
-        keys = f"{connection.api_key} and {connection.secret_key}"
+    match connection:
+        case AmplitudeConnection():
+            keys = f"{connection.api_key} and {connection.secret_key}"
+        case EngageConnection(write_key=key) if key is not None:
+            keys = str(key)
+        case ListApiConnection() | PropertyApiConnection():
+            keys = str(connection.access.api_key)
+        case _:
+            pass
     again = ""
     if state.probe_at is not None:
         again = f"; tried again {relative(state.probe_at, seen.now)}, by itself"
