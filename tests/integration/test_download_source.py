@@ -757,6 +757,18 @@ def test_schedules_stop_at_the_reserve_and_people_go_on(
     assert names(lines).count("quota.exhausted") == 1
 
 
+def test_what_the_vendor_counted_already_is_not_counted_twice(town: Town) -> None:
+    town.amplitude.used = 448
+    town.read()
+    town.clock.advance(HOUR)
+    town.amplitude.compute()
+
+    answer = town.ask(rules=replace(RULES, demand=0.0))
+
+    assert isinstance(answer, DownloadListing)
+    assert town.amplitude.used == 450
+
+
 def test_a_low_quota_is_told_once_a_day(town: Town, lines: list[EventDict]) -> None:
     town.amplitude.used = 420
     for _ in range(3):

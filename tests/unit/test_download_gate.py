@@ -229,7 +229,11 @@ def test_the_wait_doubles_with_every_download_that_brought_the_same(alike, hours
     """Bounded by the staleness, two days here."""
     history = moving(alike, NOW - hours * HOUR + MINUTE)
 
-    assert gate(CHANGED, history, ASKER) == Pointless(alike=alike, until=NOW + MINUTE)
+    assert gate(CHANGED, history, ASKER) == Pointless(
+        message=f"it was computed again, but its last {alike} downloads brought the"
+        " same members: the next one from 2026-05-12 09:01 UTC",
+        until=NOW + MINUTE,
+    )
     history = moving(alike, NOW - hours * HOUR)
     assert gate(CHANGED, history, ASKER) == Wanted(last=history[0])
 
@@ -258,6 +262,31 @@ def test_not_everybody_waits(asker):
 
     assert isinstance(gate(CHANGED, history, ASKER), Pointless)
     assert gate(CHANGED, history, asker) == Wanted(last=history[0])
+
+
+@pytest.mark.parametrize("state", [FetchState.ENDED, FetchState.LOST])
+def test_a_cohort_whose_downloads_come_to_nothing_is_paid_for_ever_more_rarely(state):
+    """A 429 in between was not paid for."""
+    newest = under_way(5, state=state, asked_at=NOW - 4 * HOUR + MINUTE)
+    refused = under_way(4, state=FetchState.REFUSED)
+    wasted = [under_way(number, state=state) for number in (3, 2)]
+    history = [newest, refused, *wasted, fetch(1)]
+
+    answer = gate(CHANGED, history, ASKER)
+
+    assert isinstance(answer, Pointless)
+    assert answer.until == NOW + MINUTE
+    assert "its last 3 downloads came to nothing" in answer.message
+    later = replace(ASKER, now=NOW + MINUTE)
+    assert gate(CHANGED, history, later) == Wanted(last=fetch(1))
+    by_hand = replace(ASKER, by_person=True)
+    assert gate(CHANGED, history, by_hand) == Wanted(last=fetch(1))
+
+
+def test_one_download_in_vain_is_made_up_for_at_once():
+    history = [under_way(2, state=FetchState.ENDED, asked_at=NOW), fetch(1)]
+
+    assert gate(CHANGED, history, ASKER) == Wanted(last=fetch(1))
 
 
 # ---- what a file stands for ---------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from syncd.clients.amplitude_answers import Cohort
 from syncd.sources.amplitude_download.refusal import never_computed, refusal
@@ -67,10 +67,9 @@ class Await:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointless:
-    """It changed, but the last downloads brought the same members: not yet."""
+    """A new one is wanted, but the last ones were of no use: not yet."""
 
-    alike: int
-    """How many downloads in a row did."""
+    message: str
     until: datetime
 
 
@@ -155,18 +154,43 @@ def _about_open(
 def _about_new(
     history: Sequence[Fetch], last: Fetch | None, asker: Asker
 ) -> Pointless | Wanted:
-    """A new download, unless the last ones brought nothing new."""
-    alike = _alike(history)
-    if last is None or asker.by_person or asker.period is None or alike < 2:
+    """A new download, unless the last ones were paid for in vain."""
+    if asker.by_person or asker.period is None:
         return Wanted(last=last)
-    if asker.mark != mark(last.cohort_id, last.computed_after):
+    in_vain = _in_vain(history)
+    if in_vain:
+        message = f"its last {len(in_vain)} downloads came to nothing"
+        until = in_vain[0].asked_at + _wait(len(in_vain), asker.period, asker)
+    elif last is not None and asker.mark == mark(last.cohort_id, last.computed_after):
+        alike = _alike(history)
+        message = (
+            f"it was computed again, but its last {alike} downloads brought the same"
+            " members"
+        )
+        until = last.asked_at + _wait(alike, asker.period, asker)
+    else:
         return Wanted(last=last)  # it never had what the last download brought
-    # The exponent is bounded: the staleness is reached long before 2 ** 20 periods.
-    wait = min(asker.period * 2 ** min(alike - 1, 20), asker.max_staleness)
-    until = last.asked_at + wait
-    return (
-        Pointless(alike=alike, until=until) if asker.now < until else Wanted(last=last)
+    if asker.now >= until:
+        return Wanted(last=last)
+    return Pointless(
+        message=f"{message}: the next one from {shown(until)}", until=until
     )
+
+
+def _wait(times: int, period: timedelta, asker: Asker) -> timedelta:
+    """None after one time, then 2, 4, 8 ... periods, up to the staleness."""
+    if times < 2:
+        return timedelta(0)
+    # The exponent is bounded: the staleness is reached long before 2 ** 20 periods.
+    periods: int = 2 ** min(times - 1, 20)
+    return min(period * periods, asker.max_staleness)
+
+
+def _in_vain(history: Sequence[Fetch]) -> list[Fetch]:
+    """The newest requests that were paid for, perhaps, and brought no list."""
+    paid = (each for each in history if each.state is not FetchState.REFUSED)
+    wasted = {FetchState.ENDED, FetchState.LOST}
+    return list(takewhile(lambda each: each.state in wasted, paid))
 
 
 def _alike(history: Sequence[Fetch]) -> int:

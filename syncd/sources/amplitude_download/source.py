@@ -26,7 +26,6 @@ from syncd.sources.amplitude_download.gate import (
     Unneeded,
     Wanted,
     gate,
-    shown,
 )
 from syncd.sources.amplitude_download.job import TurnedAway
 from syncd.sources.amplitude_download.listing import DownloadListing
@@ -204,8 +203,7 @@ def _without(errand: Errand, verdict: Unneeded | Pointless) -> Unchanged | Postp
         return Unchanged(since=verdict.since)
     return Postponed(
         reason="rate",
-        message=f"the cohort was computed again, but its last {verdict.alike} downloads"
-        f" brought the same members: the next one from {shown(verdict.until)}",
+        message=verdict.message,
         until=verdict.until,
     )
 
