@@ -31,6 +31,12 @@ def is_broken(error: DeliveryError) -> bool:
     return error.error_type in {"bad_response", "too_large"}
 
 
+def leads_astray(error: DeliveryError) -> bool:
+    """Whether the file's link leads where no file of ours is fetched from: nothing was
+    read, and another download would lie in the same place."""
+    return error.fault is Fault.REFUSED and error.error_type == "bad_response"
+
+
 def unavailable(
     error: DeliveryError, code: str = ""
 ) -> DeliveryError | SourceUnavailable:

@@ -21,6 +21,7 @@ from syncd.sources.amplitude_download.faults import (
     is_broken,
     is_gone,
     is_rate_limit,
+    leads_astray,
     unavailable,
 )
 from syncd.sources.amplitude_download.members import Members
@@ -97,6 +98,8 @@ class DownloadListing:
         if is_gone(error):
             job.end(self._errand, self._fetch, error)
             raise unavailable(error, "source.file_gone") from error
+        if leads_astray(error):
+            raise unavailable(error, "source.foreign_link") from error
         if is_broken(error):
             self._note_broken(error)
             raise broken(error) from error
