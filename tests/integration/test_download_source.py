@@ -326,6 +326,16 @@ def test_nothing_is_left_in_the_spool(town: Town) -> None:
     assert not [path for path in town.spool.iterdir() if path.name.startswith("tmp")]
 
 
+def test_a_source_is_known_by_project_and_cohort_not_by_what_it_may_cost(
+    town: Town,
+) -> None:
+    usual = town.source().fingerprint()
+
+    assert town.source(replace(RULES, reserve=0), limit=9).fingerprint() == usual
+    assert town.source(project="eu:1").fingerprint() != usual
+    assert town.source(cohort_id="c2").fingerprint() != usual
+
+
 # ---- what is free -------------------------------------------------------------------
 
 
@@ -652,6 +662,18 @@ def test_a_file_that_is_gone_is_not_asked_for_again(town: Town) -> None:
     assert town.amplitude.paid() == 2
 
 
+def test_refused_credentials_pass_through_from_the_file_too(town: Town) -> None:
+    town.amplitude.says["file"] = [CREDENTIALS]
+    listing = town.ask()
+    assert isinstance(listing, DownloadListing)
+
+    with pytest.raises(DeliveryError) as raised:
+        everybody(listing)
+
+    assert raised.value is CREDENTIALS
+    assert town.history()[0].broken == 0
+
+
 # ---- requests and jobs that fail ----------------------------------------------------
 
 
@@ -833,6 +855,44 @@ def test_a_vendor_that_keeps_turning_us_away_is_left_alone(town: Town) -> None:
     assert isinstance(answer, Postponed)
     assert answer.reason == "rate"
     assert town.amplitude.paid() == 3
+
+
+def start_four(town: Town) -> None:
+    """Downloads of other cohorts, all in this minute."""
+    with town.database.begin() as connection:
+        for number in range(4):
+            key = fetches.begin(
+                connection,
+                project=PROJECT,
+                cohort_id=f"other-{number}",
+                name="",
+                computed_before=None,
+                sync="other",
+                run_id="r",
+                by_person=False,
+                now=NOW,
+            )
+            fetches.accepted(connection, key, f"q{number}", NOW)
+            fetches.ready(connection, key)
+
+
+def test_the_next_minute_is_waited_for_within_the_run(town: Town) -> None:
+    start_four(town)
+
+    assert town.read() == ["ada", "bob"]
+    assert town.history()[0].asked_at > NOW + timedelta(minutes=1)
+
+
+def test_no_run_waits_beyond_its_end_for_a_place(town: Town) -> None:
+    start_four(town)
+
+    answer = town.ask(until=NOW + 30 * SECOND)
+
+    assert isinstance(answer, Postponed)
+    assert answer.reason == "rate"
+    assert "4 downloads were started in 1 min" in answer.message
+    assert town.clock.now() == NOW
+    assert town.amplitude.paid() == 0
 
 
 def test_a_budget_makes_a_frequent_schedule_a_cheap_gate(town: Town) -> None:
