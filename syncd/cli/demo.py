@@ -1,47 +1,37 @@
 """`syncd demo`: the whole product on fake APIs, in fast motion, without credentials.
 
 The real commands run as processes of their own: `syncd simulate` stands for Amplitude,
-`syncd serve` is the daemon, `show`, `approve` and `reject` are typed for you.
+Segment and a partner, `syncd serve` is the daemon, `show`, `approve` and `reject` are
+typed for you.
 """
 
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import click
-import orjson
 
-from syncd import config
-from syncd.cli import store
-from syncd.cli.demo_amplitude import FakeAmplitude
+from syncd.cli.demo_ending import Ending
 from syncd.cli.demo_processes import DemoFailed, Processes
-from syncd.cli.demo_proof import Proof
+from syncd.cli.demo_start import Curtain, start_daemon, start_vendors, tell
 from syncd.cli.demo_story import Story
-from syncd.cli.demo_watch import (
-    Records,
-    Watch,
-    daemon_beats,
-    none_if_absent,
-)
+from syncd.cli.demo_teller import Teller
+from syncd.cli.demo_watch import Watch
 from syncd.cli.demo_world import World
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Output
 from syncd.cli.runs import run_document
-from syncd.cli.words import number
 from syncd.clock import Clock
 from syncd.errors import SyncdError
 
 SPEED = 1800
 """Virtual seconds per real second: an hour takes two."""
-LATENCY = "0.02"
-"""Real seconds the fake Amplitude takes for a writing request."""
+_TITLE = "syncd demo: audiences become cohorts; cohorts become traits and lists."
 _PATIENCE = 60.0
 """Real seconds one wait may take, and more for many people."""
 
@@ -67,7 +57,7 @@ _PATIENCE = 60.0
     help="Make everything in DIR and leave it there; default: a temporary folder.",
 )
 def demo(frame: Frame, people: int, stay: bool, keep: Path | None) -> ExitCode:
-    """Try everything: two audiences and a fake Amplitude, a day within half a minute.
+    """Try everything: both directions in one daemon, a day within half a minute.
 
     Needs no credentials and no configuration, and touches nothing outside its folder.
     """
@@ -97,81 +87,44 @@ def demo(frame: Frame, people: int, stay: bool, keep: Path | None) -> ExitCode:
 def _play(
     frame: Frame, out: Output, world: World, processes: Processes, watch: Watch
 ) -> bool:
-    """The demo from the curtain to the proof; whether the proof holds.
+    """The demo from the curtain to the proofs; whether all of them hold.
 
     Closes the store at its end, before the daemon does: the last one tidies it up.
     """
     started = frame.clock.monotonic()
     with ExitStack() as stack:
-        amplitude = _start_amplitude(stack, out, world, processes, watch)
-        story = Story(
-            out=out,
-            world=world,
-            watch=watch,
-            records=_start_daemon(stack, out, world, processes, watch),
-            amplitude=amplitude,
-            processes=processes,
+        curtain = Curtain(
+            out=out, world=world, processes=processes, watch=watch, stack=stack
         )
-        story.first_sync()
-        story.people_move()
-        story.guards_hold()
-        proofs = story.proofs()
+        vendors = start_vendors(curtain)
+        records = start_daemon(curtain)
+        teller = Teller(out, records, processes, world.syncs)
+        ending = _tell_all(
+            Story(
+                teller=teller,
+                world=world,
+                watch=watch,
+                records=records,
+                vendors=vendors,
+            )
+        )
     seconds = frame.clock.monotonic() - started
-    _conclude(out, proofs, seconds)
+    ending.conclude(out, seconds)
     if frame.as_json:
-        frame.out.json("demo", _document(story, proofs, seconds, watch.clock))
-        frame.out.stdout.flush()
-    return all(each.holds for each in proofs)
+        _print_document(frame, ending, teller, seconds, watch.clock)
+    return ending.holds
 
 
-def _start_amplitude(
-    stack: ExitStack, out: Output, world: World, processes: Processes, watch: Watch
-) -> FakeAmplitude:
-    """`syncd simulate`, the people it knows, and the warehouse meanwhile."""
-    ready = world.folder / "simulator.json"
-    arguments = ["simulate", "--latency", LATENCY, "--ready-file", str(ready)]
-    processes.start(
-        "the fake Amplitude",
-        [*arguments, *_fast(watch.clock)],
-        world.folder / "simulator.log",
+def _tell_all(story: Story) -> Ending:
+    """Every chapter, in order."""
+    story.first_sync()
+    story.people_move()
+    story.guards_hold()
+    return Ending(
+        audiences=story.proofs(),
+        cohorts=story.cohort_proofs(),
+        spending=story.spending(),
     )
-    world.build_warehouse(watch.clock.now())
-    watch.until("the fake Amplitude", lambda: ready.exists() or None)
-    origins = orjson.loads(ready.read_bytes())["origins"]
-    amplitude = FakeAmplitude(origins["control"], watch.clock)
-    stack.callback(amplitude.close)
-    amplitude.know(world.known)
-    world.write_config(origins["amplitude"])
-    first, second = world.audiences
-    out.line()
-    out.line("1. A customer with two audiences, all of it made up", style="bold")
-    _tell(
-        out,
-        f"A warehouse: {number(len(first.members))} people in the audience "
-        f"{first.key}, {number(len(second.members))} in {second.key}.",
-        f"A fake Amplitude on {origins['amplitude']}; it knows all but "
-        f"{len(world.strangers)} of them.",
-        "One configuration, here in full:",
-    )
-    for line in world.config_text(origins["amplitude"]).splitlines():
-        out.line(f"     {line}", style="cyan")
-    return amplitude
-
-
-def _start_daemon(
-    stack: ExitStack, out: Output, world: World, processes: Processes, watch: Watch
-) -> Records:
-    """`syncd serve`, on the same fast clock."""
-    arguments = ["serve", "-c", str(world.config), *_fast(watch.clock)]
-    pid = processes.start("the daemon", arguments, world.log)
-    settings = config.load([world.config], processes.environ).settings
-    database = watch.until(
-        "the daemon to make its store",
-        lambda: none_if_absent(lambda: stack.enter_context(store.opened(settings))),
-    )
-    watch.until("the daemon to serve", partial(daemon_beats, database))
-    _tell(out, f"The daemon, syncd serve, runs as process {pid}.")
-    return Records(database)
 
 
 def _stop(processes: Processes) -> None:
@@ -182,30 +135,14 @@ def _stop(processes: Processes) -> None:
         raise DemoFailed(f"the processes ended: {ended}; 0 was expected")
 
 
-def _fast(clock: Clock) -> list[str]:
-    """The same fast clock for every process."""
-    origin = clock.origin.isoformat() if clock.origin else ""
-    return ["--speed", str(clock.speed), "--origin", origin]
-
-
 # ---- telling -------------------------------------------------------------------------
-
-
-def _conclude(out: Output, proofs: list[Proof], seconds: float) -> None:
-    out.line()
-    for each in proofs:
-        if not each.holds:
-            out.line(f"   {each.difference()}", style="bold red")
-    if all(each.holds for each in proofs):
-        text = "Every cohort is its audience minus the listed unmatched people"
-        out.line(f"   {text} ({seconds:.0f} s).", style="bold green")
 
 
 def _stay(out: Output, world: World, watch: Watch) -> None:
     """Go on until Ctrl-C, which is how this is meant to end."""
     flags = f"-c {quote(str(world.config))}"
     try:
-        _tell(
+        tell(
             out,
             "",
             "Both processes go on, an hour every two seconds, until Ctrl-C. Look "
@@ -218,12 +155,12 @@ def _stay(out: Output, world: World, watch: Watch) -> None:
         while True:
             watch.pause()
     except KeyboardInterrupt:
-        _tell(out, "", "Stopping.")
+        tell(out, "", "Stopping.")
 
 
 def _farewell(out: Output, folder: Path, *, kept: bool) -> None:
     place = f"Everything is still in {folder}." if kept else "The folder is removed."
-    _tell(
+    tell(
         out,
         f"Both processes have stopped. {place}",
         "Next: syncd init writes a configuration of your own; README.md goes on there.",
@@ -235,22 +172,17 @@ def _show_last_words(frame: Frame, watch: Watch) -> None:
         frame.out.error(f"  daemon: {line}")
 
 
-def _tell(out: Output, *lines: str) -> None:
-    for line in lines:
-        out.line(f"   {line}".rstrip())
-    out.stdout.flush()
-
-
-def _document(
-    story: Story, proofs: list[Proof], seconds: float, clock: Clock
-) -> dict[str, Any]:
-    return {
-        "equal": all(each.holds for each in proofs),
+def _print_document(
+    frame: Frame, ending: Ending, teller: Teller, seconds: float, clock: Clock
+) -> None:
+    now = clock.now()
+    document = ending.document() | {
         "seconds": round(seconds, 1),
         "speed": clock.speed,
-        "audiences": [each.document() for each in proofs],
-        "runs": [run_document(each, clock.now(), alive=False) for each in story.runs],
+        "runs": [run_document(each, now, alive=False) for each in teller.runs],
     }
+    frame.out.json("demo", document)
+    frame.out.stdout.flush()
 
 
 @contextmanager
@@ -261,7 +193,7 @@ def _narrator(frame: Frame) -> Iterator[Output]:
         if frame.verbosity < 0:
             stream = stack.enter_context(open(os.devnull, "w"))
         out = Output(color=frame.color, read_environ=frame.read_environ, stdout=stream)
-        out.line("syncd demo: audiences become Amplitude cohorts.", style="bold")
+        out.line(_TITLE, style="bold")
         out.line(
             "No credentials, nothing leaves this machine; an hour takes 2 seconds."
         )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from syncd.cli.demo_amplitude import FakeAmplitude
+from syncd.cli.demo_vendors import FakeVendors
 from syncd.cli.demo_watch import Records
 from syncd.cli.demo_world import Audience, World
 from syncd.cli.lines import sentence
@@ -84,7 +84,7 @@ def prove(
     world: World,
     audience: Audience,
     records: Records,
-    amplitude: FakeAmplitude,
+    vendors: FakeVendors,
     now: datetime,
 ) -> Proof:
     """Ask all three: the warehouse, syncd's store and the fake Amplitude."""
@@ -96,7 +96,7 @@ def prove(
         source=world.in_source(audience),
         unmatched=records.unmatched(binding),
         acknowledged=records.acknowledged(binding, now),
-        cohort=amplitude.members(cohort_id),
+        cohort=vendors.members(cohort_id),
     )
 
 

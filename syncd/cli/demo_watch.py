@@ -5,6 +5,7 @@ gives up at once when one of the processes is gone.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,13 +15,16 @@ from syncd.cli.demo_processes import DemoFailed, Processes
 from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.model import Outcome
-from syncd.store import acknowledged, bindings, installation, runs, unaccepted
+from syncd.store import acknowledged, bindings, fetches, installation, runs, unaccepted
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
+from syncd.store.fetches import FetchState
 from syncd.store.runs import Run
 
 LOOK = 0.1
 """Real seconds between two looks."""
+PROJECT = "us:187520"
+"""The Amplitude project of the demo's configuration, as the store calls it."""
 _HISTORY = 1_000
 
 T = TypeVar("T")
@@ -122,6 +126,19 @@ class Records:
         with self._database.read() as connection:
             found = unaccepted.members(connection, binding.id)
         return {member_id.decode() for member_id, _, _ in found}
+
+    def anonymous(self, sync: str) -> int:
+        """People without a user id in the list that the sync read last."""
+        read = [each for each in self.runs(sync) if "refused" in each.summary]
+        return int(read[-1].summary["refused"].get("anonymous", 0)) if read else 0
+
+    def downloads(self) -> Counter[str]:
+        """Cohort id -> downloads that syncd counts as spent."""
+        with self._database.read() as connection:
+            found = fetches.recent(connection, PROJECT, limit=_HISTORY)
+        return Counter(
+            each.cohort_id for each in found if each.state is not FetchState.REFUSED
+        )
 
 
 def daemon_beats(database: Database) -> bool | None:

@@ -5,13 +5,14 @@ in every demo of the same size.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from json import dumps
 from pathlib import Path
 
+from syncd.cli.demo_cohorts import CHURN_RISK, FEATURE_ADOPTERS, cohorts_among
 from syncd.simulator import warehouse
 
 CONFIG = """\
@@ -19,11 +20,13 @@ version: 1
 instance: demo
 secrets_dir: secrets
 store: {{url: {store}}}
-connections:
-  engage: {{type: engage, snapshot: {{type: warehouse, url: {warehouse}}}}}
+connections:   # fake ones; without base_url: the real ones
+  engage: {{type: engage, snapshot: {{type: warehouse, url: {warehouse}}},
+    write_key_file: segment_write_key, base_url: {segment}}}
   amplitude: {{type: amplitude, region: us, app_id: 187520, owner: {owner},
     api_key_file: amplitude_api_key, secret_key_file: amplitude_secret_key,
-    base_url: {amplitude}}}   # the fake one; without this line: the real one
+    base_url: {amplitude}, download_deadline: 1d}}
+  ads: {{type: list_api, api_key_file: partner_key, base_url: {partner}}}
 defaults: {{jitter: 0s, max_runtime: 2d}}
 syncs:
   - name: power-users
@@ -34,14 +37,30 @@ syncs:
     from: {{connection: engage, audience: trial_expiring_7d}}
     to: {{connection: amplitude, cohort: Trial expiring}}
     schedule: hourly
+  - name: churn-risk
+    from: {{connection: amplitude, cohort_id: {churn_risk}}}
+    to: {{connection: engage, trait: churn_risk}}
+    schedule: hourly   # asks for free whether the cohort changed
+    budget: 4/day      # and downloads it this often at most
+  - name: feature-adopters
+    from: {{connection: amplitude, cohort_id: {feature_adopters}}}
+    to: {{connection: ads, list: Feature adopters}}
+    schedule: hourly
+    budget: 4/day
 """
-"""No jitter, and room for a slow machine: an hour is over within seconds."""
+"""No jitter, and room for a slow machine: an hour is over in two seconds, the quarter
+of an hour that a download may take by default in half a second."""
 
 _SECRETS = {
     "amplitude_api_key": "demo-api-key",
     "amplitude_secret_key": "demo-secret-key",
+    "segment_write_key": "demo-write-key",
+    "partner_key": "demo-partner-key",
 }
-"""What the fake Amplitude's only project wants; they open nothing else."""
+"""What the fake vendors want; they open nothing else."""
+
+_ORIGINS = ("amplitude", "segment", "partner")
+"""As the simulator calls those that the configuration names."""
 
 _STRANGERS = (7, 2)
 """People of each audience whom Amplitude has never seen."""
@@ -65,7 +84,7 @@ class Audience:
 
 
 class World:
-    """The folder, and who is in which audience."""
+    """The folder, and who is in which audience and cohort."""
 
     def __init__(self, folder: Path, count: int) -> None:
         """`count` people in the first audience, a tenth of them in the second."""
@@ -81,6 +100,7 @@ class World:
                 ("power_users", "trial_expiring_7d"), sizes, _STRANGERS, strict=True
             )
         ]
+        self.cohorts = cohorts_among(self.known, count)
 
     @property
     def known(self) -> list[str]:
@@ -96,13 +116,21 @@ class World:
         """Everybody Amplitude does not know at the start."""
         return [one for each in self.audiences for one in each.strangers]
 
-    def config_text(self, amplitude: str) -> str:
-        """The whole configuration; `amplitude` is the origin of the fake one."""
+    @property
+    def syncs(self) -> list[str]:
+        """The names of all syncs, in the order of the configuration."""
+        audiences = [each.sync for each in self.audiences]
+        return audiences + [each.sync for each in self.cohorts]
+
+    def config_text(self, origins: Mapping[str, str]) -> str:
+        """The whole configuration; `origins` are those of the fake vendors."""
         return CONFIG.format(
             store=dumps(f"sqlite:///{self.folder / 'syncd.db'}"),
             warehouse=dumps(f"sqlite:///{self.warehouse}"),
             owner="growth-ops@acme.example",
-            amplitude=dumps(amplitude),
+            churn_risk=CHURN_RISK,
+            feature_adopters=FEATURE_ADOPTERS,
+            **{name: dumps(origins[name]) for name in _ORIGINS},
         )
 
     def build_warehouse(self, at: datetime) -> None:
@@ -111,13 +139,13 @@ class World:
         for each in self.audiences:
             warehouse.enter(self.warehouse, each.key, each.members, at=at)
 
-    def write_config(self, amplitude: str) -> None:
+    def write_config(self, origins: Mapping[str, str]) -> None:
         """Write the configuration and the files with its secrets."""
         secrets = self.folder / "secrets"
         secrets.mkdir(mode=0o700)
         for name, value in _SECRETS.items():
             _write_private(secrets / name, value)
-        _write_private(self.config, self.config_text(amplitude))
+        _write_private(self.config, self.config_text(origins))
 
     def in_source(self, audience: Audience) -> set[str]:
         """Who is in the audience, as the warehouse itself says."""

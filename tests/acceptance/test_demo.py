@@ -18,10 +18,15 @@ import httpx
 import pytest
 
 from syncd import config
+from syncd.cli.demo_cohort_proof import CohortProof
+from syncd.cli.demo_ending import Ending
 from syncd.cli.demo_proof import Proof
+from syncd.cli.demo_spending import Spending
 from syncd.cli.demo_world import World
 
 PEOPLE = 3_000
+OTHER_TOOL = {"name": "Amplitude Cohort Sync", "version": "1.0.0"}
+ORIGIN = "http://127.0.0.1:1"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -77,6 +82,13 @@ def rows(told: str, first: str) -> list[list[str]]:
 def runs(told: str, sync: str) -> list[list[str]]:
     """The rows of one sync in the tables of runs: its name, when it was due, …"""
     return [row for row in rows(told, sync) if len(row) > 3]
+
+
+def numbers(told: str, pattern: str) -> list[int]:
+    """The numbers that a sentence tells."""
+    found = re.search(pattern, told)
+    assert found is not None, pattern
+    return [int(each) for each in found.groups()]
 
 
 @pytest.fixture
@@ -159,12 +171,53 @@ def test_the_demo_holds_a_shrunk_audience_then_approves_one_and_rejects_one(
     assert "rejected; nothing was sent, the baseline stays." in told
 
 
-def test_the_demo_shows_the_whole_configuration(told: str) -> None:
-    shown = told.partition("here in full:\n")[2].partition("   The daemon,")[0]
+def test_the_demo_compares_cohort_and_trait_or_list_person_by_person(
+    told: str,
+) -> None:
+    (churn,) = rows(told, "Churn risk")
+    (adopters,) = rows(told, "Feature adopters")
 
-    assert 15 <= len(shown.splitlines()) <= 22
-    assert "schedule: hourly" in shown
-    assert "demo-secret-key" not in told
+    # computed, anonymous, acknowledged, as a, there, missing, extra
+    assert churn[1:] == ["627", "25", "602", "trait", "602", "0", "0", "equal"]
+    assert adopters[1:] == ["132", "10", "122", "list", "122", "0", "0", "equal"]
+    assert "3 people left Churn risk: trait false for each of them, and" in told
+    assert "every trait and list is its cohort minus the anonymous people" in told
+
+
+def test_the_demo_sends_a_cohort_once_and_then_only_who_moved(told: str) -> None:
+    churn, adopters = runs(told, "churn-risk"), runs(told, "feature-adopters")
+
+    # before, after, entered, exited, unmatched, requests
+    assert [row[2:] for row in churn] == [
+        ["0", "→", "600", "+600", "0", "0", "1", "success"],
+        ["600", "→", "602", "+5", "-3", "0", "2", "success"],
+    ]
+    assert [row[4:7] for row in adopters] == [["120", "+120", "0"], ["122", "+5", "-3"]]
+
+
+def test_the_demo_pays_for_changed_cohorts_only(told: str) -> None:
+    cost = numbers(told, r"The two cohorts cost (\d+) downloads\. (\d+) people in them")
+    asked, spent, free = numbers(
+        told, r"(\d+) times asked .*, (\d+) downloads; (\d+) times they had not"
+    )
+    used = numbers(told, r"Used: (\d+) of (\d+) downloads a month, .*; (\d+) by")
+    naive, hours = numbers(told, r"hourly daemon: (\d+) \((\d+) hours x 2 cohorts\)")
+
+    assert cost == [2, 35]
+    assert spent == 4
+    assert free == asked - spent >= 2
+    assert used == [4, 500, 4]
+    assert naive == 2 * hours > spent
+
+
+def test_the_demo_shows_the_whole_configuration(told: str) -> None:
+    shown = told.partition("here in full:\n")[2].partition("   One daemon,")[0]
+
+    assert 25 <= len(shown.splitlines()) <= 36
+    assert shown.count("schedule: hourly") == 4
+    assert shown.count("budget: 4/day") == 2
+    for secret in ("demo-secret-key", "demo-write-key", "demo-partner-key"):
+        assert secret not in told
 
 
 def test_the_demo_draws_nothing_that_moves_on_a_pipe(told: str) -> None:
@@ -212,14 +265,26 @@ def check_document(document: dict[str, Any]) -> None:
     assert document["schema"] == "syncd.demo/1"
     assert document["equal"] is True
     assert [each["cohort"] for each in document["audiences"]] == [1_199, 302]
+    assert [each["there"] for each in document["cohorts"]] == [602, 122]
+    assert [each["false"] for each in document["cohorts"]] == [3, None]
     assert {each["outcome"] for each in document["runs"]} == {"success", "held"}
+    check_downloads(document["downloads"])
     # Every made-up person begins like this; see `check_folder`.
     assert document["audiences"][0]["unmatched"][0].startswith("usr_")
 
 
+def check_downloads(spent: dict[str, Any]) -> None:
+    """Two for each cohort: the first one, and the one after people moved."""
+    assert spent["by_cohort"] == {"1a2bc3d": 2, "77qr0zz": 2}
+    assert spent["recorded"] == spent["by_cohort"]
+    assert (spent["used"], spent["limit"]) == (4, 500)
+    assert spent["used"] < spent["gates"] <= spent["list_calls"]
+    assert spent["naive"] == spent["hours"] * 2
+
+
 def check_status(seen: dict[str, Any]) -> None:
     """The store's times are the daemon's, far ahead of this machine's by now."""
-    assert [each["state"] for each in seen["syncs"]] == ["on time", "on time"]
+    assert [each["state"] for each in seen["syncs"]] == ["on time"] * 4
     assert datetime.fromisoformat(seen["now"]) - datetime.now(UTC) > timedelta(hours=2)
     for each in seen["syncs"]:
         assert each["last_success_at"] < seen["now"] < each["next_at"]
@@ -232,31 +297,62 @@ def check_folder(kept: Path, *, runs: int) -> None:
     assert log.count('"event":"run.finished"') >= runs
     assert '"event":"daemon.stopped"' in log
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
-    for name in ("amplitude_api_key", "amplitude_secret_key"):
-        assert stat.S_IMODE((kept / "secrets" / name).stat().st_mode) == 0o600
+    secrets = list((kept / "secrets").iterdir())
+    assert len(secrets) == 4
+    assert {stat.S_IMODE(each.stat().st_mode) for each in secrets} == {0o600}
     assert not (kept / "syncd.db-wal").exists()
 
 
-def test_the_demo_fails_when_the_cohort_lost_somebody_behind_its_back(
+def test_the_demo_fails_when_people_were_moved_behind_its_back(
     started: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     wait_for(started, "4. Both audiences lose")
     origins = json.loads((tmp_path / "kept/simulator.json").read_text())["origins"]
-    with httpx.Client(base_url=origins["control"], trust_env=False) as control:
-        listed = control.get("/_sim/cohorts").raise_for_status().json()["cohorts"]
-        cohort = next(each for each in listed if "Power users" in each["name"])
-        # One of the first members stays one in the whole story.
-        victim = World(tmp_path / "same", PEOPLE).audiences[0].members[1_000]
-        changed = control.patch(
-            f"/_sim/cohorts/{cohort['id']}", json={"remove": [victim]}
-        )
-        changed.raise_for_status()
+    # Some of the first members stay members in the whole story.
+    world = World(tmp_path / "same", PEOPLE)
+    lose_from_cohort(origins["control"], world.audiences[0].members[1_000])
+    lose_from_list(origins, world.cohorts[1].members[50])
+    gain_trait(origins["segment"], "usr_elsewhere")
 
     wait_for(started, "power_users: 1 member missing at Amplitude, 0 too many")
+    wait_for(started, "Churn risk: 0 members missing in the trait, 1 too many")
+    wait_for(started, "Feature adopters: 1 member missing in the list, 0 too many")
     wait_for(started, "Both processes go on")
     started.send_signal(signal.SIGINT)
 
     assert started.wait(30) == 1
+
+
+def lose_from_cohort(control: str, victim: str) -> None:
+    """Somebody edits a cohort at Amplitude."""
+    with httpx.Client(base_url=control, trust_env=False) as client:
+        listed = client.get("/_sim/cohorts").raise_for_status().json()["cohorts"]
+        cohort = next(each for each in listed if "Power users" in each["name"])
+        edit = {"remove": [victim]}
+        client.patch(f"/_sim/cohorts/{cohort['id']}", json=edit).raise_for_status()
+
+
+def lose_from_list(origins: dict[str, str], victim: str) -> None:
+    """Somebody else uses the partner's API."""
+    with httpx.Client(trust_env=False, auth=("demo-partner-key", "")) as client:
+        listed = client.get(f"{origins['control']}/_sim/partner/lists").json()["lists"]
+        (found,) = [each["id"] for each in listed]
+        remove = f"{origins['partner']}/lists/{found}/remove"
+        body = {"userIds": [victim], "context": {"integration": OTHER_TOOL}}
+        client.post(remove, json=body).raise_for_status()
+
+
+def gain_trait(segment: str, user_id: str) -> None:
+    """Somebody else writes the trait to Segment."""
+    event = {
+        "type": "identify",
+        "userId": user_id,
+        "messageId": "not-ours",
+        "timestamp": "2026-01-01T00:00:00Z",
+        "traits": {"churn_risk": True},
+    }
+    with httpx.Client(trust_env=False, auth=("demo-write-key", "")) as client:
+        client.post(f"{segment}/v1/batch", json={"batch": [event]}).raise_for_status()
 
 
 # --- when it is disturbed -------------------------------------------------------------
@@ -368,6 +464,111 @@ def test_a_failed_proof_says_how_many_are_wrong() -> None:
     )
 
 
+def cohort_proof(**sets: Any) -> CohortProof:
+    in_step = {
+        "computed": {"a", "b"},
+        "acknowledged": {"a", "b"},
+        "there": {"a", "b"},
+        "gone": {"x"},
+        "denied": {"x"},
+    }
+    given: dict[str, Any] = {"cohort": "VIP", "kind": "trait", "anonymous": 1}
+    return CohortProof(**(given | in_step | sets))
+
+
+def test_a_cohorts_proof_holds_when_everybody_named_is_there() -> None:
+    assert cohort_proof().holds
+    assert cohort_proof(denied=None, kind="list").holds
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        {"there": {"a"}, "acknowledged": {"a"}},
+        {"there": {"a", "b", "z"}, "acknowledged": {"a", "b", "z"}},
+        {"there": {"a", "b", "x"}},
+        {"acknowledged": {"a"}},
+        {"computed": {"a", "b", "c"}},
+        {"denied": set()},
+        {"denied": {"x", "stranger"}},
+        {"denied": {"x", "a"}},
+        {"there": {"a"}, "denied": None},
+    ],
+    ids=str,
+)
+def test_a_cohorts_proof_fails_for_any_person_in_the_wrong_place(
+    sets: dict[str, Any],
+) -> None:
+    assert not cohort_proof(**sets).holds
+
+
+def test_a_failed_cohorts_proof_says_how_many_are_wrong() -> None:
+    wrong = cohort_proof(there={"a", "y", "z"}, denied={"x", "b"})
+
+    assert wrong.difference() == (
+        "VIP: 1 member missing in the trait, 2 too many, 1 with a wrong false, "
+        "syncd is wrong about 3"
+    )
+    assert wrong.about_gone({"x", "b"}) == (
+        "1 people left VIP: trait false for 1 of them, and for 1 others"
+    )
+
+
+def spending(**counts: Any) -> Spending:
+    given: dict[str, Any] = {
+        "counted": {"c1": 2, "c2": 2},
+        "recorded": {"c1": 2, "c2": 2},
+        "limit": 500,
+        "hours": 12,
+        "cohorts": 2,
+        "gates": 24,
+        "lists": 40,
+    }
+    return Spending(**(given | counts))
+
+
+def test_downloads_are_the_vendors_own_count_beside_a_naive_daemons() -> None:
+    told = spending().lines()
+
+    assert told[0] == (
+        "Used: 4 of 500 downloads a month, by Amplitude's count; 4 by syncd's."
+    )
+    assert told[1] == (
+        "A naive hourly daemon: 24 (12 hours x 2 cohorts), and 1,488 a month."
+    )
+
+
+def test_downloads_that_only_one_side_counted_are_a_failure() -> None:
+    wrong = spending(recorded={"c1": 1, "c2": 3})
+
+    assert spending().holds
+    assert not wrong.holds
+    assert spending(recorded={"c1": 2}).difference() == (
+        "Amplitude counts 4 downloads, syncd's store 2"
+    )
+
+
+@pytest.mark.parametrize("part", ["audiences", "cohorts", "spending"])
+def test_the_demo_ends_well_only_if_every_part_does(part: str) -> None:
+    good: dict[str, Any] = {
+        "audiences": [proof()],
+        "cohorts": [cohort_proof()],
+        "spending": spending(),
+    }
+    bad = {
+        "audiences": [proof(), proof(cohort={"a"})],
+        "cohorts": [cohort_proof(denied=set())],
+        "spending": spending(recorded={}),
+    }
+
+    assert Ending(**good).holds
+    ending = Ending(**(good | {part: bad[part]}))
+
+    assert not ending.holds
+    assert len(ending.wrong) == 1
+    assert ending.document()["equal"] is False
+
+
 def test_moves_keep_the_worlds_count_equal_to_the_warehouses(tmp_path: Path) -> None:
     world = World(tmp_path, PEOPLE)
     world.build_warehouse(AT)
@@ -387,11 +588,15 @@ def test_moves_keep_the_worlds_count_equal_to_the_warehouses(tmp_path: Path) -> 
 
 def test_the_worlds_configuration_has_nothing_to_complain_about(tmp_path: Path) -> None:
     world = World(tmp_path, PEOPLE)
-    world.write_config("http://127.0.0.1:1")
+    world.write_config(dict.fromkeys(("amplitude", "segment", "partner"), ORIGIN))
 
     loaded = config.load([world.config], {})
 
     assert loaded.warnings == ()
     assert [each.name for each in loaded.settings.syncs] == [
-        each.sync for each in world.audiences
+        "power-users",
+        "trial-expiring",
+        "churn-risk",
+        "feature-adopters",
     ]
+    assert world.syncs == [each.name for each in loaded.settings.syncs]

@@ -1,0 +1,108 @@
+"""What the demo's downloads cost: by the fake Amplitude's count and by syncd's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from syncd.cli.demo_vendors import FakeVendors
+from syncd.cli.demo_watch import Records, Watch
+from syncd.cli.demo_world import World
+from syncd.cli.words import number, plural
+
+_HOUR = timedelta(hours=1)
+_MONTH = 31 * 24
+"""Hours of a long month."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spending:
+    """Downloads so far, beside what a daemon without a gate would have spent."""
+
+    counted: Mapping[str, int]
+    """Cohort id -> downloads, as the fake Amplitude counts them for the month."""
+    recorded: Mapping[str, int]
+    """The same, as syncd's store says."""
+    limit: int
+    """Downloads a month."""
+    hours: int
+    """Full hours that have struck since the first cohort was asked about."""
+    cohorts: int
+    """How many cohorts are wanted every hour."""
+    gates: int
+    """How often syncd asked whether one of them changed."""
+    lists: int
+    """Free list calls of all syncs, as Amplitude counts them."""
+
+    @property
+    def used(self) -> int:
+        """What it cost, by Amplitude's own count."""
+        return sum(self.counted.values())
+
+    @property
+    def naive(self) -> int:
+        """What it had cost to download every cohort every hour."""
+        return self.hours * self.cohorts
+
+    @property
+    def holds(self) -> bool:
+        """Amplitude and syncd count alike, cohort by cohort."""
+        return dict(self.counted) == dict(self.recorded)
+
+    def difference(self) -> str:
+        """What is wrong, in a sentence."""
+        recorded = sum(self.recorded.values())
+        return (
+            f"Amplitude counts {plural(self.used, 'download')}, syncd's store "
+            f"{number(recorded)}"
+        )
+
+    def lines(self) -> list[str]:
+        """The quota, for people."""
+        used, recorded = number(self.used), number(sum(self.recorded.values()))
+        hours, cohorts = plural(self.hours, "hour"), plural(self.cohorts, "cohort")
+        asked, lists = plural(self.gates, "time"), plural(self.lists, "list call")
+        spent = f"Used: {used} of {number(self.limit)} downloads a month"
+        naive = f"A naive hourly daemon: {number(self.naive)} ({hours} x {cohorts})"
+        return [
+            f"{spent}, by Amplitude's count; {recorded} by syncd's.",
+            f"{naive}, and {number(_MONTH * self.cohorts)} a month.",
+            f"syncd asked {asked} whether a cohort changed; all {lists} were free.",
+        ]
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "used": self.used,
+            "limit": self.limit,
+            "naive": self.naive,
+            "hours": self.hours,
+            "gates": self.gates,
+            "list_calls": self.lists,
+            "by_cohort": dict(self.counted),
+            "recorded": dict(self.recorded),
+            "equal": self.holds,
+        }
+
+
+def add_up(
+    world: World, records: Records, vendors: FakeVendors, watch: Watch
+) -> Spending:
+    """Read both counts now."""
+    traffic, now = vendors.traffic(), watch.clock.now()
+    gates = [run for each in world.cohorts for run in records.runs(each.sync)]
+    began = min((run.started_at for run in gates), default=now)
+    return Spending(
+        counted=traffic.downloads,
+        recorded=records.downloads(),
+        limit=vendors.download_limit(),
+        hours=_hour(now) - _hour(began) + 1,
+        cohorts=len(world.cohorts),
+        gates=len(gates),
+        lists=traffic.lists,
+    )
+
+
+def _hour(at: datetime) -> int:
+    """The number of the hour it is in."""
+    return int(at.timestamp() // _HOUR.total_seconds())
