@@ -1,18 +1,19 @@
 """Clients of the connections that syncs use: one each, made when first needed."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
+from syncd.app.turns import AT_ONCE, InTurn, Turns
 from syncd.clients import amplitude, segment
 from syncd.clients.amplitude import AmplitudeClient
 from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.http import HttpClient
 from syncd.clients.partner import PartnerClient
-from syncd.clients.quota import RUNNING_AT_ONCE
 from syncd.clients.segment import SegmentClient
 from syncd.clients.storage import StorageClient
 from syncd.clock import Clock
+from syncd.config.forecast import project_key
 from syncd.config.secrets import SecretRef
 from syncd.config.settings import (
     AmplitudeConnection,
@@ -38,6 +39,7 @@ class Vendors:
         self._settings = settings
         self._clock = clock
         self._http: list[HttpClient] = []
+        self._turns: dict[str, Turns] = {}
         self._amplitude_http = cache(self._make_amplitude_http)
         self.amplitude = cache(self._amplitude)
         self.downloads = cache(self._downloads)
@@ -98,15 +100,23 @@ class Vendors:
     def _make_amplitude_http(self, name: str) -> HttpClient:
         """One pool for both clients of a project: they share its connections."""
         connection = self._named(name, AmplitudeConnection)
-        usual = amplitude.HOSTS[connection.region]
-        return self._client(connection.transport, usual, more=RUNNING_AT_ONCE)
+        turns = self._turns.setdefault(project_key(connection), Turns())
+        return self._client(
+            connection.transport,
+            amplitude.HOSTS[connection.region],
+            make=partial(InTurn, turns=turns),
+        )
 
-    def _client(self, transport: Transport, usual: str, more: int = 0) -> HttpClient:
-        """`more` callers than the delivery workers may ask at once."""
-        client = HttpClient(
+    def _client(
+        self,
+        transport: Transport,
+        usual: str,
+        make: Callable[..., HttpClient] = HttpClient,
+    ) -> HttpClient:
+        client = make(
             transport.base_url or usual,
             clock=self._clock,
-            workers=self._settings.delivery_workers + more,
+            workers=max(self._settings.delivery_workers, AT_ONCE),
             deadline=transport.request_deadline.total_seconds(),
             proxy_url=_proxy(transport),
             ca_file=transport.ca_file,

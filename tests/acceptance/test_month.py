@@ -1,0 +1,330 @@
+"""A month of ten cohorts that are asked for every hour, on a budget that others share.
+
+The real daemon and the real simulator on one fast clock: changes on 6 of 30 days, a
+second spender, two kills and a restart, and the turn of the month. What was spent is
+counted by the simulator. Short form: the last nine days of that month; `--full-size`:
+all thirty. Both print a table (pytest -s).
+"""
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import median_low
+
+import pytest
+
+from tests.months import (
+    DAY,
+    HOUR,
+    Month,
+    Spender,
+    changes_of,
+    clock_that_shows,
+    eventually,
+)
+
+SPEED = 24_000
+"""A day in 3.6 s, so the month in two minutes; an hourly run of ten cohorts takes a
+machine about as long as the hour lasts, and what is still running is left out."""
+NEXT_MONTH = datetime(2027, 7, 1, tzinfo=UTC)
+DAYS = 30
+NAMES = [f"cohort-{number}" for number in range(10)]
+RESTLESS = NAMES[8:]
+"""Somebody looks at them every hour: `lastComputed` moves though nobody does."""
+SIZE = 200
+LIMIT, RESERVE = 500, 50
+JOB = 2400
+"""Seconds of a job: 0.1 s of this machine, so that jobs do run beside each other."""
+THEIRS = timedelta(minutes=80)
+"""The second spender downloads this often: 540 in the month, if there were so many."""
+SLOW = 4.0
+"""Real seconds by which this machine may be late, a restart included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How much of the month is lived through."""
+
+    days: int
+    changes: int
+    used: int
+    """Downloads of the month before the first of these days."""
+
+    @property
+    def first(self) -> datetime:
+        return NEXT_MONTH - self.days * DAY
+
+
+FULL = Form(days=30, changes=6, used=0)
+SHORT = Form(days=9, changes=2, used=320)
+
+
+@pytest.fixture
+def new_month(new_installation, new_simulator) -> Callable[..., Month]:
+    """An empty month whose clock soon shows `first`."""
+
+    def begin(first: datetime, *, speed: int = SPEED, within: float = 3.0) -> Month:
+        clock = clock_that_shows(first, within=within, speed=speed)
+        simulator = new_simulator(*clock.options, "--latency", "0")
+        # Links live for a minute, here 2.5 ms: they are another test's story.
+        simulator.post("/_sim/config", {"inline_max_rows": 10**6})
+        installation = new_installation(simulator)
+        installation.config["log"]["level"] = "info"
+        installation.config["connections"]["amplitude"]["quota"] = {
+            "downloads_per_month": LIMIT,
+            "reserve": RESERVE,
+        }
+        return Month(clock=clock, simulator=simulator, installation=installation)
+
+    return begin
+
+
+def within_limits(month: Month) -> dict[str, int]:
+    """The most of everything that is limited, as the simulator counted it."""
+    seen = month.simulator.downloads()
+    assert seen["most_in_10_minutes"] <= 60
+    assert seen["most_in_60_seconds"] <= 4
+    assert seen["most_running_jobs"] <= 4
+    assert seen["most_concurrent_requests"] <= 5
+    assert set(seen["refused"].values()) == {0}
+    assert month.simulator.get("/_sim/leaks")["leaks"] == []
+    return {name: most for name, most in seen.items() if name.startswith("most_")}
+
+
+# ---- the month -----------------------------------------------------------------------
+
+
+def populate(month: Month, form: Form) -> None:
+    """Ten cohorts and what will happen to them; an audience for the other direction."""
+    for name in NAMES:
+        changes = changes_of(name, form.first, form.days, form.changes, SIZE)
+        every = HOUR.total_seconds() if name in RESTLESS else None
+        steps = [change.step for change in changes]
+        month.cohort(name, SIZE, steps=steps, recompute_every=every)
+        month.changes += changes
+    month.simulator.users(visitors(2 * SIZE))
+    month.installation.sync("visitors", schedule="every 2h", max_runtime="30d")
+    month.installation.audience(visitors(SIZE), "visitors")
+    month.project(downloads_used=form.used)
+
+
+def visitors(count: int, first: int = 0) -> list[str]:
+    return [f"visitor-{number:04d}" for number in range(first, first + count)]
+
+
+def kill_while_downloading(month: Month) -> set[str]:
+    """SIGKILL between a 202 and its file, and a new start; the ids of the requests
+    that were accepted and not read.
+
+    Not while a request waits for its 202. Whoever dies then cannot know whether it
+    counted and leaves it two real minutes, a month of this clock.
+    """
+    process = month.daemons[-1].process
+
+    def stopped_under_way() -> bool:
+        process.send_signal(signal.SIGSTOP)
+        if month.fetches("state = 'running'") and not month.fetches("state = 'asking'"):
+            return True
+        process.send_signal(signal.SIGCONT)
+        return False
+
+    assert eventually(stopped_under_way), "nothing was downloaded"
+    left = month.fetches("state IN ('running', 'ready')")
+    assert month.daemons[-1].kill()
+    month.start()
+    return {str(each.request_id) for each in left}
+
+
+def live_until_nothing_is_left(month: Month, form: Form) -> set[str]:
+    """Two kills and a restart, and then on until a day before the month's end."""
+    month.start()
+    month.clock.reach(form.first + 0.15 * form.days * DAY)
+    left = kill_while_downloading(month)
+    month.clock.reach(form.first + 0.3 * form.days * DAY)
+    assert month.daemons[-1].stop() == 0
+    month.start()
+    month.clock.reach(form.first + 0.4 * form.days * DAY)
+    left |= kill_while_downloading(month)
+    month.clock.reach(NEXT_MONTH - DAY)
+    return left
+
+
+@pytest.fixture
+def form(pytestconfig) -> Form:
+    return FULL if pytestconfig.getoption("--full-size") else SHORT
+
+
+def test_a_month_keeps_every_limit_and_the_reserve_and_loses_nobody(new_month, form):
+    month = new_month(form.first)
+    month.simulator.post("/_sim/config", {"job_seconds": JOB})
+    populate(month, form)
+    month.clock.reach(form.first)
+    spender = month.spend(1, THEIRS)
+
+    left = live_until_nothing_is_left(month, form)
+    move_visitors(month)
+    month.clock.reach(NEXT_MONTH + DAY)
+    in_step = eventually(lambda: all(map(month.equal, NAMES)))
+    assert month.daemons[-1].stop() == 0
+
+    show(month, form, spender)
+    assert in_step
+    within_limits(month)
+    keeps_the_reserve(month, form, spender)
+    pays_once(month, left)
+    is_fresh(month)
+
+
+def move_visitors(month: Month) -> None:
+    """The other direction goes on while no download is left."""
+    (exhausted,) = month.events("quota.exhausted")
+    since = month.simulator.last()
+
+    month.installation.audience(visitors(SIZE, first=20), "visitors")
+
+    (cohort,) = [c["id"] for c in month.simulator.cohorts() if c["id"] not in NAMES]
+    wanted = set(visitors(SIZE, first=20))
+    assert eventually(lambda: month.simulator.members(cohort) == wanted)
+    entries = month.simulator.log("membership", since)
+    times = [datetime.fromisoformat(each["at"]) for each in entries]
+    assert datetime.fromisoformat(exhausted["ts"]) < min(times)
+    assert max(times) < NEXT_MONTH
+
+
+def keeps_the_reserve(month: Month, form: Form, spender: Spender) -> None:
+    """Whenever we asked for a download there was one above the reserve.
+
+    What they spent while we were asking we cannot have known.
+    """
+    asking = month.clock.virtual(1.0)
+    june = [at for at in month.requests() if at < NEXT_MONTH]
+    known = [
+        form.used + ours + spender.spent(at - asking) for ours, at in enumerate(june)
+    ]
+    assert max(known) < LIMIT - RESERVE
+    assert form.used + len(june) + spender.spent(NEXT_MONTH) > LIMIT - RESERVE
+    waited = month.events("run.skipped", reason="quota")
+    assert {each["sync"] for each in waited} <= set(NAMES)
+    assert waited
+
+
+def pays_once(month: Month, left: set[str]) -> None:
+    """A request that was accepted is read to its end before the next one is made."""
+    assert left, "no kill found a download under way"
+    resumed = {each["request_id"] for each in month.events("fetch.resumed")}
+    assert left <= resumed
+    for name in NAMES:
+        rows = month.fetches(f"cohort_id = '{name}' AND request_id IS NOT NULL")
+        assert {each.state for each in rows[:-1]} <= {"completed"}
+        for earlier, later in pairwise(rows):
+            assert earlier.ended_at is not None
+            assert earlier.ended_at <= later.asked_at
+    counted = month.request_ids()
+    stored = {each.request_id for each in month.fetches("request_id IS NOT NULL")}
+    unknown = month.fetches("state IN ('asking', 'lost')")
+    assert stored <= counted
+    assert len(counted - stored) <= len(unknown)
+
+
+def is_fresh(month: Month) -> None:
+    """A change is at Segment within a day (the budget) and an hour (the schedule)."""
+    scarce = [each["ts"] for each in month.events("run.skipped", reason="quota")]
+    usual, late = DAY + HOUR, month.clock.virtual(SLOW)
+    for change in month.changes:
+        arrival = month.arrival(change)
+        assert arrival is not None
+        if change.at + usual < datetime.fromisoformat(min(scarce)):
+            assert arrival - change.at < usual + late, change
+        elif arrival < NEXT_MONTH:
+            continue
+        else:
+            assert arrival < max(NEXT_MONTH, change.at) + usual + late, change
+
+
+# ---- what it prints ------------------------------------------------------------------
+
+
+def show(month: Month, form: Form, spender: Spender) -> None:
+    """Freshness and downloads by cohort, and what others would have spent."""
+    june = Counter(
+        each.cohort_id
+        for each in month.fetches("request_id IS NOT NULL")
+        if each.asked_at < NEXT_MONTH
+    )
+    head = ("cohort", "changes", "downloads", "usual", "longest")
+    rows = [(name, *_figures(month, name, june[name])) for name in NAMES]
+    print()
+    for row in (head, *rows):
+        print("{:<12}{:>8}{:>11}{:>12}{:>12}".format(*row))
+    naive, ours = form.days * 24 * len(NAMES), sum(june.values())
+    theirs = min(spender.spent(NEXT_MONTH), LIMIT - form.used - ours)
+    print(f"{form.days} days, {len(month.changes)} changes: {ours} downloads;", end=" ")
+    print(f"a naive hourly daemon: {naive:,}; the second spender: {theirs}")
+    print(f"limit {LIMIT}, reserve {RESERVE}, used before: {form.used}")
+    ended = Counter(each["outcome"] for each in month.events("run.finished"))
+    skipped = Counter(each["reason"] for each in month.events("run.skipped"))
+    print(f"runs: {dict(ended)}, skipped for {dict(skipped)}")
+    failed = month.events("run.finished", outcome="failed")
+    print(f"failed: {dict(Counter(each['reason'] for each in failed))}")
+    print(f"{within_limits(month)}")
+
+
+def _figures(month: Month, name: str, downloads: int) -> Sequence[object]:
+    waits = sorted(
+        arrival - change.at
+        for change in month.changes
+        if change.cohort == name and (arrival := month.arrival(change))
+    )
+    if not waits:
+        return (0, downloads, "-", "-")
+    usual, longest = (f"{each / HOUR:.1f} h" for each in (median_low(waits), waits[-1]))
+    return (len(waits), downloads, usual, longest)
+
+
+# ---- the turn of the month -----------------------------------------------------------
+
+
+def test_what_waited_for_the_month_goes_on_at_its_turn_in_utc(new_month):
+    month = new_month(NEXT_MONTH - DAY)
+    for name in NAMES:
+        month.cohort(name, SIZE)
+    month.project(downloads_used=LIMIT - RESERVE)
+    month.clock.reach(NEXT_MONTH - DAY)
+
+    daemon = month.start()
+    for name in NAMES:
+        assert daemon.reached("run.skipped", sync=name, reason="quota")
+    assert month.clock.now() < NEXT_MONTH, "this machine is too slow for this test"
+    assert month.requests() == []
+    assert eventually(lambda: all(map(month.equal, NAMES)))
+    assert daemon.stop() == 0
+
+    waited = month.events("run.skipped", reason="quota")
+    assert {datetime.fromisoformat(each["until"]) for each in waited} == {NEXT_MONTH}
+    assert len(month.events("quota.exhausted")) == 1
+    asked = month.requests()
+    assert NEXT_MONTH <= min(asked) < NEXT_MONTH + HOUR + month.clock.virtual(SLOW)
+    assert len(asked) == len(NAMES)
+    within_limits(month)
+
+
+# ---- ten at once ---------------------------------------------------------------------
+
+
+def test_ten_cohorts_due_at_once_keep_to_four_a_minute_and_five_calls(new_month):
+    month = new_month(NEXT_MONTH, speed=60)
+    for name in NAMES:
+        month.cohort(name, SIZE)
+    month.simulator.post("/_sim/latency", {"all": 0.05})
+
+    daemon = month.start()
+    for name in NAMES:
+        assert daemon.reached("run.finished", sync=name, outcome="success")
+    assert daemon.stop() == 0
+
+    assert len(month.requests()) == len(NAMES)
+    most = within_limits(month)
+    assert most["most_in_60_seconds"] == 4
