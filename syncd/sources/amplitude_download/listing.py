@@ -121,12 +121,15 @@ class DownloadListing:
 
     def _complete(self, rows: int, digest: SnapshotDigest, listed: Cohort) -> Fetch:
         errand = self._errand
+        computed = gate.stands_for(self._fetch, listed)
+        # A size of a later computation would hide that there is something to fetch.
+        known = computed == listed.last_computed
         with errand.question.database.begin() as connection:
             return fetches.complete(
                 connection,
                 self._fetch.id,
-                computed_after=gate.stands_for(self._fetch, listed),
-                size=listed.size,
+                computed_after=computed,
+                size=listed.size if known else None,
                 rows=rows,
                 digest=digest,
                 now=errand.clock.now(),
