@@ -38,18 +38,19 @@ syncs:
     to: {{connection: amplitude, cohort: Trial expiring}}
     schedule: hourly
   - name: churn-risk
-    from: {{connection: amplitude, cohort_id: {churn_risk}}}
+    from: {{connection: amplitude, cohort_id: {churn_risk}, max_staleness: 3d}}
     to: {{connection: engage, trait: churn_risk}}
     schedule: hourly   # asks for free whether the cohort changed
     budget: 4/day      # and downloads it this often at most
   - name: feature-adopters
-    from: {{connection: amplitude, cohort_id: {feature_adopters}}}
+    from: {{connection: amplitude, cohort_id: {feature_adopters}, max_staleness: 3d}}
     to: {{connection: ads, list: Feature adopters}}
     schedule: hourly
     budget: 4/day
 """
 """No jitter, and room for a slow machine: an hour is over in two seconds, the quarter
-of an hour that a download may take by default in half a second."""
+of an hour that a download may take by default in half a second, the day after which an
+unchanged cohort is downloaded anyway in 48."""
 
 _SECRETS = {
     "amplitude_api_key": "demo-api-key",

@@ -586,6 +586,22 @@ def test_moves_keep_the_worlds_count_equal_to_the_warehouses(tmp_path: Path) -> 
     assert not set(world.strangers) & set(world.known)
 
 
+@pytest.mark.parametrize("people", [2_000, 200_000])
+def test_cohorts_are_made_of_people_amplitude_knows(
+    tmp_path: Path, people: int
+) -> None:
+    world = World(tmp_path, people)
+    churn, adopters = world.cohorts
+
+    crowds = [churn.members, churn.newcomers, adopters.members, adopters.newcomers]
+    everybody = [one for each in crowds for one in each]
+
+    assert [len(each.members) for each in world.cohorts] == [people // 5, people // 25]
+    assert min(map(len, crowds)) >= 10
+    assert len(set(everybody)) == len(everybody)
+    assert set(everybody) <= set(world.known)
+
+
 def test_the_worlds_configuration_has_nothing_to_complain_about(tmp_path: Path) -> None:
     world = World(tmp_path, PEOPLE)
     world.write_config(dict.fromkeys(("amplitude", "segment", "partner"), ORIGIN))
