@@ -74,8 +74,14 @@ class Lane:
         if self.ended or not self.queue or self.in_flight >= self._width():
             return None
         heads = [self.queue[0]] if self._width() == 1 else self.queue
-        times = [waiting.retry_at for waiting in heads if waiting.retry_at is not None]
-        return max(min(times), self.not_before) if times else None
+        earliest: datetime | None = None
+        for waiting in heads:
+            if waiting.retry_at is None:
+                continue
+            if waiting.retry_at <= self.not_before:
+                return self.not_before  # usually the first: a lane may hold thousands
+            earliest = min(earliest or waiting.retry_at, waiting.retry_at)
+        return earliest
 
     def put_back(self, waiting: Sequence[Waiting]) -> None:
         """Return batches to the head of the lane, in order."""

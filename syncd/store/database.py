@@ -208,7 +208,11 @@ def _sqlite_engine(path: Path, *, writes: bool, size: int) -> Engine:
     return engine
 
 
-_READER_PRAGMAS = (f"busy_timeout={BUSY_TIMEOUT_MS}", "cache_size=-4096")
+_READER_PRAGMAS = (
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+    # A chunk or a payload is read once: a larger cache is memory, times the readers.
+    "cache_size=-1024",
+)
 _WRITER_PRAGMAS = (
     # Only takes effect before the first table: first-load pages can be given back.
     "auto_vacuum=INCREMENTAL",

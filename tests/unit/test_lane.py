@@ -71,6 +71,12 @@ def test_a_wide_lane_is_ready_when_its_first_batch_is() -> None:
     assert wide.ready_at() == NOW + 5 * SECOND
 
 
+def test_a_wide_lane_is_ready_at_once_when_any_batch_is() -> None:
+    wide = lane(waiting(1, after=9), waiting(2, after=None), waiting(3), width=4)
+
+    assert wide.ready_at() == NOW
+
+
 @pytest.mark.parametrize("width", [1, 4])
 def test_nothing_goes_before_a_dead_process_request_is_surely_over(width: int) -> None:
     quiet = lane(waiting(1), width=width, quiet=30)
