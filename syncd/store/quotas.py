@@ -83,6 +83,13 @@ def remember(
     )
 
 
+def spend(connection: Connection, project: str) -> None:
+    """One more is being asked for than what was read."""
+    connection.execute(
+        update(quota).where(quota.c.project == project).values(used=quota.c.used + 1)
+    )
+
+
 def exhaust(connection: Connection, project: str, now: datetime) -> bool:
     """Schedules stop downloading; True the first time in a month."""
     changed = connection.execute(

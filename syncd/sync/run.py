@@ -200,7 +200,7 @@ def _from_the_list(run: Run, listing: Listing, found: Found | None) -> None:
     """Read, compare, judge, commit, deliver."""
     parts = run.parts
     with parts.readers:
-        with run.phase("collect"):
+        with run.phase("collect"), credentials.of_source(run):
             snapshot = steps.collect(run, listing)
         with closing(snapshot.partition):
             if steps.unchanged(run, snapshot):

@@ -6,6 +6,7 @@ from syncd.errors import (
     Fault,
     LeaseLost,
     SourceError,
+    SourceUnavailable,
     SourceUntrusted,
     StoreError,
     SyncdError,
@@ -33,6 +34,9 @@ def conclude(run: Run, error: SyncdError) -> None:
     report.message, report.hint = str(error), error.hint
     report.error_type = _error_type(error)
     match error:
+        case SourceUnavailable(code="source.interrupted"):
+            report.outcome, report.reason = Outcome.INTERRUPTED, "shutdown"
+            report.error_type = None
         case SourceUntrusted():
             emit(events.SNAPSHOT_SUSPICIOUS, reason=str(error), code=error.code)
         case TargetUnusable():

@@ -195,3 +195,28 @@ def test_no_output_of_these_commands_names_a_person(churn):
     for ended in outputs:
         assert "person-" not in ended.out + ended.err
     assert json.loads(churn.syncd("quota", "--json").out)["projects"]
+
+
+# ---- status and run -----------------------------------------------------------------
+
+
+def test_status_names_the_downloads_and_a_stopped_source(churn):
+    churn.run()
+    churn.secret("api_key", "a-wrong-key")
+    churn.run()
+
+    shown = churn.syncd("status").out
+
+    assert "Amplitude downloads 1 of 500 (us:187520" in shown
+    assert "amplitude is stopped since" in shown
+
+
+def test_a_run_without_quota_is_skipped_and_ends_with_try_later(churn, simulator):
+    project = "/_sim/projects/187520"
+    simulator.control.patch(project, json={"downloads_used": 500}).raise_for_status()
+
+    ended = churn.syncd("run")
+
+    assert ended.code == 75
+    assert "1 skipped" in ended.out
+    assert "500 of 500 downloads" in ended.err

@@ -7,7 +7,7 @@ from structlog.types import EventDict
 
 from syncd.app.engine import Engine
 from syncd.config.settings import GuardSettings
-from syncd.errors import DeliveryError, Fault
+from syncd.errors import DeliveryError, Fault, SourceUnavailable
 from syncd.model import Outcome, Trigger
 from syncd.sources import Postponed
 from syncd.store import bindings, connections
@@ -247,3 +247,33 @@ def test_a_target_that_refuses_us_spends_no_question(
         assert run(engine, world).outcome is Outcome.FAILED
 
     assert len(source.questions) == 1
+
+
+def test_credentials_refused_while_the_list_is_read_stop_the_connection_read_from(
+    world: World, source: AskedSource
+) -> None:
+    def refuse() -> None:
+        raise DeliveryError(
+            "Invalid API Key", fault=Fault.CREDENTIALS, error_type="auth", status=403
+        )
+
+    source.while_reading = refuse
+    with world.engine() as engine:
+        report = run(engine, world)
+
+    assert (report.outcome, report.error_type) == (Outcome.FAILED, "auth")
+    with world.database.read() as connection:
+        assert connections.get(connection, "engage").stopped_at is not None
+
+
+def test_a_source_that_was_told_to_stop_interrupts_the_run(
+    world: World, source: AskedSource
+) -> None:
+    def stop() -> None:
+        raise SourceUnavailable("asked to stop", code="source.interrupted")
+
+    source.while_reading = stop
+    with world.engine() as engine:
+        report = run(engine, world)
+
+    assert (report.outcome, report.reason) == (Outcome.INTERRUPTED, "shutdown")

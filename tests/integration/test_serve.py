@@ -162,6 +162,8 @@ def test_a_command_while_the_sync_is_running_is_refused_not_queued(
     vip, simulator
 ) -> None:
     simulator.post("/_sim/latency", {"membership": SLOW})
+    # One by one: the second command needs a while to come up.
+    vip.config["defaults"]["delivery"]["batch_size"] = 1
     daemon = serve(vip)
     asking, said = ask_in_background(vip, "vip")
     assert daemon.reached("run.started")

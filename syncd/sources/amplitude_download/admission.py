@@ -176,6 +176,7 @@ def _begin(errand: Errand, connection: Connection, cohort: Cohort) -> Granted:
         by_person=question.by_person,
         now=errand.clock.now(),
     )
+    quotas.spend(connection, errand.settings.project)
     return Granted(fetch_id=fetch_id)
 
 
