@@ -19,6 +19,7 @@ import pytest
 from tests.months import (
     DAY,
     HOUR,
+    Change,
     Month,
     Spender,
     changes_of,
@@ -230,18 +231,21 @@ def pays_once(month: Month, left: set[str]) -> None:
 
 
 def is_fresh(month: Month) -> None:
-    """A change is at Segment within a day (the budget) and an hour (the schedule)."""
-    scarce = [each["ts"] for each in month.events("run.skipped", reason="quota")]
-    usual, late = DAY + HOUR, month.clock.virtual(SLOW)
+    """A change is at Segment within a day (the budget) and an hour (the schedule); one
+    that found the month nearly used up, by as much after its turn at the latest."""
+    usual = DAY + HOUR + month.clock.virtual(SLOW)
     for change in month.changes:
         arrival = month.arrival(change)
-        assert arrival is not None
-        if change.at + usual < datetime.fromisoformat(min(scarce)):
-            assert arrival - change.at < usual + late, change
-        elif arrival < NEXT_MONTH:
-            continue
-        else:
-            assert arrival < max(NEXT_MONTH, change.at) + usual + late, change
+        assert arrival is not None, change
+        since = change.at if in_plenty(month, change) else NEXT_MONTH
+        assert arrival < max(change.at, since) + usual, change
+
+
+def in_plenty(month: Month, change: Change) -> bool:
+    """Whether there was a usual wait's time before downloads were first rationed."""
+    waited = month.events("run.skipped", reason="quota")
+    rationed = datetime.fromisoformat(min(each["ts"] for each in waited))
+    return change.at + DAY + HOUR < rationed
 
 
 # ---- what it prints ------------------------------------------------------------------
@@ -254,16 +258,24 @@ def show(month: Month, form: Form, spender: Spender) -> None:
         for each in month.fetches("request_id IS NOT NULL")
         if each.asked_at < NEXT_MONTH
     )
-    head = ("cohort", "changes", "downloads", "usual", "longest")
+    head = ("cohort", "changes", "downloads", "usual", "in plenty", "longest")
     rows = [(name, *_figures(month, name, june[name])) for name in NAMES]
     print()
     for row in (head, *rows):
-        print("{:<12}{:>8}{:>11}{:>12}{:>12}".format(*row))
+        print("{:<12}{:>8}{:>11}{:>12}{:>12}{:>12}".format(*row))
     naive, ours = form.days * 24 * len(NAMES), sum(june.values())
     theirs = min(spender.spent(NEXT_MONTH), LIMIT - form.used - ours)
     print(f"{form.days} days, {len(month.changes)} changes: {ours} downloads;", end=" ")
     print(f"a naive hourly daemon: {naive:,}; the second spender: {theirs}")
-    print(f"limit {LIMIT}, reserve {RESERVE}, used before: {form.used}")
+    first, exhausted = (
+        month.events(name, **values)[0]["ts"][:16]
+        for name, values in (
+            ("run.skipped", {"reason": "quota"}),
+            ("quota.exhausted", {}),
+        )
+    )
+    print(f"limit {LIMIT}, reserve {RESERVE}, used before: {form.used};", end=" ")
+    print(f"rationed from {first}, none left from {exhausted}")
     ended = Counter(each["outcome"] for each in month.events("run.finished"))
     skipped = Counter(each["reason"] for each in month.events("run.skipped"))
     print(f"runs: {dict(ended)}, skipped for {dict(skipped)}")
@@ -273,15 +285,17 @@ def show(month: Month, form: Form, spender: Spender) -> None:
 
 
 def _figures(month: Month, name: str, downloads: int) -> Sequence[object]:
-    waits = sorted(
-        arrival - change.at
-        for change in month.changes
-        if change.cohort == name and (arrival := month.arrival(change))
+    """Changes, downloads, the usual wait, the longest in plenty and the longest."""
+    mine = [each for each in month.changes if each.cohort == name]
+    plenty = [each for each in mine if in_plenty(month, each)]
+    waits, waits_in_plenty = (
+        [at - each.at for each in some if (at := month.arrival(each))]
+        for some in (mine, plenty)
     )
-    if not waits:
-        return (0, downloads, "-", "-")
-    usual, longest = (f"{each / HOUR:.1f} h" for each in (median_low(waits), waits[-1]))
-    return (len(waits), downloads, usual, longest)
+    usual = median_low(waits) if waits else None
+    longest = (max(some, default=None) for some in (waits_in_plenty, waits))
+    shown = (f"{one / HOUR:.1f} h" if one else "-" for one in (usual, *longest))
+    return (len(mine), downloads, *shown)
 
 
 # ---- the turn of the month -----------------------------------------------------------

@@ -425,6 +425,7 @@ def test_an_old_file_does_not_stand_for_a_later_computation(town: Town) -> None:
     town.amplitude.compute(["ada", "bob", "eve"])
 
     assert town.read() == ["ada", "bob"]  # what was paid for is read first
+    assert town.history()[0].size is None, "the listed size is not this file's"
     town.clock.advance(HOUR)
     assert town.read() == ["ada", "bob", "eve"]
     assert town.amplitude.paid() == 2

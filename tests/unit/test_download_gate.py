@@ -289,6 +289,37 @@ def test_one_download_in_vain_is_made_up_for_at_once():
     assert gate(CHANGED, history, ASKER) == Wanted(last=fetch(1))
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_another_size_than_all_alike_downloads_had_ends_the_waiting(size):
+    history = moving(3, NOW - HOUR)
+
+    assert isinstance(gate(CHANGED, history, ASKER), Pointless)
+    changed = replace(CHANGED, size=size)
+    assert gate(changed, history, ASKER) == Wanted(last=history[0])
+
+
+@pytest.mark.parametrize(
+    ("listed", "before"),
+    [
+        (4, [3, 2, 3]),
+        (4, [None, None, None]),
+        (4, [3, None, 3]),
+        (None, [3, 3, 3]),
+        (3, [3, 3, 3]),
+    ],
+    ids=["it always moves", "unknown", "unknown once", "not listed", "the same"],
+)
+def test_a_size_that_proves_nothing_does_not_end_the_waiting(listed, before):
+    history = [
+        replace(each, size=size)
+        for each, size in zip(moving(3, NOW - HOUR), before, strict=True)
+    ]
+
+    changed = replace(CHANGED, size=listed)
+
+    assert isinstance(gate(changed, history, ASKER), Pointless)
+
+
 # ---- what a file stands for ---------------------------------------------------------
 
 

@@ -94,7 +94,7 @@ def gate(cohort: Cohort, history: Sequence[Fetch], asker: Asker) -> Verdict:
             return Unneeded(since=cohort.last_computed)
         if readable:
             return Reuse(fetch=last)
-    return _about_open(history, last, asker) or _about_new(history, last, asker)
+    return _about_open(history, last, asker) or _about_new(cohort, history, last, asker)
 
 
 def mark_of(cohort: Cohort) -> str | None:
@@ -152,7 +152,7 @@ def _about_open(
 
 
 def _about_new(
-    history: Sequence[Fetch], last: Fetch | None, asker: Asker
+    cohort: Cohort, history: Sequence[Fetch], last: Fetch | None, asker: Asker
 ) -> Pointless | Wanted:
     """A new download, unless the last ones were paid for in vain."""
     if asker.by_person or asker.period is None:
@@ -163,11 +163,13 @@ def _about_new(
         until = in_vain[0].asked_at + _wait(len(in_vain), asker.period, asker)
     elif last is not None and asker.mark == mark(last.cohort_id, last.computed_after):
         alike = _alike(history)
+        if _grew_or_shrank(cohort, alike):
+            return Wanted(last=last)
         message = (
-            f"it was computed again, but its last {alike} downloads brought the same"
-            " members"
+            f"it was computed again, but its last {len(alike)} downloads brought the"
+            " same members"
         )
-        until = last.asked_at + _wait(alike, asker.period, asker)
+        until = last.asked_at + _wait(len(alike), asker.period, asker)
     else:
         return Wanted(last=last)  # it never had what the last download brought
     if asker.now >= until:
@@ -193,19 +195,30 @@ def _in_vain(history: Sequence[Fetch]) -> list[Fetch]:
     return list(takewhile(lambda each: each.state in wasted, paid))
 
 
-def _alike(history: Sequence[Fetch]) -> int:
-    """Downloads in a row, up to the newest, that brought the same members although
+def _alike(history: Sequence[Fetch]) -> list[Fetch]:
+    """Downloads in a row, from the newest on, that brought the same members although
     the cohort had been computed anew in between (contract section 5, trap 2)."""
     done = [each for each in history if each.state is FetchState.COMPLETED]
-    count = min(len(done), 1)
+    alike = done[:1]
     for newer, older in pairwise(done):
         if (
             newer.digest != older.digest
             or newer.computed_before == older.computed_after
         ):
             break
-        count += 1
-    return count
+        alike.append(older)
+    return alike
+
+
+def _grew_or_shrank(cohort: Cohort, alike: Sequence[Fetch]) -> bool:
+    """Whether the free list's size says that this time somebody entered or left.
+
+    Not where the size moved between those downloads too: it counts people without a
+    user id, who are none of ours.
+    """
+    sizes = {each.size for each in alike}
+    told = cohort.size is not None and None not in sizes
+    return told and len(sizes) == 1 and cohort.size not in sizes
 
 
 # ---- the same for people ------------------------------------------------------------
