@@ -84,12 +84,7 @@ class Story:
         )
         self._teller.show_runs()
         received = self._vendors.traffic().ids - before
-        people = sum(len(each.members) for each in self._world.audiences)
-        self._say(
-            f"Amplitude received {plural(received, 'id')} for all of this, not "
-            f"{number(people)} every hour.",
-            self._gates(),
-        )
+        self._say(self._sent(received), self._gates())
 
     def guards_hold(self) -> None:
         """Both audiences lose most of their members: one was meant, one was not."""
@@ -151,6 +146,14 @@ class Story:
         for each in self._world.cohorts:
             entering, leaving = each.move(self._vendors)
             self._say(f"{each.name}: {entering} enter, {leaving} leave.")
+
+    def _sent(self, received: int) -> str:
+        """How many ids it took."""
+        people = sum(len(each.members) for each in self._world.audiences)
+        return (
+            f"Amplitude received {plural(received, 'id')} for all of this, not "
+            f"{number(people)} every hour."
+        )
 
     def _gates(self) -> str:
         """What asking about the cohorts has cost so far."""
