@@ -148,6 +148,7 @@ def _stay(out: Output, world: World, watch: Watch) -> None:
             "Both processes go on, an hour every two seconds, until Ctrl-C. Look "
             "around:",
             f"  syncd status {flags}",
+            f"  syncd quota {flags}",
             f"  syncd runs {flags}",
             f"  syncd show {world.audiences[0].sync} {flags}",
             f"  tail -f {quote(str(world.log))}",
