@@ -36,7 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--full-size",
         action="store_true",
-        help="500,000 profiles and a CSV of 200,000 rows, instead of 20,000 and 10,000",
+        help="500,000 profiles and a CSV of 200,000 rows, instead of 20,000 and 10,000;"
+        " a cohort of 2,000,000 rows, instead of 20,000",
     )
 
 

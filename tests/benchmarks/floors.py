@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -77,10 +78,13 @@ def post(url: str, key: str, trait: str, count: int, watch: Watch) -> int:
             answer.raise_for_status()
             return EVENTS
 
+        def send_all(bodies: list[bytes]) -> int:
+            return sum(threads.map(send, bodies))
+
         taken = 0
         for start in range(0, len(firsts), TOGETHER):
             bodies = [body(trait, at) for at in firsts[start : start + TOGETHER]]
-            taken += watch.time(lambda: sum(threads.map(send, bodies)))  # noqa: B023
+            taken += watch.time(partial(send_all, bodies))
         return taken
 
 
@@ -90,7 +94,8 @@ def main(verb: str, *args: str) -> None:
     if verb == "read":
         count = watch.time(lambda: read(Path(args[0]), args[1]))
     else:
-        count = post(*args[:3], int(args[3]), watch)
+        url, key, trait, events = args
+        count = post(url, key, trait, int(events), watch)
     print(json.dumps({"seconds": watch.seconds, "cpu": watch.cpu, "count": count}))
 
 

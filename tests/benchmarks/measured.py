@@ -1,6 +1,7 @@
 """A command as a benchmark sees it: wall, CPU and peak memory of its own process."""
 
 import os
+import resource
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ def measured(command: Sequence[str], folder: Path, timeout: float) -> Measured:
     )
 
 
-def _watched(pid: int, until: float) -> tuple[int, int, "os.struct_rusage"]:
+def _watched(pid: int, until: float) -> tuple[int, int, resource.struct_rusage]:
     """Peak in bytes, exit status and resources of a child, once it has ended."""
     peak, pause = 0, threading.Event()
     while True:

@@ -94,28 +94,35 @@ def lines_of(life: Life) -> Iterator[list[str]]:
     """The lines of one size."""
     rows = f"{life.bench.rows:,}"
     for floor in (life.read, life.post):
-        sent = f"{floor.count // BATCH:,}" if floor is life.post else ""
-        times = f"{floor.seconds:.1f}", f"{floor.cpu:.1f}"
-        multiple = f"{floor.cpu / life.read.cpu:.1f}"
-        counts = sent, f"{floor.count:,}"
-        peak = f"{floor.peak:.0f}"
-        yield [rows, floor.name, *times, multiple, peak, *counts, "", "", ""]
+        yield [rows, *floor_line(floor, floor.cpu / life.read.cpu)]
     for told, multiple in zip(life.runs, life.multiples, strict=True):
-        cost, counted = told.cost, told.counted
-        phases = told.finished["phase_ms"].items()
-        yield [
-            rows,
-            told.name,
-            f"{cost.wall:.1f}",
-            f"{cost.cpu:.1f}",
-            f"{multiple:.1f}",
-            f"{cost.peak:.0f}",
-            f"{counted.requests:,}",
-            f"{counted.events:,}",
-            f"{counted.downloads}",
-            f"{counted.files}",
-            " ".join(f"{phase} {ms / 1000:.1f}" for phase, ms in phases),
-        ]
+        yield [rows, *run_line(told, multiple)]
+
+
+def floor_line(floor: Floor, multiple: float) -> list[str]:
+    """The line of a floor: nothing is downloaded for it."""
+    sent = f"{floor.count // BATCH:,}" if floor.name.endswith("post") else ""
+    times = f"{floor.seconds:.1f}", f"{floor.cpu:.1f}", f"{multiple:.1f}"
+    peak = f"{floor.peak:.0f}"
+    return [floor.name, *times, peak, sent, f"{floor.count:,}", "", "", ""]
+
+
+def run_line(told: Told, multiple: float) -> list[str]:
+    """The line of a run."""
+    cost, counted = told.cost, told.counted
+    phases = told.finished["phase_ms"].items()
+    return [
+        told.name,
+        f"{cost.wall:.1f}",
+        f"{cost.cpu:.1f}",
+        f"{multiple:.1f}",
+        f"{cost.peak:.0f}",
+        f"{counted.requests:,}",
+        f"{counted.events:,}",
+        f"{counted.downloads}",
+        f"{counted.files}",
+        " ".join(f"{phase} {ms / 1000:.1f}" for phase, ms in phases),
+    ]
 
 
 # ---- what must hold -----------------------------------------------------------------
