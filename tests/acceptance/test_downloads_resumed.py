@@ -298,6 +298,7 @@ def test_amplitudes_own_sync_of_the_cohort_is_reported_once_per_download(
     simulator.change("c1", sync_metadata=[native], recompute=True)
     warned = []
     for first in (0, 0, 5):
+        simulator.post("/_sim/clock", {"advance": 2 if first else 0})
         simulator.change("c1", members=people(first=first), recompute=first > 0)
         ended = ran(churn, simulator)
         assert ended.code == 0
