@@ -465,6 +465,7 @@ def spec_of(
     source: WholeList,
     sink: FakeVendor,
     request_deadline: timedelta = timedelta(seconds=30),
+    neighbours: frozenset[str] = frozenset(),
 ) -> Spec:
     """One sync with its parts."""
     return Spec(
@@ -477,6 +478,7 @@ def spec_of(
         owner=cohort_of(sync).owner or "",
         source=source if isinstance(source, AskedSource) else Standing(source),
         source_connection=sync.source.connection,
+        neighbours=neighbours,
         sink=sink,
         probes={sync.target.connection: sink.probe},
         limits=Limits(
@@ -518,6 +520,7 @@ def blueprint_of(
             sources[sync.name],
             sinks[sync.target.connection],
             request_deadline,
+            frozenset(each.name for each in settings.syncs if each is not sync),
         )
         for sync in settings.syncs
         if sync.enabled

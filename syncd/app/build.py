@@ -112,6 +112,9 @@ def _spec(
         owner=writing.owner_of(sync),
         source=source,
         source_connection=sync.source.connection,
+        neighbours=frozenset(
+            each.name for each in settings.syncs if each.enabled and each is not sync
+        ),
         sink=sink,
         probes=_probes(settings, sync, sink, vendors),
         limits=limits_of(sync),

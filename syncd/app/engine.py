@@ -23,10 +23,11 @@ from syncd.errors import SyncdError
 from syncd.model import Outcome, Trigger
 from syncd.sources import Listing, Postponed, Question, Unchanged
 from syncd.store import leases, outbox, runs
+from syncd.store.database import Connection
 from syncd.store.writer import Writer
 from syncd.sync import credentials, decide, finish, run_id
 from syncd.sync.decide import Decision, NotDecidable
-from syncd.sync.run import Busy, run
+from syncd.sync.run import Busy, leased, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import READERS, Parts
 
@@ -154,7 +155,7 @@ class Engine:
         Spends at most one download, and what it prepares is there for the next run.
         Raises `Busy`, `SourceError`, `DeliveryError`.
         """
-        with self._alone(name) as (parts, spec):
+        with self._alone(name) as (parts, spec), leased(parts, spec):
             now = self.clock.now()
             return spec.source.ask(
                 Question(
@@ -267,8 +268,23 @@ class Engine:
             for name in self._blueprint.specs:
                 newest = runs.latest(connection, sync_name=name, outcomes=_RAN)
                 if newest and newest[0].outcome in _CUT_OFF:
-                    names.append(name)
+                    if not _postponed_since(connection, newest[0]):
+                        names.append(name)
         return names
+
+
+def _postponed_since(connection: Connection, cut_off: runs.Run) -> bool:
+    """Whether a run did go on after it, and was only put off by its source.
+
+    Such a run is a skipped one as well; a slot that nobody ran has timed no phase.
+    """
+    skipped = runs.latest(
+        connection, sync_name=cut_off.sync, outcomes=(Outcome.SKIPPED,), limit=50
+    )
+    return any(
+        each.started_at > cut_off.started_at and "phase_ms" in each.summary
+        for each in skipped
+    )
 
 
 _CUT_OFF = (Outcome.INTERRUPTED, Outcome.ABANDONED)

@@ -87,7 +87,7 @@ class EngageShape(TransportShape):
     write_key_env: Text | None = None
     trait_template: Template = TRAIT_TEMPLATE
     integrations: dict[Integration, Switch] = Field(default={"All": True})
-    max_events_per_second: Annotated[Positive, Field(le=10_000)] = 500
+    max_events_per_second: Annotated[Positive, Field(le=1_000_000)] = 500
 
 
 class QuotaShape(Shape):

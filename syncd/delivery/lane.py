@@ -47,8 +47,12 @@ class Lane:
     """Batches at the start, for `batch n of m`."""
     empty_creations: int = 0
     """Batches of which the destination knew nobody while the target was created."""
+    accepted: int = 0
+    """Ids that the destination took."""
+    rejected: int = 0
+    """Ids that it refused one by one."""
     rejections: int = 0
-    """Ids refused one by one since the last one that was accepted."""
+    """The same, since the last one that was accepted."""
     unbound: bool = False
     """The target does not exist yet: the first batch creates it."""
     mixed: bool = False

@@ -42,7 +42,8 @@ class Pool:
         self._changed = threading.Condition()
         self._lanes: list[Lane] = []
         self._throttled: dict[str, datetime] = {}
-        self._paced: dict[str, datetime] = {}
+        self._paced: dict[str, tuple[datetime, timedelta]] = {}
+        """When a connection's last batch has had its time, and how much that was."""
         self._stopping = False
         self._abandoned = False
         self._threads = [
@@ -92,8 +93,7 @@ class Pool:
             with self._changed:
                 self._lanes.remove(lane)
                 in_flight = lane.in_flight > 0
-        ended = lane.ended or Settlement(state=Settled.DONE)
-        return replace(ended, in_flight=in_flight)
+        return replace(_outcome_of(lane), in_flight=in_flight)
 
     def _open_lane(
         self, route: Route, lease: Lease, run_id: str, not_before: datetime
@@ -189,15 +189,20 @@ class Pool:
     def _free_at(self, lane: Lane) -> datetime:
         """When the lane's connection takes the next request."""
         name, earliest = lane.route.connection, lane.not_before
-        return max(self._throttled.get(name, earliest), self._paced.get(name, earliest))
+        return max(self._throttled.get(name, earliest), self._paced_until(name))
 
     def _pace(self, route: Route, ids: int, now: datetime) -> None:
         """A batch goes: the next one waits as long as this one's ids may take."""
         if route.ids_per_second is None:
             return
-        begins = max(now, self._paced.get(route.connection, now))
         taken = timedelta(seconds=ids / route.ids_per_second)
-        self._paced[route.connection] = begins + taken
+        self._paced[route.connection] = now + taken, taken
+
+    def _paced_until(self, name: str) -> datetime:
+        now = self._clock.now()
+        until, taken = self._paced.get(name, (now, timedelta(0)))
+        # Further away than it can be: the clock was set back meanwhile.
+        return until if until - now <= taken else now
 
     def _throttle(self, connection: str, until: datetime) -> None:
         before = self._throttled.get(connection)
@@ -240,16 +245,28 @@ class Pool:
             )
 
     def _count_rejections(self, lane: Lane, step: Step) -> None:
+        lane.accepted += step.accepted
+        lane.rejected += step.rejected
         lane.rejections = 0 if step.accepted else lane.rejections + step.rejected
         if lane.rejections >= MAX_REJECTIONS and lane.queue:
-            lane.end(
-                Settlement(
-                    state=Settled.REFUSED,
-                    code="target.rejects_everybody",
-                    message=f"the destination refused {MAX_REJECTIONS} people one by "
-                    "one and accepted nobody: does the list still exist?",
-                )
-            )
+            lane.end(_rejects_everybody(Settled.REFUSED, lane.rejections))
+
+
+def _outcome_of(lane: Lane) -> Settlement:
+    if lane.ended is not None:
+        return lane.ended
+    if lane.rejected and not lane.accepted:
+        return _rejects_everybody(Settled.WAITING, lane.rejected)
+    return Settlement(state=Settled.DONE)
+
+
+def _rejects_everybody(state: Settled, count: int) -> Settlement:
+    return Settlement(
+        state=state,
+        code="target.rejects_everybody",
+        message=f"the destination refused everybody ({count:,}, one by one) and "
+        "accepted nobody: does the list still exist?",
+    )
 
 
 def _interrupted() -> Settlement:

@@ -42,6 +42,11 @@ from syncd.store.bindings import Binding, Role
 from syncd.store.database import Database
 from syncd.store.outbox import Waiting
 
+_WHY_REJECTED = {
+    "invalid_id": "refused by the destination as invalid",
+    "unknown_user": "unknown to the destination",
+    "too_large": "too large for a request of its own",
+}
 SAMPLES = 3
 """Hashed ids named in a log line about rejected ones."""
 
@@ -168,7 +173,7 @@ class Worker:
             case DeadLetter():
                 return self._dead_letter(sent, error)
             case Reject(reason):
-                return self._reject(sent, error, reason)
+                return self._reject(lane, sent, error, reason)
             case StopConnection():
                 return self._stop_connection(lane, sent, error)
             case HoldTarget():
@@ -268,24 +273,33 @@ class Worker:
             return Step(ended=_stopped(Settled.REFUSED, error))
         return Step()
 
-    def _reject(self, sent: Sent, error: DeliveryError, reason: str) -> Step:
+    def _reject(
+        self, lane: Lane, sent: Sent, error: DeliveryError, reason: str
+    ) -> Step:
         if sent.batch.operation is Operation.REMOVE:
-            return self._refused_exit(sent, error)
-        text = error.vendor_message or reason
+            return self._refused_exit(lane, sent, error)
+        # Not the vendor's words: those may be others for every person.
+        text = _WHY_REJECTED.get(reason, reason)
         self.recorder.rejected(sent, error, text, self.clock.now())
         ids = sent.batch.ids
         emit(
             events.MEMBER_REJECTED,
             reason=text,
+            vendor_message=error.vendor_message or None,
             count=len(ids),
             samples=[person_hash(self.hash_key, each) for each in ids[:SAMPLES]],
         )
         return Step(rejected=len(ids))
 
-    def _refused_exit(self, sent: Sent, error: DeliveryError) -> Step:
-        """Whoever is unknown there is out already; any other refusal proves nothing."""
-        if error.error_type != "unknown_user":
-            return self._dead_letter(sent, error)
+    def _refused_exit(self, lane: Lane, sent: Sent, error: DeliveryError) -> Step:
+        """Whoever is unknown there is out already; any other refusal proves nothing.
+
+        Believed only of a destination that took somebody in this run: one that knows
+        nobody has lost the list, or is not there.
+        """
+        if error.error_type != "unknown_user" or not lane.accepted:
+            step = self._dead_letter(sent, error)
+            return replace(step, rejected=len(sent.batch.ids))
         unknown = Receipt(unmatched=sent.batch.ids, status=error.status or 404)
         return replace(self._proven(sent, unknown), rejected=len(sent.batch.ids))
 

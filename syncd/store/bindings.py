@@ -67,6 +67,21 @@ def of_sync(connection: Connection, sync: str) -> list[Binding]:
     return [_binding(row) for row in rows]
 
 
+def writers(
+    connection: Connection, connection_name: str, external_id: str
+) -> list[str]:
+    """The syncs that work on this target of this connection now."""
+    return list(
+        connection.execute(
+            select(binding.c.sync).where(
+                binding.c.connection == connection_name,
+                binding.c.external_id == external_id,
+                binding.c.role == Role.CURRENT,
+            )
+        ).scalars()
+    )
+
+
 def get(connection: Connection, binding_id: int) -> Binding:
     """One binding by key."""
     return _binding(

@@ -130,6 +130,8 @@ def reopen_retiring(connection: Connection, run: Run, now: datetime) -> int:
         )
         for old in bindings.of_sync(connection, run.spec.name)
         if old.role is Role.RETIRING
+        # Its batches go to the connection of today's configuration.
+        and old.connection == run.spec.identity.connection
     )
 
 

@@ -117,9 +117,9 @@ def close_leftovers(run: Run) -> None:
 
 
 def _judge(report: Report) -> None:
-    """An OK run with batches that are not settled is partial."""
+    """An OK or skipped run with batches that are not settled is partial."""
     unsettled = report.numbers["dead"] + report.numbers["waiting"]
-    if report.outcome in runs.OK and unsettled:
+    if report.outcome in (*runs.OK, Outcome.SKIPPED) and unsettled:
         report.outcome = Outcome.PARTIAL
         why = "dead_letters" if report.numbers["dead"] else "waiting"
         report.reason = report.reason or why

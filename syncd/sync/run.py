@@ -15,8 +15,8 @@ A run with trigger `resume` or `approve` reads no source: it sends open batches.
 """
 
 import secrets
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 
 from syncd import events
@@ -26,7 +26,8 @@ from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
 from syncd.sources import Listing, Postponed, Unchanged
 from syncd.store import leases, runs
-from syncd.store.leases import Held
+from syncd.store.database import Connection
+from syncd.store.leases import Held, Lease
 from syncd.sync import commit, credentials, steps, trouble, verdict
 from syncd.sync.draft import Draft, Interrupted
 from syncd.sync.finish import close_leftovers, close_run
@@ -113,11 +114,7 @@ def _begin(
         slot=slot,
     )
     with parts.database.begin() as connection:
-        lease = leases.acquire(connection, spec.name, parts.holder, parts.clock.wall())
-        if isinstance(lease, Held):
-            raise Busy(
-                f"{spec.name} is being run by {lease.holder}", hint="syncd status"
-            )
+        lease = _acquire(connection, parts, spec)
         held = runs.waiting_for_a_person(connection, spec.name)
         if held is not None and trigger is not Trigger.APPROVE:
             raise WaitsForPerson(held)
@@ -134,11 +131,43 @@ def _begin(
             if not lease.taken_over:
                 leases.release(connection, lease)
             return None
-    if lease.taken_over:
-        late = spec.request_deadline * parts.clock.speed
-        parts.quiet_until[spec.name] = now + late
+    _mind_late_landings(parts, spec, lease)
     emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
     return Run(parts=parts, spec=spec, lease=lease, report=report)
+
+
+def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
+    lease = leases.acquire(connection, spec.name, parts.holder, parts.clock.wall())
+    if isinstance(lease, Held):
+        raise Busy(f"{spec.name} is being run by {lease.holder}", hint="syncd status")
+    return lease
+
+
+def _mind_late_landings(parts: Parts, spec: Spec, lease: Lease) -> None:
+    """A request of the process that had the lease before may still be on the wire."""
+    if lease.taken_over:
+        late = spec.request_deadline * parts.clock.speed
+        parts.quiet_until[spec.name] = parts.clock.now() + late
+
+
+@contextmanager
+def leased(parts: Parts, spec: Spec) -> Iterator[None]:
+    """The sync for this process alone, without a run. Raises `Busy`.
+
+    A lease taken over from a dead process is kept: its last request may still land,
+    and the next run must know that.
+    """
+    with parts.database.begin() as connection:
+        lease = _acquire(connection, parts, spec)
+    _mind_late_landings(parts, spec, lease)
+    parts.writer.keep(lease)
+    try:
+        yield
+    finally:
+        parts.writer.let_go(lease)
+        if not lease.taken_over:
+            with parts.database.begin() as connection:
+                leases.release(connection, lease)
 
 
 def _tell(run: Run, story: Story | None) -> None:
@@ -181,12 +210,19 @@ def _from_the_source(run: Run) -> None:
 
 
 def _without_a_list(run: Run, why: Postponed) -> None:
-    """The list may not be had now: what is open is sent all the same."""
-    _open_batches(run, fresh_attempts=True)
+    """The list may not be had now: what is open is sent all the same.
+
+    Unless it is for another target than the configuration names today.
+    """
     report = run.report
-    if report.outcome in runs.OK:
-        report.outcome, report.reason = Outcome.SKIPPED, why.reason
-        report.message = why.message
+    if run.change is None:
+        _open_batches(run, fresh_attempts=True)
+    else:
+        report.outcome = Outcome.NO_CHANGE
+    if report.outcome not in runs.OK:
+        return
+    report.outcome, report.reason = Outcome.SKIPPED, why.reason
+    report.message = why.message
     emit(
         events.RUN_SKIPPED,
         level=events.Level.WARNING if why.reason == "quota" else None,

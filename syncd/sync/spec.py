@@ -33,6 +33,8 @@ class Spec:
     source: Source
     source_connection: str
     """The connection read from; its credentials may be refused as well."""
+    neighbours: frozenset[str]
+    """The other syncs of the configuration: none of them may write the same target."""
     sink: Sink
     probes: Mapping[str, Callable[[], object]]
     """Connection -> a free call that checks its credentials; both ends that have one"""

@@ -165,8 +165,26 @@ def find(run: Run) -> Found | None:
             hint="correct to.cohort_id, then: syncd check",
         )
     if found is not None:
+        _require_only_writer(run, found)
         _recognise(run, found)
     return found
+
+
+def _require_only_writer(run: Run, found: Found) -> None:
+    """Two syncs that write one target would undo each other's work for ever.
+
+    `check` sees that where both name it alike; here both are known by their id.
+    """
+    connection_name = run.spec.identity.connection
+    with run.parts.database.read() as connection:
+        writers = bindings.writers(connection, connection_name, found.external_id)
+    others = sorted(run.spec.neighbours & set(writers))
+    if others:
+        raise TargetUnusable(
+            f"sync {others[0]} writes {found.external_id} already",
+            code="target.shared",
+            hint="one target, one sync: choose another one, then: syncd check",
+        )
 
 
 def _recognise(run: Run, found: Found) -> None:

@@ -1,5 +1,6 @@
 """A source that is asked before it is read: marks, no for an answer, refusals."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,16 +11,20 @@ from syncd.config.settings import GuardSettings
 from syncd.errors import DeliveryError, Fault, SourceUnavailable
 from syncd.model import Outcome, Trigger
 from syncd.sources import Postponed
-from syncd.store import bindings, connections
+from syncd.store import bindings, connections, leases
 from syncd.store.bindings import Binding
 from syncd.sync.decide import Decision
+from syncd.sync.run import Busy
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
     NOW,
+    REFUSED,
     UNAUTHORIZED,
     AskedSource,
+    FakeVendor,
     World,
+    cohort_of,
     people,
 )
 
@@ -277,3 +282,104 @@ def test_a_source_that_was_told_to_stop_interrupts_the_run(
         report = run(engine, world)
 
     assert (report.outcome, report.reason) == (Outcome.INTERRUPTED, "shutdown")
+
+
+# ---- what a no must not do -----------------------------------------------------------
+
+
+def test_open_batches_of_another_target_stay_here_while_the_list_is_postponed(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        source.members |= people(50)
+        source.version = "2"
+        world.vendor.always = FAILED_BEFORE
+        run(engine, world)
+    other = FakeVendor(known=people(*range(100)))
+    world.vendors["elsewhere"] = other
+    before = cohort_of(world.syncs["vip"])
+    world.syncs["vip"] = replace(
+        world.syncs["vip"], target=replace(before, connection="elsewhere")
+    )
+    source.answer = NO_QUOTA
+
+    with world.engine() as engine:
+        report = run(engine, world)
+
+    assert other.requests == []
+    assert report.outcome is Outcome.PARTIAL, "a batch still waits"
+
+
+def test_a_dead_batch_is_not_hidden_by_a_postponed_list(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        run(engine, world)
+        source.members |= people(50)
+        source.version = "2"
+        world.vendor.script.append(REFUSED)
+        assert run(engine, world).numbers["dead"] == 1
+        source.answer = NO_QUOTA
+        report = run(engine, world)
+
+    assert report.outcome is Outcome.PARTIAL
+
+
+def test_a_run_that_was_cut_off_and_then_postponed_is_not_resumed_for_ever(
+    world: World, source: AskedSource
+) -> None:
+    def stop() -> None:
+        raise SourceUnavailable("asked to stop", code="source.interrupted")
+
+    source.while_reading = stop
+    with world.engine() as engine:
+        assert run(engine, world).outcome is Outcome.INTERRUPTED
+        source.answer = NO_QUOTA
+        world.clock.advance(SECOND)  # type: ignore[attr-defined]
+
+        first = engine.close_abandoned()
+        engine.resume("vip")
+
+        assert first == ["vip"]
+        assert engine.close_abandoned() == []
+
+
+def test_a_list_is_fetched_for_a_person_by_one_process_at_a_time(
+    world: World, source: AskedSource
+) -> None:
+    with world.database.begin() as connection:
+        leases.acquire(connection, "vip", "elsewhere/1/1", NOW)
+
+    with world.engine() as engine, pytest.raises(Busy, match="elsewhere"):
+        engine.fetch("vip")
+
+    assert source.questions == []
+
+
+def test_a_sync_may_run_once_its_list_was_fetched_for_a_person(
+    world: World, source: AskedSource
+) -> None:
+    with world.engine() as engine:
+        engine.fetch("vip")
+        report = run(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+
+
+def test_two_syncs_that_turn_out_to_write_one_cohort_are_held(world: World) -> None:
+    world.sync("vip", members=people(1, 2, 3))
+    world.vendor.known |= people(1, 2, 3)
+    with world.engine() as engine:
+        engine.run("vip", Trigger.MANUAL)
+    named = replace(
+        cohort_of(world.syncs["vip"]), cohort_id=world.vendor.cohort.id, cohort="VIP"
+    )
+    world.sync("again", members=people(1), target=named)
+
+    with world.engine() as engine:
+        report = engine.run("again", Trigger.MANUAL)
+
+    assert report is not None
+    assert (report.outcome, report.reason) == (Outcome.HELD, "target.shared")
+    assert world.vendor.cohort.members == people(1, 2, 3)

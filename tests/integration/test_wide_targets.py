@@ -23,6 +23,8 @@ from tests.builders import (
 )
 
 WIDE = 4
+PACE = 0.1
+"""Ids a second of the fast clock."""
 LARGE = DeliverySettings(
     batch_size=400, retries=8, first_delay=timedelta(0), max_delay=timedelta(0)
 )
@@ -36,7 +38,7 @@ def run(engine: Engine) -> Report:
 
 def wide_world(world: World, *numbers: int, **changes: Any) -> FakeVendor:
     """One sync to a target that takes four requests at once."""
-    world.clock = fast_clock()
+    world.clock = fast_clock(1_000)  # a run may last 260 s of real time
     world.sync(members=people(*numbers), **changes)
     world.vendor.known |= people(*numbers)
     world.vendor.max_in_flight = WIDE
@@ -88,14 +90,14 @@ def test_a_connection_is_never_sent_more_ids_than_its_pace_allows(world: World) 
             times.append((world.clock.now(), len(request.ids)))
 
     vendor.watch = note
-    with Engine(_paced(world, 0.01), _store(world), world.clock) as engine:
+    with Engine(_paced(world, PACE), _store(world), world.clock) as engine:
         assert run(engine).outcome is Outcome.SUCCESS
 
     first, last = times[0][0], times[-1][0]
     sent = sum(ids for _, ids in times)
     assert sent == 93, "one batch goes twice: it creates the cohort"
     # A thread may be late with one batch and in time with the next one.
-    assert sent - 2 * 3 <= (last - first).total_seconds() * 0.01
+    assert sent - 2 * 3 <= (last - first).total_seconds() * PACE
 
 
 def _paced(world: World, rate: float) -> Blueprint:
@@ -135,13 +137,46 @@ def test_an_exit_of_somebody_unknown_there_is_an_exit(world: World) -> None:
     vendor = wide_world(world, *range(10))
     with world.engine() as engine:
         run(engine)
+        vendor.max_in_flight = 1  # whoever enters does so first
+        vendor.known |= people(20)
         world.sources["vip"].members -= people(4)
+        world.sources["vip"].members |= people(20)
         vendor.invalid = people(4)
         vendor.refusal = "unknown_user"
         report = run(engine)
 
     assert report.outcome is Outcome.SUCCESS
-    assert believed(world.database).acknowledged == people(*range(10)) - people(4)
+    expected = people(*range(10), 20) - people(4)
+    assert believed(world.database).acknowledged == expected
+
+
+def test_a_destination_that_knows_nobody_any_more_proves_no_exit(world: World) -> None:
+    vendor = wide_world(world, *range(10))
+    with world.engine() as engine:
+        run(engine)
+        world.sources["vip"].members -= people(4, 5)
+        vendor.invalid = people(4, 5)
+        vendor.refusal = "unknown_user"
+        report = run(engine)
+
+    assert report.outcome is Outcome.PARTIAL
+    assert report.reason == "target.rejects_everybody"
+    assert believed(world.database).uncertain == people(4, 5)
+
+
+def test_a_run_of_which_nobody_was_taken_is_no_success(world: World) -> None:
+    vendor = wide_world(world, *range(10))
+    with world.engine() as engine:
+        run(engine)
+        vendor.known |= people(20)
+        world.sources["vip"].members |= people(20)
+        vendor.invalid = people(20)
+        report = run(engine)
+
+    assert (report.outcome, report.reason) == (
+        Outcome.PARTIAL,
+        "target.rejects_everybody",
+    )
 
 
 def test_an_exit_refused_for_another_reason_stays_uncertain(world: World) -> None:

@@ -470,8 +470,8 @@ CONNECTIONS: dict[str, tuple[str, dict[str, str], list[str]]] = {
     ),
     "too many events a second": (
         "engage",
-        {"max_events_per_second": "10001"},
-        ["value.range 'max_events_per_second' must be at most 10,000"],
+        {"max_events_per_second": "1000001"},
+        ["value.range 'max_events_per_second' must be at most 1,000,000"],
     ),
     "a write key in the file": (
         "engage",
