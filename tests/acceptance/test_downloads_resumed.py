@@ -137,6 +137,25 @@ def test_a_download_that_was_killed_is_resumed_and_not_paid_for_again(
     require_discreet(simulator, running.text)
 
 
+def test_a_change_while_nobody_waited_for_the_job_is_not_missed(churn, simulator):
+    happened = between_the_job_and_the_file(churn, simulator)
+    running = churn.start("run")
+    reach(happened)
+    assert running.kill()
+    simulator.no_faults()
+    simulator.post("/_sim/clock", {"advance": 15 * 60})
+    grown = people(300, first=5)
+    simulator.change("c1", members=grown)
+
+    resumed, fresh = ran(churn, simulator), ran(churn, simulator)
+
+    assert len(resumed.events("fetch.resumed")) == 1
+    assert resumed.run["outcome"] == "success", "its file is not short: it is older"
+    assert fresh.run["outcome"] == "success"
+    assert simulator.with_trait("churn") == set(grown)
+    assert counted(simulator) == 2
+
+
 def test_a_file_that_was_read_before_the_kill_is_read_again_for_free(churn, simulator):
     simulator.change("c1", generate={"prefix": "person-", "count": 20_000})
     churn.config["connections"]["segment"]["max_events_per_second"] = 10_000

@@ -354,21 +354,19 @@ def test_the_bodies_are_those_of_vendor_page_1_field_by_field(partners, simulato
     (made,) = simulator.get("/_sim/partner/lists")["lists"]
     spoken = sorted((each["path"], canonical(each["body"])) for each in sent)
     add, remove = (f"/lists/{made['id']}/{verb}" for verb in ("add", "remove"))
-    assert spoken == sorted(
-        (path, canonical(body))
-        for path, body in [
-            ("/lists", {"name": NAME, "context": CONTEXT}),
-            (add, {"userIds": ["ann", "bob"], "context": CONTEXT}),
-            (add, {"userIds": ["cleo"], "context": CONTEXT}),
-            (remove, {"userIds": ["bob"], "context": CONTEXT}),
-            ("/property", {"batch": [update("ann", True), update("bob", True)]}),
-            ("/property", {"batch": [update("cleo", True)]}),
-            ("/property", {"batch": [update("bob", False)]}),
-            ("/property", update("ann", True, SINGLY)),
-            ("/property", update("bob", True, SINGLY)),
-            ("/property", update("ann", False, SINGLY)),
-        ]
-    )
+    expected: list[tuple[str, dict[str, Any]]] = [
+        ("/lists", {"name": NAME, "context": CONTEXT}),
+        (add, {"userIds": ["ann", "bob"], "context": CONTEXT}),
+        (add, {"userIds": ["cleo"], "context": CONTEXT}),
+        (remove, {"userIds": ["bob"], "context": CONTEXT}),
+        ("/property", {"batch": [update("ann", True), update("bob", True)]}),
+        ("/property", {"batch": [update("cleo", True)]}),
+        ("/property", {"batch": [update("bob", False)]}),
+        ("/property", update("ann", True, SINGLY)),
+        ("/property", update("bob", True, SINGLY)),
+        ("/property", update("ann", False, SINGLY)),
+    ]
+    assert spoken == sorted((path, canonical(body)) for path, body in expected)
 
 
 def canonical(body: str | dict[str, Any]) -> str:

@@ -20,6 +20,11 @@ KEPT_FOR = timedelta(days=7) - timedelta(hours=1)
 """A request and its file live seven days (contract section 3); an hour to be sure."""
 JOB_AT_MOST = timedelta(hours=1)
 """A cohort that was computed later than this after a request was not computed by it."""
+UNSEEN_JOB_AT_MOST = timedelta(minutes=10)
+"""The same where nobody saw the job at work: the process had died, and all that is
+known is that it took less than until now. Ten times as long as a job takes (contract
+4.3); to be wrong costs one download, where an hour would hide a change until the next.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +112,16 @@ def mark(cohort_id: str, computed: datetime | None) -> str | None:
     return None if computed is None else f"{cohort_id}@{int(computed.timestamp())}"
 
 
-def stands_for(fetch: Fetch, listed: Cohort) -> datetime | None:
+def stands_for(fetch: Fetch, listed: Cohort, *, seen: bool = True) -> datetime | None:
     """The `lastComputed` that a file just read stands for, given the list after it.
 
     Usually the listed one. Not if that is much younger than the request: then the
-    cohort was computed again after the file was made, and a new one is wanted.
+    cohort was computed again after the file was made, and a new one is wanted. `seen`:
+    we were there while the job ran.
     """
     computed = listed.last_computed
-    if computed is not None and computed > fetch.asked_at + JOB_AT_MOST:
+    longest = JOB_AT_MOST if seen else UNSEEN_JOB_AT_MOST
+    if computed is not None and computed > fetch.asked_at + longest:
         return fetch.computed_before
     return computed
 

@@ -54,21 +54,20 @@ def request(errand: Errand, fetch_id: int) -> Fetch | TurnedAway:
         return fetches.get(connection, fetch_id)
 
 
-def wait(errand: Errand, fetch: Fetch, deadline: datetime) -> None:
-    """Poll until the job is complete; the request stays resumable unless it is over."""
+def wait(errand: Errand, fetch: Fetch, deadline: datetime) -> bool:
+    """Poll until the job is complete; the request stays resumable unless it is over.
+
+    Returns whether it was seen at work; False: it had ended before anybody looked.
+    """
     if fetch.state is not FetchState.RUNNING:
-        return
-    failures = 0
-    for pause in _pauses():
-        answer = _poll(errand, fetch)
-        if answer is True:
-            with errand.question.database.begin() as connection:
-                fetches.ready(connection, fetch.id)
-            return
+        return False
+    failures, seen, pauses = 0, False, _pauses()
+    while (answer := _poll(errand, fetch)) is not True:
+        seen = seen or answer is False
         failures = failures + 1 if isinstance(answer, DeliveryError) else 0
         if isinstance(answer, DeliveryError) and failures == FAILURES_IN_A_ROW:
             raise unavailable(answer) from answer
-        until = errand.clock.now() + pause
+        until = errand.clock.now() + next(pauses)
         if until > deadline:
             raise SourceUnavailable(
                 "the cohort's download is not ready in time; the next run goes on with"
@@ -76,6 +75,9 @@ def wait(errand: Errand, fetch: Fetch, deadline: datetime) -> None:
                 code="source.not_ready_in_time",
             )
         errand.pause(until)
+    with errand.question.database.begin() as connection:
+        fetches.ready(connection, fetch.id)
+    return seen
 
 
 def _poll(errand: Errand, fetch: Fetch) -> bool | DeliveryError:

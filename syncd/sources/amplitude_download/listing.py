@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
-from syncd.clients.amplitude_answers import Cohort
 from syncd.errors import DeliveryError, Fault, SourceError, SourceUntrusted
 from syncd.model import SnapshotDigest
 from syncd.sources.amplitude_download import gate, job
@@ -40,8 +39,12 @@ PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
 class DownloadListing:
     """A `Listing` of the members in a request's file; read once."""
 
-    def __init__(self, errand: Errand, fetch: Fetch, spool: Path) -> None:
+    def __init__(
+        self, errand: Errand, fetch: Fetch, spool: Path, *, seen: bool
+    ) -> None:
+        """`seen`: we were there while the job ran (`gate.stands_for`)."""
         self._errand = errand
+        self._seen = seen
         self._fetch = fetch
         self._spool = spool
         self._anonymous = 0
@@ -115,28 +118,35 @@ class DownloadListing:
             self._check_same(rows)
         else:
             listed = self._errand.listed()
-            self._check_whole(rows, listed)
-            fetch = self._complete(rows, digest, listed)
+            computed = gate.stands_for(fetch, listed, seen=self._seen)
+            # The size of a later computation says nothing about this file, and would
+            # hide that there is something to fetch.
+            size = listed.size if computed == listed.last_computed else None
+            self._check_whole(rows, size)
+            fetch = self._complete(rows, digest, computed, size)
         self._mark = gate.mark(fetch.cohort_id, fetch.computed_after)
 
-    def _complete(self, rows: int, digest: SnapshotDigest, listed: Cohort) -> Fetch:
+    def _complete(
+        self,
+        rows: int,
+        digest: SnapshotDigest,
+        computed: datetime | None,
+        size: int | None,
+    ) -> Fetch:
         errand = self._errand
-        computed = gate.stands_for(self._fetch, listed)
-        # A size of a later computation would hide that there is something to fetch.
-        known = computed == listed.last_computed
         with errand.question.database.begin() as connection:
             return fetches.complete(
                 connection,
                 self._fetch.id,
                 computed_after=computed,
-                size=listed.size if known else None,
+                size=size,
                 rows=rows,
                 digest=digest,
                 now=errand.clock.now(),
             )
 
-    def _check_whole(self, rows: int, listed: Cohort) -> None:
-        size = listed.size or 0
+    def _check_whole(self, rows: int, listed_size: int | None) -> None:
+        size = listed_size or 0
         if rows < SHORT_SHARE * size and size - rows > SHORT_BY:
             self._distrust(
                 f"the file has {rows} rows, the list counts {size} members",

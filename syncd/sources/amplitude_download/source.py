@@ -118,9 +118,8 @@ class AmplitudeDownloadSource:
             request_id=fetch.request_id,
             asked_at=fetch.asked_at,
         )
-        if resumed:
-            job.wait(errand, fetch, self._deadline(errand))
-        return self._listing(errand, fetch)
+        seen = resumed and job.wait(errand, fetch, self._deadline(errand))
+        return self._listing(errand, fetch, seen=seen)
 
     def _order(
         self,
@@ -138,7 +137,7 @@ class AmplitudeDownloadSource:
                 if isinstance(answer, TurnedAway):
                     return _back_off(errand, answer, deadline)
                 job.wait(errand, answer, deadline)
-                return self._listing(errand, answer)
+                return self._listing(errand, answer, seen=True)
             case Later(until=until, message=message):
                 return _wait_for_a_place(errand, until, message)
             case Moved():
@@ -150,8 +149,8 @@ class AmplitudeDownloadSource:
         own = errand.clock.now() + self._settings.deadline
         return min(own, errand.question.until)
 
-    def _listing(self, errand: Errand, fetch: Fetch) -> DownloadListing:
-        return DownloadListing(errand, fetch, self._spool)
+    def _listing(self, errand: Errand, fetch: Fetch, *, seen: bool) -> DownloadListing:
+        return DownloadListing(errand, fetch, self._spool, seen=seen)
 
 
 def _history(errand: Errand) -> list[Fetch]:
