@@ -212,6 +212,8 @@ class FakeVendor:
     known: set[bytes] = field(default_factory=set)
     """Who exists there. Everybody else is skipped."""
     max_in_flight: int = 1
+    can_probe: bool = True
+    """Whether its free call proves anything."""
     largest: int = 1_000_000
     """Ids above which it answers 413."""
     invalid: set[bytes] = field(default_factory=set)
@@ -243,7 +245,10 @@ class FakeVendor:
     def capabilities(self) -> Capabilities:
         """As the test wishes."""
         return Capabilities(
-            max_in_flight=self.max_in_flight, max_batch=1000, creates_targets=True
+            max_in_flight=self.max_in_flight,
+            max_batch=1000,
+            creates_targets=True,
+            can_probe=self.can_probe,
         )
 
     def find(self, target: Target) -> Found | None:
@@ -480,7 +485,7 @@ def spec_of(
         source_connection=sync.source.connection,
         neighbours=neighbours,
         sink=sink,
-        probes={sync.target.connection: sink.probe},
+        probes={sync.target.connection: sink.probe} if sink.can_probe else {},
         limits=Limits(
             max_exit=sync.guard.max_exit,
             max_enter=sync.guard.max_enter,

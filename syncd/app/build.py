@@ -129,8 +129,10 @@ def _spec(
 def _probes(
     settings: Settings, sync: SyncSettings, sink: Sink, vendors: Vendors
 ) -> Mapping[str, Callable[[], object]]:
-    """A free check of the credentials at either end; a warehouse has none."""
-    probes: dict[str, Callable[[], object]] = {sync.target.connection: sink.probe}
+    """A free check of the credentials at either end, where there is such a thing."""
+    probes: dict[str, Callable[[], object]] = {}
+    if sink.capabilities.can_probe:
+        probes[sync.target.connection] = sink.probe
     name = sync.source.connection
     if isinstance(settings.connections[name], AmplitudeConnection):
         probes[name] = vendors.amplitude(name).list_cohorts

@@ -16,6 +16,7 @@ from tempfile import TemporaryFile
 from syncd.app.build import identity_of_sync, limits_of
 from syncd.app.reading import source_of
 from syncd.app.vendors import Vendors
+from syncd.app.writing import batch_size_of
 from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clock import Clock
 from syncd.config.settings import FromCohort, Settings, SyncSettings
@@ -78,7 +79,7 @@ def preview(look: Look, sync: SyncSettings, request_id: str | None = None) -> Pr
             snapshot,
             binding=compared,
             leaving=binding if _emptied(change) else None,
-            batch_size=sync.delivery.batch_size,
+            batch_size=batch_size_of(look.settings, sync),
             folder=look.folder,
             now=look.clock.now(),
         )

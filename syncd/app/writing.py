@@ -19,7 +19,13 @@ from syncd.config.settings import (
     ToTrait,
 )
 from syncd.errors import SourceUnavailable
-from syncd.sinks import Sink
+from syncd.sinks import (
+    Sink,
+    amplitude_cohort,
+    list_api,
+    property_api,
+    segment_identify,
+)
 from syncd.sinks.amplitude_cohort import AmplitudeCohortSink
 from syncd.sinks.list_api import ListApiSink
 from syncd.sinks.property_api import PropertyApiSink
@@ -164,6 +170,25 @@ def direction_of(connection: Connection) -> str:
             return "to-partner"
         case _:
             assert_never(connection)
+
+
+def batch_size_of(settings: Settings, sync: SyncSettings) -> int:
+    """Ids in a batch: as configured, as far as the target takes so many."""
+    connection = settings.connections[sync.target.connection]
+    match connection:
+        case AmplitudeConnection():
+            most = amplitude_cohort.MAX_BATCH
+        case EngageConnection():
+            most = segment_identify.MAX_BATCH
+        case ListApiConnection():
+            most = list_api.MAX_BATCH
+        case PropertyApiConnection(mode="single"):
+            most = 1
+        case PropertyApiConnection():
+            most = property_api.MAX_BATCH
+        case _:
+            assert_never(connection)
+    return min(sync.delivery.batch_size, most)
 
 
 def pace_of(connection: Connection) -> float | None:

@@ -16,6 +16,9 @@ class Capabilities:
     """Ids in one request."""
     creates_targets: bool
     """Whether an unbound target is created by the first ADD batch."""
+    can_probe: bool = True
+    """Whether `probe` proves anything. Else an open batch shows, once its turn comes,
+    whether a stopped connection works again."""
 
 
 class Sink(Protocol):

@@ -46,7 +46,10 @@ class ListApiSink:
     def capabilities(self) -> Capabilities:
         """Lists take requests in parallel: a plan names a person once."""
         return Capabilities(
-            max_in_flight=MAX_IN_FLIGHT, max_batch=MAX_BATCH, creates_targets=True
+            max_in_flight=MAX_IN_FLIGHT,
+            max_batch=MAX_BATCH,
+            creates_targets=True,
+            can_probe=False,
         )
 
     def find(self, target: Target) -> Found | None:

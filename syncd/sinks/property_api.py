@@ -42,6 +42,7 @@ class PropertyApiSink:
             max_in_flight=MAX_IN_FLIGHT,
             max_batch=MAX_BATCH if self.mode == "batch" else 1,
             creates_targets=False,
+            can_probe=False,
         )
 
     def find(self, target: Target) -> Found | None:

@@ -24,19 +24,28 @@ def require_open(run: Run) -> None:
         _require_open(run, name, free_call)
 
 
+def is_on_trial(run: Run) -> bool:
+    """Whether the target was stopped, cannot be asked for free, and is due for a try.
+
+    Raises `DeliveryError` while it is not due.
+    """
+    name = run.spec.identity.connection
+    if name in run.spec.probes:
+        return False
+    return _stopped(run, name) is not None
+
+
+def resume(run: Run) -> None:
+    """The target took a batch again, or has none that could be tried."""
+    state = _stopped(run, run.spec.identity.connection)
+    if state is not None:
+        _resume(run.parts.database, state)
+
+
 def _require_open(run: Run, name: str, free_call: Callable[[], object]) -> None:
-    with run.parts.database.read() as connection:
-        state = connections.get(connection, name)
-    if state.stopped_at is None or state.probe_at is None:
+    state = _stopped(run, name)
+    if state is None:
         return
-    asked = run.report.trigger is Trigger.MANUAL  # a person who just corrected a key
-    if state.probe_at > run.parts.clock.now() and not asked:
-        raise DeliveryError(
-            f"connection {name} is stopped: {state.stopped_reason}",
-            fault=Fault.REFUSED,
-            error_type="auth",
-            hint=f"correct the credentials; tried again at {state.probe_at:%H:%M} UTC",
-        )
     try:
         free_call()
     except DeliveryError as error:
@@ -45,6 +54,26 @@ def _require_open(run: Run, name: str, free_call: Callable[[], object]) -> None:
             error.fault = Fault.REFUSED  # said and stored already
         raise
     _resume(run.parts.database, state)
+
+
+def _stopped(run: Run, name: str) -> connections.ConnectionState | None:
+    """The state of a stopped connection that may be tried now; None if it is open.
+
+    Raises `DeliveryError` with the vendor's words while it may not.
+    """
+    with run.parts.database.read() as connection:
+        state = connections.get(connection, name)
+    if state.stopped_at is None or state.probe_at is None:
+        return None
+    asked = run.report.trigger is Trigger.MANUAL  # a person who just corrected a key
+    if state.probe_at > run.parts.clock.now() and not asked:
+        raise DeliveryError(
+            f"connection {name} is stopped: {state.stopped_reason}",
+            fault=Fault.REFUSED,
+            error_type="auth",
+            hint=f"correct the credentials; tried again at {state.probe_at:%H:%M} UTC",
+        )
+    return state
 
 
 @contextmanager

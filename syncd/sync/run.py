@@ -195,6 +195,9 @@ def _from_the_source(run: Run) -> None:
     """Ask, read, compare, judge, commit, deliver."""
     with run.phase("find"):
         credentials.require_open(run)
+    if credentials.is_on_trial(run) and not _takes_us_again(run):
+        return
+    with run.phase("find"):
         with credentials.of_source(run):
             steps.name_target(run)
         found = steps.find(run)
@@ -207,6 +210,19 @@ def _from_the_source(run: Run) -> None:
             _without_a_list(run, answer)
         case listing:
             _from_the_list(run, listing, found)
+
+
+def _takes_us_again(run: Run) -> bool:
+    """An open batch shows whether a stopped target works; nothing is read before.
+
+    A download would be paid for in vain otherwise.
+    """
+    if run.change is None:
+        _open_batches(run, fresh_attempts=True)
+        if run.report.outcome not in runs.OK:
+            return False
+    credentials.resume(run)
+    return True
 
 
 def _without_a_list(run: Run, why: Postponed) -> None:

@@ -383,3 +383,44 @@ def test_two_syncs_that_turn_out_to_write_one_cohort_are_held(world: World) -> N
     assert report is not None
     assert (report.outcome, report.reason) == (Outcome.HELD, "target.shared")
     assert world.vendor.cohort.members == people(1, 2, 3)
+
+
+# ---- a target that cannot be asked for free ------------------------------------------
+
+
+def test_a_stopped_partner_is_tried_with_an_open_batch_before_anything_is_read(
+    world: World, source: AskedSource
+) -> None:
+    world.vendor.can_probe = False
+    world.vendor.script.append(UNAUTHORIZED)
+    with world.engine() as engine:
+        assert run(engine, world).outcome is Outcome.FAILED
+        asked = len(source.questions)
+        world.clock.advance(timedelta(minutes=20))  # type: ignore[attr-defined]
+        engine.probe_connections()
+        world.vendor.always = UNAUTHORIZED
+
+        again = run(engine, world)
+
+        assert (again.outcome, again.error_type) == (Outcome.FAILED, "auth")
+        assert len(source.questions) == asked, "no download for a target that refuses"
+        world.vendor.always = None
+        world.clock.advance(timedelta(minutes=20))  # type: ignore[attr-defined]
+        assert run(engine, world).outcome is Outcome.NO_CHANGE
+
+    assert world.vendor.cohort.members == source.members
+    with world.database.read() as connection:
+        assert connections.get(connection, "amplitude").stopped_at is None
+
+
+def test_a_stopped_partner_is_left_alone_until_its_time(
+    world: World, source: AskedSource
+) -> None:
+    world.vendor.can_probe = False
+    world.vendor.script.append(UNAUTHORIZED)
+    with world.engine() as engine:
+        run(engine, world)
+        sent = len(world.vendor.requests)
+        assert run(engine, world).outcome is Outcome.FAILED
+
+    assert len(world.vendor.requests) == sent
