@@ -141,10 +141,23 @@ def decide(
 # ---- the month ----------------------------------------------------------------------
 
 
+def counted(reading: Reading, spends: Sequence[Spend]) -> list[Spend]:
+    """Our requests of this month that were counted, or may have been.
+
+    Not those that were answered with a refusal (contract R7). Should a vendor count
+    them after all, its own reading says so.
+    """
+    begun = month_before(reading.resets_at)
+    return [
+        each
+        for each in spends
+        if not each.refused and (each.at >= begun or not each.answered)
+    ]
+
+
 def used(reading: Reading, spends: Sequence[Spend]) -> int:
     """Downloads of this month that are spent, or may be for all we know."""
-    begun = month_before(reading.resets_at)
-    ours = [each for each in spends if each.at >= begun or not each.answered]
+    ours = counted(reading, spends)
     if reading.estimated:
         return len(ours)
     unknown = sum(each.id not in reading.included for each in ours)

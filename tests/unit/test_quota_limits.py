@@ -113,13 +113,26 @@ def test_last_months_requests_are_not_counted_but_for_one_still_on_its_way():
 
 
 def test_without_a_reading_everything_that_may_have_been_counted_is():
-    past = [*spends(3, DAY), spend(9, NOW - DAY, confirmed=False, refused=True)]
+    past = [*spends(3, DAY), spend(9, NOW - DAY, confirmed=False, answered=False)]
     reading = replace(READING, limit=4, estimated=True)
 
     answer = denied(verdict(PERSON, reading=reading, past=past))
 
     assert used(reading, past) == 4
     assert "4 of 4 downloads of this month are used (estimated)" in answer.message
+
+
+@pytest.mark.parametrize("estimated", [True, False])
+def test_a_request_that_was_refused_was_not_counted(estimated):
+    """150 hours of hourly 429s leave the month as it was (contract R7)."""
+    refused = [
+        spend(number, NOW - number * HOUR, confirmed=False, refused=True)
+        for number in range(150)
+    ]
+    reading = replace(READING, estimated=estimated)
+
+    assert used(reading, refused) == 0
+    assert quota.counted(reading, [*refused, spend(999, NOW)]) == [spend(999, NOW)]
 
 
 @pytest.mark.parametrize(
