@@ -43,7 +43,7 @@ from syncd.config.settings import (
 )
 from syncd.errors import Problem
 from syncd.model import IdType
-from syncd.schedule import shortest_period
+from syncd.schedule import duration_text, shortest_period
 
 STORE_URL = "sqlite:///data/syncd.db"
 WORKERS = 4
@@ -82,18 +82,31 @@ def resolve(document: Document, root: Mapping, lookup: Lookup) -> Settings:
 
 
 def short_freshness(settings: Settings, root: Mapping) -> Iterator[Problem]:
-    """Warn of syncs that are stale before their next run is due."""
+    """Warn of syncs that are stale although they do all that they are told."""
     for index, sync in enumerate(settings.syncs):
-        period = shortest_period(sync.schedule)
-        if period is None or sync.fresh_within is None or sync.fresh_within > period:
-            continue
         at = node_at(root, ("syncs", index, "fresh_within"))
         place = sync.place if at is None else at.place
+        for message, hint in _too_short(sync):
+            yield place.problem(
+                "fresh_within.short", message, hint=hint, severity="warning"
+            )
+
+
+def _too_short(sync: SyncSettings) -> Iterator[tuple[str, str]]:
+    """What is longer than `fresh_within`, and the way out."""
+    fresh, period = sync.fresh_within, shortest_period(sync.schedule)
+    if fresh is None or period is None:
+        return
+    if fresh <= period:
         message = f"sync '{sync.name}' is stale before its next run is due"
-        hint = "raise fresh_within above the schedule's period"
-        yield place.problem(
-            "fresh_within.short", message, hint=hint, severity="warning"
+        yield message, "raise fresh_within above the schedule's period"
+    if isinstance(sync.source, FromCohort) and fresh < sync.source.max_staleness:
+        kept = duration_text(sync.source.max_staleness)
+        message = (
+            f"sync '{sync.name}' is stale too soon: "
+            f"it may be {kept} before a list is read again"
         )
+        yield message, "raise fresh_within above max_staleness, or lower that"
 
 
 def _store(shape: StoreShape, locator: Locator) -> StoreSettings:
@@ -115,13 +128,15 @@ def _syncs(
     for index, shape in enumerate(document.syncs):
         max_runtime = _first(shape.max_runtime, defaults.max_runtime, MAX_RUNTIME)
         fresh = shape.fresh_within or defaults.fresh_within
-        usual = default_fresh_within(shape.schedule, max_runtime, shape.budget)
+        source = _source(index, shape, locator)
+        kept = source.max_staleness if isinstance(source, FromCohort) else None
+        usual = default_fresh_within(shape.schedule, max_runtime, shape.budget, kept)
         target = document.connections[shape.to.connection].type
         yield SyncSettings(
             name=shape.name,
             description=shape.description,
             team=shape.owner,
-            source=_source(index, shape, locator),
+            source=source,
             target=_target(shape, connections),
             match=IdType(shape.match or defaults.match or IdType.USER_ID),
             schedule=shape.schedule,

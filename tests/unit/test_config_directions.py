@@ -106,6 +106,10 @@ def found(folder: Path, text: str) -> list[str]:
     ]
 
 
+def short_freshness(loaded: Loaded) -> list[Problem]:
+    return [one for one in loaded.warnings if one.code == "fresh_within.short"]
+
+
 def only_sync(loaded: Loaded) -> SyncSettings:
     (sync,) = loaded.settings.syncs
     return sync
@@ -274,11 +278,78 @@ def test_a_default_batch_is_as_big_as_each_target_takes(tmp_path: Path) -> None:
 
 
 def test_a_budget_makes_a_sync_stale_later(tmp_path: Path) -> None:
-    text = document(sync="    budget: 4/day\n").replace("daily", "hourly")
+    text = document(
+        from_="{connection: amplitude, cohort_id: x, max_staleness: 2h}",
+        sync="    budget: 4/day\n",
+    ).replace("daily", "hourly")
 
     sync = only_sync(load_text(tmp_path, text))
 
     assert sync.fresh_within == timedelta(hours=12, minutes=45)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "max_staleness", "expected"),
+    [
+        ("every 2h", "1h", timedelta(hours=4, minutes=45)),
+        ("every 2h", "null", timedelta(hours=26, minutes=45)),
+        ("every 2h", "7d", timedelta(days=7, hours=2, minutes=45)),
+        ("daily", "1h", timedelta(hours=48, minutes=45)),
+        ("daily", "3d", timedelta(hours=96, minutes=45)),
+        # From friday 06:30 to monday it is three days.
+        ("weekdays at 06:30", "3d", timedelta(days=6, minutes=45)),
+        ("once", "3d", None),
+    ],
+)
+def test_a_list_that_may_be_kept_makes_no_sync_stale(
+    tmp_path: Path, schedule: str, max_staleness: str, expected: timedelta | None
+) -> None:
+    from_ = f"{{connection: amplitude, cohort_id: x, max_staleness: {max_staleness}}}"
+    text = document(from_=from_).replace("daily", schedule)
+
+    sync = only_sync(load_text(tmp_path, text))
+
+    assert sync.fresh_within == expected
+
+
+def test_a_freshness_shorter_than_a_list_is_kept_is_a_warning(tmp_path: Path) -> None:
+    from_ = "{connection: amplitude, cohort_id: x, max_staleness: 3d}"
+    text = document(from_=from_, sync="    fresh_within: 71h\n")
+
+    (warning,) = short_freshness(load_text(tmp_path, text))
+
+    assert (warning.line, warning.column) == (12, 19)
+    assert warning.message == (
+        "sync 'one' is stale too soon: it may be 3d before a list is read again"
+    )
+    assert warning.hint == "raise fresh_within above max_staleness, or lower that"
+
+
+def test_a_default_freshness_is_held_against_max_staleness_too(tmp_path: Path) -> None:
+    text = document(more="defaults: {fresh_within: 2h}\n")
+
+    warnings = short_freshness(load_text(tmp_path, text))
+
+    assert sorted(one.message for one in warnings) == [
+        "sync 'one' is stale before its next run is due",
+        "sync 'one' is stale too soon: it may be 1d before a list is read again",
+    ]
+
+
+def test_a_freshness_as_long_as_a_list_is_kept_is_no_warning(tmp_path: Path) -> None:
+    from_ = "{connection: amplitude, cohort_id: x, max_staleness: 3d}"
+    text = document(from_=from_, sync="    fresh_within: 3d\n")
+
+    assert short_freshness(load_text(tmp_path, text)) == []
+
+
+def test_a_sync_that_reads_an_audience_keeps_no_list(tmp_path: Path) -> None:
+    to = "{connection: amplitude}"
+    text = document(from_=AUDIENCE, to=to, sync="    fresh_within: 3h\n")
+
+    loaded = load_text(tmp_path, text.replace("daily", "hourly"))
+
+    assert short_freshness(loaded) == []
 
 
 def test_the_environment_sets_the_new_keys_too(tmp_path: Path) -> None:
