@@ -10,7 +10,7 @@ from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.forecast import bar
 from syncd.cli.frame import Frame, verb
-from syncd.cli.output import Column, Output
+from syncd.cli.output import Column, Output, harmless
 from syncd.cli.store import NoStore, on_its_clock, opened
 from syncd.cli.words import number, plural, relative
 from syncd.config.settings import Settings
@@ -34,7 +34,7 @@ def quota(frame: Frame) -> ExitCode | None:
             frame = on_its_clock(frame, connection)
         vendors = stack.enter_context(closing(Vendors(settings, frame.clock)))
         now = frame.clock.now()
-        found = list(months(settings, connection, vendors, now))
+        found = list(months(settings, connection, vendors, frame.clock))
     if frame.as_json:
         frame.out.json("quota", {"projects": [_document(each) for each in found]})
     else:
@@ -62,10 +62,10 @@ def _print(out: Output, found: list[Month], now: datetime) -> None:
 
 def _project(out: Output, month: Month, now: datetime) -> None:
     out.line(f"{', '.join(month.connections)} ({month.project})", style="bold")
-    estimated = " (our own count: the vendor does not tell)" if month.estimated else ""
     out.line(
         f"  downloads {number(month.used)} of {number(month.limit)}  "
-        f"{bar(month.used, month.limit)}  {number(month.reserve)} reserved{estimated}"
+        f"{bar(month.used, month.limit)}  {number(month.reserve)} reserved"
+        f"{_whose_count(month)}"
     )
     reset = f"{month.resets_at:%d %b %H:%M} UTC, {relative(month.resets_at, now)}"
     out.line(f"  forecast {number(month.forecast)} by {reset}", style=_style(month))
@@ -77,6 +77,13 @@ def _project(out: Output, month: Month, now: datetime) -> None:
     if not month.estimated:
         count = plural(month.elsewhere, "download")
         out.line(f"  other tools with this project: {count}")
+
+
+def _whose_count(month: Month) -> str:
+    if not month.estimated:
+        return ""
+    why = harmless(month.unread) or "the vendor does not tell"
+    return f" (estimated, our own count: {why})"
 
 
 def _style(month: Month) -> str:
@@ -91,6 +98,7 @@ def _document(month: Month) -> dict[str, Any]:
         "reserve": month.reserve,
         "used": month.used,
         "estimated": month.estimated,
+        "unread": month.unread or None,
         "resets_at": month.resets_at,
         "forecast": month.forecast,
         "elsewhere": None if month.estimated else month.elsewhere,

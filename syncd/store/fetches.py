@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import Connection, case, insert, select, update
 from sqlalchemy.engine import Row
 
 from syncd.model import SnapshotDigest
@@ -224,21 +224,6 @@ def of_project(connection: Connection, project: str, since: datetime) -> list[Fe
     return [_fetch(row) for row in rows]
 
 
-def latest(connection: Connection, project: str, cohort_id: str) -> Fetch | None:
-    """The newest request of a cohort whose file was read whole."""
-    row = connection.execute(
-        select(fetch)
-        .where(
-            fetch.c.project == project,
-            fetch.c.cohort_id == cohort_id,
-            fetch.c.state == FetchState.COMPLETED,
-        )
-        .order_by(fetch.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    return _fetch(row) if row is not None else None
-
-
 def recent(connection: Connection, project: str, *, limit: int = 20) -> list[Fetch]:
     """A project's newest requests, newest first."""
     rows = connection.execute(
@@ -248,21 +233,6 @@ def recent(connection: Connection, project: str, *, limit: int = 20) -> list[Fet
         .limit(limit)
     )
     return [_fetch(row) for row in rows]
-
-
-def spent(connection: Connection, project: str, since: datetime) -> dict[str, int]:
-    """How many downloads each sync spent since then; refused requests left out."""
-    rows = connection.execute(
-        select(fetch.c.sync, func.count())
-        .where(
-            fetch.c.project == project,
-            fetch.c.asked_at >= since,
-            fetch.c.state != FetchState.REFUSED,
-        )
-        .group_by(fetch.c.sync)
-        .order_by(fetch.c.sync)
-    )
-    return {sync: int(count) for sync, count in rows}
 
 
 def writers(connection: Connection, cohort_id: str) -> Sequence[tuple[str, str]]:

@@ -168,6 +168,35 @@ def test_quota_without_the_usage_endpoint_is_our_own_count_and_says_so(
     assert "our own count" in shown
 
 
+def test_quota_is_estimated_with_the_reason_when_the_vendor_is_out_of_order(
+    churn, simulator
+):
+    churn.run()
+    simulator.fault("usage", "status", status=503)
+
+    shown = churn.syncd("quota")
+    (project,) = churn.syncd("quota", "--json").document["projects"]
+
+    assert shown.code == 0
+    assert "downloads 1 of 500" in shown.out
+    assert "estimated, our own count: " in shown.out
+    assert "503" in shown.out
+    assert (project["used"], project["estimated"]) == (1, True)
+    assert "503" in project["unread"]
+    assert project["syncs"] == [{"name": "churn-risk", "spent": 1, "at_most": 0}]
+
+
+def test_a_download_that_was_refused_is_in_no_count_of_ours(churn, simulator):
+    simulator.fault("usage", "status", status=404)
+    simulator.fault("request", "status", status=400)
+    churn.run()
+
+    (project,) = churn.syncd("quota", "--json").document["projects"]
+
+    assert (project["used"], project["syncs"][0]["spent"]) == (0, 0)
+    assert downloads(simulator) == 0
+
+
 def test_quota_asks_nobody_when_no_sync_reads_a_cohort(installation):
     installation.sync()
 

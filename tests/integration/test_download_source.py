@@ -14,7 +14,7 @@ from structlog.types import EventDict
 from syncd.clients.amplitude_answers import Cohort, NativeSync
 from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.amplitude_job import Usage
-from syncd.clients.quota import Budget, Rules, next_month
+from syncd.clients.quota import Budget, Reading, Rules, next_month, used
 from syncd.errors import (
     DeliveryError,
     Fault,
@@ -27,6 +27,7 @@ from syncd.sources.amplitude_download import (
     AmplitudeDownloadSource,
     DownloadSettings,
 )
+from syncd.sources.amplitude_download.admission import known_spends
 from syncd.sources.amplitude_download.listing import DownloadListing
 from syncd.store import bindings, fetches, quotas
 from syncd.store.bindings import Binding
@@ -52,13 +53,17 @@ class PatientClock(ManualClock):
 
 
 def refusal(
-    error_type: str, status: int | None = None, fault: Fault = Fault.REFUSED
+    error_type: str,
+    status: int | None = None,
+    fault: Fault = Fault.REFUSED,
+    retry_after: float | None = None,
 ) -> DeliveryError:
     return DeliveryError(
         f"Amplitude said {error_type}",
         fault=fault,
         error_type=error_type,
         status=status,
+        retry_after=retry_after,
     )
 
 
@@ -390,7 +395,11 @@ def test_a_request_that_was_cut_counts_as_spent_and_is_made_anew(town: Town) -> 
     town.read()
 
     with town.database.read() as connection:
-        assert fetches.spent(connection, PROJECT, NOW) == {"vip": 2}
+        spends = known_spends(connection, PROJECT, town.clock)
+    month = Reading(
+        limit=500, used=0, resets_at=next_month(town.clock.now()), estimated=True
+    )
+    assert used(month, spends) == 2
 
 
 def test_a_kill_while_the_file_is_read_costs_nothing(town: Town) -> None:
@@ -819,6 +828,37 @@ def test_without_the_usage_call_our_own_count_decides(town: Town) -> None:
         kept = quotas.get(connection, PROJECT)
     assert kept is not None
     assert (kept.used, kept.limit, kept.estimated) == (1, 51, True)
+
+
+def test_refusals_use_up_no_month_where_only_our_own_count_is_known(
+    town: Town,
+) -> None:
+    town.amplitude.has_usage = False
+    town.amplitude.says["request"] = [RATE] * 60
+    for _ in range(20):
+        assert isinstance(town.ask(), Postponed)
+        town.clock.advance(HOUR)
+
+    assert town.read() == ["ada", "bob"]
+
+    with town.database.read() as connection:
+        kept = quotas.get(connection, PROJECT)
+    assert kept is not None
+    assert kept.used == 1
+
+
+@pytest.mark.parametrize(("wait", "until"), [(None, None), (90.0, NOW + 90 * SECOND)])
+def test_a_usage_call_that_is_turned_away_postpones_the_run(
+    town: Town, wait: float | None, until: datetime | None
+) -> None:
+    town.amplitude.says["usage"] = [refusal("rate_limited", 429, Fault.PASSING, wait)]
+
+    answer = town.ask()
+
+    assert isinstance(answer, Postponed)
+    assert (answer.reason, answer.until) == ("rate", until)
+    assert town.amplitude.paid() == 0
+    assert town.read() == ["ada", "bob"]
 
 
 def test_the_month_that_another_tool_used_up_is_found_out_from_its_429(

@@ -199,36 +199,6 @@ def test_a_projects_requests_are_those_since_then(database: Database) -> None:
     assert [each.id for each in found] == [at, after]
 
 
-def test_the_latest_download_is_the_last_one_read_whole(database: Database) -> None:
-    with database.read() as connection:
-        assert fetches.latest(connection, PROJECT, "c1") is None
-    keys = [begin(database) for _ in range(3)]
-    for key in keys[:2]:
-        accept(database, key)
-        complete(database, key)
-
-    with database.read() as connection:
-        latest = fetches.latest(connection, PROJECT, "c1")
-
-    assert latest is not None
-    assert latest.id == keys[1]
-
-
-def test_what_was_spent_is_told_by_sync_without_what_was_refused(
-    database: Database,
-) -> None:
-    begin(database, now=NOW - DAY)
-    begin(database)
-    begin(database)
-    begin(database, sync="other")
-    refused = begin(database, sync="refused")
-    with database.begin() as connection:
-        fetches.refused(connection, refused, "no", NOW)
-
-    with database.read() as connection:
-        assert fetches.spent(connection, PROJECT, NOW) == {"other": 1, "vip": 2}
-
-
 def test_whoever_ever_wrote_a_cohort_is_known(database: Database, new_binding) -> None:
     writer = new_binding("writer")
     new_binding("stranger")

@@ -12,12 +12,14 @@ from datetime import datetime, timedelta
 from syncd import events
 from syncd.clients import quota
 from syncd.clients.amplitude_answers import Cohort
+from syncd.clients.amplitude_job import Usage
 from syncd.clients.quota import Admitted, Denied, Later, Reading, Spend, Wish
+from syncd.clock import Clock
 from syncd.errors import DeliveryError
 from syncd.events import Event, emit
 from syncd.sources import Postponed
-from syncd.sources.amplitude_download.errand import Errand
-from syncd.sources.amplitude_download.faults import unavailable
+from syncd.sources.amplitude_download.errand import Errand, lost_after
+from syncd.sources.amplitude_download.faults import is_rate_limit, unavailable
 from syncd.store import fetches, quotas
 from syncd.store.database import Connection
 from syncd.store.fetches import Fetch, FetchState
@@ -39,7 +41,10 @@ def admit(
     errand: Errand, cohort: Cohort, history: Sequence[Fetch]
 ) -> Granted | Moved | Later | Postponed:
     """Ask for one download; `history` is what the gate saw, newest first."""
-    reading, known = _read_quota(errand)
+    answered = _read_quota(errand)
+    if isinstance(answered, Postponed):
+        return answered
+    reading, known = answered
     rules, now = errand.settings.rules, errand.clock.now()
     with errand.question.database.begin() as connection:
         spends = _locked_spends(errand, connection, reading, known)
@@ -55,32 +60,49 @@ def admit(
     return answer
 
 
-def _read_quota(errand: Errand) -> tuple[Reading, list[Spend]]:
+def _read_quota(errand: Errand) -> tuple[Reading, list[Spend]] | Postponed:
     """The month as the vendor counts it, or by our own count where it does not say;
-    and our requests as they were before that.
+    and our requests as they were before that. Postponed by a 429.
 
     Read before every decision, since other tools spend the same budget (contract 4.5).
     What had been answered before the reading is part of it; the rest may be missing.
     """
     settings, now = errand.settings, errand.clock.now()
     with errand.question.database.read() as connection:
-        known = _spends(errand, connection, now)
+        known = known_spends(connection, settings.project, errand.clock)
     try:
         usage = errand.client.usage()
     except DeliveryError as error:
+        if is_rate_limit(error):
+            return _asked_too_often(error, now)
         raise unavailable(error, code="source.quota_unknown") from error
+    return reading_of(usage, settings.limit, known, now), known
+
+
+def _asked_too_often(error: DeliveryError, now: datetime) -> Postponed:
+    wait = error.retry_after
+    until = now + timedelta(seconds=wait) if wait is not None else None
+    message = f"the month's downloads could not be asked for: {error}"
+    return Postponed(reason="rate", message=message, until=until)
+
+
+def reading_of(
+    usage: Usage | None, limit: int, known: Sequence[Spend], now: datetime
+) -> Reading:
+    """What the month is known to be; `known` are our requests before it was asked.
+
+    `limit` is the plan's, for an account whose usage cannot be read.
+    """
     if usage is None:
-        limit, resets_at = settings.limit, quota.next_month(now)
-        reading = Reading(limit=limit, used=0, resets_at=resets_at, estimated=True)
-        return reading, known
-    reading = Reading(
+        resets_at = quota.next_month(now)
+        return Reading(limit=limit, used=0, resets_at=resets_at, estimated=True)
+    return Reading(
         limit=usage.limit,
         used=usage.used,
         resets_at=usage.resets_at,
         estimated=False,
         included=frozenset(each.id for each in known if each.answered),
     )
-    return reading, known
 
 
 def _locked_spends(
@@ -97,13 +119,14 @@ def _locked_spends(
         estimated=reading.estimated,
         now=now,
     )
-    return _spends(errand, connection, now)
+    return known_spends(connection, errand.settings.project, errand.clock)
 
 
-def _spends(errand: Errand, connection: Connection, now: datetime) -> list[Spend]:
-    since = now - quota.HISTORY
-    rows = fetches.of_project(connection, errand.settings.project, since)
-    return as_spends(rows, now, errand.lost_after)
+def known_spends(connection: Connection, project: str, clock: Clock) -> list[Spend]:
+    """The project's requests of the last `quota.HISTORY`."""
+    now = clock.now()
+    rows = fetches.of_project(connection, project, now - quota.HISTORY)
+    return as_spends(rows, now, lost_after(clock))
 
 
 def _newest(errand: Errand, connection: Connection) -> list[int]:

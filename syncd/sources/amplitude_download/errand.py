@@ -15,6 +15,11 @@ ON_THE_WIRE = timedelta(minutes=2)
 """Real time after which a request without an answer never gets one."""
 
 
+def lost_after(clock: Clock) -> timedelta:
+    """On this clock: when nobody waits for a request's answer any more."""
+    return ON_THE_WIRE * clock.speed
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
     """One question on its way to an answer."""
@@ -26,8 +31,8 @@ class Errand:
 
     @property
     def lost_after(self) -> timedelta:
-        """On this clock: when nobody waits for a request's answer any more."""
-        return ON_THE_WIRE * self.clock.speed
+        """See `lost_after`."""
+        return lost_after(self.clock)
 
     def listed(self) -> Cohort:
         """The cohort as the free list names it now.
