@@ -141,6 +141,8 @@ class Month:
     installation: Installation
     changes: list[Change] = field(default_factory=list)
     daemons: list[Running] = field(default_factory=list)
+    started_at: datetime = field(init=False)
+    """When the present daemon was started."""
 
     # ---- doing -----------------------------------------------------------------------
 
@@ -164,6 +166,7 @@ class Month:
 
     def start(self) -> Running:
         """The daemon, ready to work."""
+        self.started_at = self.clock.now()
         daemon = self.installation.start("serve", *self.clock.options)
         assert daemon.reached("daemon.started"), daemon.text
         self.daemons.append(daemon)
