@@ -17,6 +17,7 @@ from syncd.config.settings import (
     SyncSettings,
 )
 from syncd.sources.amplitude_download.gate import State, gate_state
+from syncd.sources.amplitude_download.refusal import our_writers
 from syncd.store import bindings, fetches
 from syncd.store.database import Connection
 from syncd.store.fetches import RESUMABLE, Fetch, FetchState
@@ -125,11 +126,5 @@ def _writers(
     cohort_id: str,
 ) -> list[str]:
     """Syncs of ours that write this cohort of this project."""
-    projects = projects_of(settings)
-    if store is None:
-        return []
-    return [
-        sync
-        for sync, through in fetches.writers(store, cohort_id)
-        if projects.get(through) == project_key(connection)
-    ]
+    bound = fetches.writers(store, cohort_id) if store is not None else ()
+    return our_writers(bound, projects_of(settings), project_key(connection))

@@ -96,11 +96,12 @@ def amplitude_of(settings: Settings, name: str) -> AmplitudeConnection:
 
 
 def projects_of(settings: Settings) -> dict[str, str]:
-    """The project of each amplitude connection, by the connection's name."""
+    """The project of each connection, by its name; empty where it is no Amplitude's."""
     return {
         name: project_key(connection)
-        for name, connection in settings.connections.items()
         if isinstance(connection, AmplitudeConnection)
+        else ""
+        for name, connection in settings.connections.items()
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, case, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from syncd.model import SnapshotDigest
@@ -204,14 +204,29 @@ def get(connection: Connection, fetch_id: int) -> Fetch:
 def of_cohort(
     connection: Connection, project: str, cohort_id: str, *, limit: int = 50
 ) -> list[Fetch]:
-    """A cohort's newest requests, newest first."""
+    """A cohort's newest requests, newest first, without those that were refused:
+    nothing came of them, and hours of 429s would push the last file out of sight."""
     rows = connection.execute(
         select(fetch)
-        .where(fetch.c.project == project, fetch.c.cohort_id == cohort_id)
+        .where(
+            fetch.c.project == project,
+            fetch.c.cohort_id == cohort_id,
+            fetch.c.state != FetchState.REFUSED,
+        )
         .order_by(fetch.c.id.desc())
         .limit(limit)
     )
     return [_fetch(row) for row in rows]
+
+
+def refusals(connection: Connection, run_id: str) -> int:
+    """How many requests of a run were refused."""
+    count: int = connection.execute(
+        select(func.count()).where(
+            fetch.c.run_id == run_id, fetch.c.state == FetchState.REFUSED
+        )
+    ).scalar_one()
+    return count
 
 
 def of_project(connection: Connection, project: str, since: datetime) -> list[Fetch]:

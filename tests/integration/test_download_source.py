@@ -38,7 +38,8 @@ from tests.builders import ManualClock
 NOW = datetime(2026, 5, 12, 9, 0, tzinfo=UTC)
 COMPUTED = datetime(2026, 5, 12, 6, 0, tzinfo=UTC)
 PROJECT = "us:187520"
-SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 JOB = 45 * SECOND
 
 
@@ -232,8 +233,9 @@ class Town:
         return members
 
     def history(self) -> list[Fetch]:
+        """All requests, newest first, refused ones too."""
         with self.database.read() as connection:
-            return fetches.of_cohort(connection, PROJECT, "c1")
+            return fetches.recent(connection, PROJECT, limit=100)
 
 
 def everybody(listing: DownloadListing) -> list[str]:
@@ -508,6 +510,27 @@ def test_a_cohort_that_we_write_is_not_read_back_unless_linked(
     assert isinstance(linked, DownloadListing)
 
 
+@pytest.mark.parametrize("projects", [{}, {"renamed": PROJECT}])
+def test_our_own_cohort_stays_ours_when_its_connection_is_no_longer_configured(
+    town: Town, new_binding: Callable[..., Binding], projects: dict[str, str]
+) -> None:
+    bound_to_c1(town.database, new_binding("writer"))
+
+    with pytest.raises(SourceUntrusted) as raised:
+        town.source(project_of=projects).ask(town.question())
+
+    assert raised.value.code == "source.echo"
+
+
+def test_an_id_at_another_vendor_is_no_cohort_of_ours(
+    town: Town, new_binding: Callable[..., Binding]
+) -> None:
+    bound_to_c1(town.database, new_binding("writer"))
+    elsewhere = town.source(project_of={"amplitude": ""})
+
+    assert isinstance(elsewhere.ask(town.question()), DownloadListing)
+
+
 def test_the_same_id_in_another_project_is_another_cohort(
     town: Town, new_binding: Callable[..., Binding]
 ) -> None:
@@ -726,6 +749,24 @@ def test_polling_survives_rate_limits_and_two_failures_in_a_row(town: Town) -> N
     assert town.read() == ["ada", "bob"]
 
 
+def test_a_request_that_is_not_known_yet_is_polled_on_for_a_minute(town: Town) -> None:
+    """A vendor of many machines may not know right away what it has just accepted."""
+    town.amplitude.says["is_complete"] = [GONE, GONE, GONE, None]
+
+    assert town.read() == ["ada", "bob"]
+    assert town.amplitude.paid() == 1
+
+
+def test_a_request_that_stays_unknown_is_over_after_a_minute(town: Town) -> None:
+    town.amplitude.says["is_complete"] = [GONE] * 20
+
+    with pytest.raises(SourceUnavailable):
+        town.ask()
+
+    assert town.history()[0].state is FetchState.ENDED
+    assert MINUTE <= town.clock.now() - NOW <= 2 * MINUTE
+
+
 def test_three_failures_in_a_row_leave_the_request_to_the_next_run(
     town: Town,
 ) -> None:
@@ -741,6 +782,10 @@ def test_three_failures_in_a_row_leave_the_request_to_the_next_run(
 def test_a_job_that_failed_or_is_unknown_is_asked_for_anew(
     town: Town, error: DeliveryError
 ) -> None:
+    town.amplitude.says["is_complete"] = [Killed()]
+    with pytest.raises(Killed):
+        town.ask()
+    town.clock.advance(MINUTE)
     town.amplitude.says["is_complete"] = [error]
     with pytest.raises(SourceUnavailable):
         town.ask()
@@ -886,6 +931,22 @@ def test_a_rate_limit_of_the_vendor_is_waited_for_within_the_run(town: Town) -> 
     assert town.read() == ["ada", "bob"]
     assert town.amplitude.paid() == 3
     assert town.clock.now() >= NOW + 90 * SECOND
+
+
+def test_refusals_never_push_the_last_file_out_of_sight(town: Town) -> None:
+    """17 hours of 429s, three in each: then the cohort is as it was."""
+    town.read()
+    computed = town.amplitude.cohort.last_computed
+    town.amplitude.compute()
+    town.amplitude.says["request"] = [RATE] * 51
+    for _ in range(17):
+        town.clock.advance(HOUR)
+        assert isinstance(town.ask(), Postponed)
+
+    town.amplitude.change(last_computed=computed)
+
+    assert town.amplitude.says["request"] == []
+    assert isinstance(town.ask(), Unchanged)
 
 
 def test_a_vendor_that_keeps_turning_us_away_is_left_alone(town: Town) -> None:

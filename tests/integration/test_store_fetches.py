@@ -188,6 +188,35 @@ def test_a_cohorts_history_is_its_own_newest_first(database: Database) -> None:
     assert [each.cohort_id for each in recent] == ["c1", "c2"]
 
 
+def refuse(database: Database, **values: Any) -> None:
+    key = begin(database, **values)
+    with database.begin() as connection:
+        fetches.refused(connection, key, "429", NOW)
+
+
+def test_a_cohorts_history_leaves_out_what_was_refused(database: Database) -> None:
+    first = begin(database)
+    refuse(database)
+    last = begin(database)
+    refuse(database)
+
+    with database.read() as connection:
+        history = fetches.of_cohort(connection, PROJECT, "c1", limit=2)
+
+    assert [each.id for each in history] == [last, first]
+
+
+def test_a_runs_refusals_are_counted(database: Database) -> None:
+    refuse(database)
+    refuse(database)
+    refuse(database, run_id="another")
+    begin(database)
+
+    with database.read() as connection:
+        assert fetches.refusals(connection, "run-1") == 2
+        assert fetches.refusals(connection, "nobody") == 0
+
+
 def test_a_projects_requests_are_those_since_then(database: Database) -> None:
     begin(database, now=NOW - MINUTE)
     at, after = begin(database), begin(database, now=NOW + MINUTE, cohort_id="c2")

@@ -283,6 +283,20 @@ def test_a_cohort_whose_downloads_come_to_nothing_is_paid_for_ever_more_rarely(s
     assert gate(CHANGED, history, by_hand) == Wanted(last=fetch(1))
 
 
+def test_requests_that_a_crash_left_without_an_answer_were_in_vain():
+    """Else every crash between sending and the stored answer would pay for another."""
+    cut = [asking(number=n, asked_at=NOW - HOUR) for n in (3, 2)]
+
+    answer = gate(CHANGED, [*cut, fetch(1)], ASKER)
+
+    assert isinstance(answer, Pointless)
+    assert answer.until == NOW + HOUR
+    by_hand = replace(ASKER, by_person=True)
+    assert gate(CHANGED, [*cut, fetch(1)], by_hand) == Wanted(last=fetch(1))
+    lost = under_way(2, state=FetchState.LOST)
+    assert isinstance(gate(CHANGED, [cut[0], lost, fetch(1)], ASKER), Pointless)
+
+
 def test_one_download_in_vain_is_made_up_for_at_once():
     history = [under_way(2, state=FetchState.ENDED, asked_at=NOW), fetch(1)]
 

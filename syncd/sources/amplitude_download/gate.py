@@ -196,9 +196,12 @@ def _wait(times: int, period: timedelta, asker: Asker) -> timedelta:
 
 
 def _in_vain(history: Sequence[Fetch]) -> list[Fetch]:
-    """The newest requests that were paid for, perhaps, and brought no list."""
+    """The newest requests that were paid for, perhaps, and brought no list.
+
+    Where this is asked, one without an answer yet never gets one (`_about_open`).
+    """
     paid = (each for each in history if each.state is not FetchState.REFUSED)
-    wasted = {FetchState.ENDED, FetchState.LOST}
+    wasted = {FetchState.ENDED, FetchState.LOST, FetchState.ASKING}
     return list(takewhile(lambda each: each.state in wasted, paid))
 
 

@@ -21,6 +21,9 @@ LAST_POLL = timedelta(seconds=20)
 """Polls are free, and a job takes 30 to 60 s or more (contract 4.3)."""
 FAILURES_IN_A_ROW = 3
 """Errors of the status call, rate limits apart, after which a run gives up."""
+KNOWN_AFTER = timedelta(minutes=1)
+"""So long a request may be unknown to a vendor that has just accepted it: what one of
+its machines has written another one may not read yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,13 +90,17 @@ def _poll(errand: Errand, fetch: Fetch) -> bool | DeliveryError:
             fetch.request_id or "", run_id=errand.question.run_id
         )
     except DeliveryError as error:
-        if is_rate_limit(error):
+        if is_rate_limit(error) or _is_not_known_yet(errand, fetch, error):
             return False
         if is_over(error):
             end(errand, fetch, error)
         if is_over(error) or is_answered(error):
             raise unavailable(error) from error
         return error
+
+
+def _is_not_known_yet(errand: Errand, fetch: Fetch, error: DeliveryError) -> bool:
+    return is_gone(error) and errand.clock.now() - fetch.asked_at < KNOWN_AFTER
 
 
 def end(errand: Errand, fetch: Fetch, error: DeliveryError) -> None:

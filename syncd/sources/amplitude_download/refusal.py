@@ -4,7 +4,7 @@ Refusing is loud (a failed run), since every one of these would otherwise look l
 cohort that everybody left.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from syncd.clients.amplitude_answers import Cohort
@@ -49,6 +49,17 @@ def refusal(cohort: Cohort, *, writers: Sequence[str], linked: bool) -> Refusal 
             hint="split the cohort, or let Amplitude push it to a receiver",
         )
     return None if linked else _echo(cohort, writers)
+
+
+def our_writers(
+    bound: Iterable[tuple[str, str]], project_of: Mapping[str, str], project: str
+) -> list[str]:
+    """The syncs among (sync, connection) that write, or wrote, to this project.
+
+    A connection that is not configured any more counts as of this project: its name is
+    all that is known of it, and a cohort's id is hardly found twice by chance.
+    """
+    return [sync for sync, name in bound if project_of.get(name, project) == project]
 
 
 def never_computed(cohort: Cohort) -> bool:

@@ -28,4 +28,5 @@ class DownloadSettings:
     deadline: timedelta
     """From the request to the complete job; after it the run ends, the job goes on."""
     project_of: Mapping[str, str]
-    """Project of each configured amplitude connection, by the connection's name."""
+    """Project of each configured connection, by the connection's name; empty for one
+    that is not Amplitude's."""

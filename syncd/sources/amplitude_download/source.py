@@ -29,10 +29,14 @@ from syncd.sources.amplitude_download.gate import (
 )
 from syncd.sources.amplitude_download.job import TurnedAway
 from syncd.sources.amplitude_download.listing import DownloadListing
-from syncd.sources.amplitude_download.refusal import never_computed, refusal
+from syncd.sources.amplitude_download.refusal import (
+    never_computed,
+    our_writers,
+    refusal,
+)
 from syncd.sources.amplitude_download.settings import DownloadSettings
 from syncd.store import fetches
-from syncd.store.fetches import Fetch, FetchState
+from syncd.store.fetches import Fetch
 
 REQUESTS_PER_RUN = 3
 """How often a run is turned away by the vendor's rate limit before it gives up."""
@@ -178,12 +182,8 @@ def _refuse(errand: Errand, cohort: Cohort) -> None:
     settings = errand.settings
     with errand.question.database.read() as connection:
         bound = fetches.writers(connection, cohort.id)
-    ours = [
-        sync
-        for sync, connection_name in bound
-        if settings.project_of.get(connection_name) == settings.project
-    ]
-    reason = refusal(cohort, writers=ours, linked=settings.linked)
+    writers = our_writers(bound, settings.project_of, settings.project)
+    reason = refusal(cohort, writers=writers, linked=settings.linked)
     if reason is not None:
         raise SourceUntrusted(reason.message, code=reason.code, hint=reason.hint)
 
@@ -212,11 +212,8 @@ def _back_off(
 ) -> Postponed | None:
     """After the vendor's 429: wait and look again; the next reading of the usage says
     whether it was the month."""
-    run_id = errand.question.run_id
-    times = sum(
-        each.run_id == run_id and each.state is FetchState.REFUSED
-        for each in _history(errand)
-    )
+    with errand.question.database.read() as connection:
+        times = fetches.refusals(connection, errand.question.run_id)
     wait = max(BACK_OFF * 2 ** (times - 1), answer.wait)
     until = errand.clock.now() + wait
     if times < REQUESTS_PER_RUN and until <= deadline:
