@@ -200,16 +200,22 @@ def test_a_request_whose_answer_was_lost_counts_as_spent(churn, simulator):
 # ---- the quota ----------------------------------------------------------------------
 
 
-def test_no_download_is_asked_for_while_nobody_can_say_what_is_left(churn, simulator):
-    simulator.fault("usage", "status", status=500)
+def test_nothing_is_asked_for_while_amplitude_cannot_say_what_there_is_or_is_left(
+    churn, simulator
+):
+    simulator.fault("list", "truncated", calls=[1], length="sent")
+    simulator.fault("usage", "status", status=500, calls=[1])
 
-    ended = ran(churn, simulator)
-    simulator.no_faults()
-    again = ran(churn, simulator)
+    without_a_list, without_usage, well = (ran(churn, simulator) for _ in range(3))
 
-    assert (ended.code, ended.run["reason"]) == (1, "source.quota_unknown")
-    assert "500" in ended.run["message"]
-    assert again.run["outcome"] == "success"
+    assert without_a_list.run["reason"] == "source.unavailable"
+    assert without_usage.run["reason"] == "source.quota_unknown"
+    for ended in (without_a_list, without_usage):
+        assert ended.code == 1
+        assert "Amplitude" in ended.run["message"]
+        (line,) = ended.events("run.finished")
+        assert line["next"] == f"syncd show {ended.run['id']}"
+    assert well.run["outcome"] == "success"
     assert counted(simulator) == 1
 
 
