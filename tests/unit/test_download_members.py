@@ -35,7 +35,6 @@ READ = {
     "unquoted": (TWO.replace(b'"', b""), [b"ann", b"bob"]),
     "crlf": (TWO.replace(b"\n", b"\r\n"), [b"ann", b"bob"]),
     "byte order mark": (b"\xef\xbb\xbf" + TWO, [b"ann", b"bob"]),
-    "no last line end": (TWO[:-1], [b"ann", b"bob"]),
     "blank lines": (TWO + b"\n\n", [b"ann", b"bob"]),
     "other order": (b'"user_id","amplitude_id"\n"ann","1"\n', [b"ann"]),
     "more columns": (
@@ -50,7 +49,6 @@ READ = {
     "one tab only": (HEADER + b'"1","\t\tann"\n', [b"\tann"]),
     "duplicates": (HEADER + b'"1","ann"\n"2","ann"\n', [b"ann", b"ann"]),
     "header only": (HEADER, []),
-    "header without line end": (HEADER[:-1], []),
 }
 
 
@@ -92,6 +90,10 @@ def test_a_tab_is_stripped_although_its_row_was_read_together_with_a_later_chunk
     assert ids(HEADER + b'"0","\tann"\n' + tall)[0] == b"ann"
 
 
+def test_a_carriage_return_alone_ends_no_line():
+    assert refusal(TWO[:-1] + b"\r").code == "source.file_malformed"
+
+
 UNTRUSTED = {
     "empty": (b"", "source.file_empty"),
     "byte order mark only": (b"\xef\xbb\xbf", "source.file_empty"),
@@ -115,6 +117,9 @@ UNTRUSTED = {
     "cut in the first field": (TWO + b'"356', "source.file_malformed"),
     "cut after a field": (TWO + b'"356"', "source.file_malformed"),
     "cut in the last field": (TWO + b'"3","us', "source.file_malformed"),
+    "cut before the last line end": (TWO[:-1], "source.file_malformed"),
+    "an unquoted id, cut": (b"amplitude_id,user_id\n1,an", "source.file_malformed"),
+    "header without line end": (HEADER[:-1], "source.file_malformed"),
     "a quote that never ends": (TWO + b'"3","us\n' + TWO, "source.file_malformed"),
     "nul": (TWO + b'"3","c\0d"\n', "source.file_malformed"),
     "nul in the header": (b'"amplitude_id"\0,"user_id"\n', "source.file_malformed"),

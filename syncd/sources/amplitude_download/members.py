@@ -2,8 +2,9 @@
 
 The format is contract 4.4: a header, every value quoted, an empty `user_id` for people
 that were never identified. Whatever does not look exactly like a list of people ends
-the reading, since a list that is cut short would read as exits. What it cannot see is a
-plain text that was cut just after a row; the download refuses one that may have been.
+the reading, since a list that is cut short would read as exits: half an id must not be
+believed, nor a header that may be all that is left. What it cannot see is a plain text
+that was cut just after a row; there the count of rows decides (`row_count`).
 """
 
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ class Members:
 
     def _chunks(self) -> Iterator[bytes]:
         """Whole lines, looked at for what the csv module would let pass."""
-        begun = False
+        begun, ended = False, True
         for chunk in whole_lines(self._file, _FILE):
             if not begun and chunk.lstrip().startswith(b"<"):
                 raise SourceUntrusted(
@@ -67,10 +68,15 @@ class Members:
                 raise SourceUntrusted(
                     f"{_FILE} holds NUL bytes", code="source.file_malformed"
                 )
-            begun = True
+            begun, ended = True, chunk.endswith(b"\n")
             self._tabbed |= _TAB in chunk
             self._requoted |= b'"""' in chunk
             yield chunk
+        if not ended:
+            raise SourceUntrusted(
+                f"{_FILE} is cut off: its last line has no end",
+                code="source.file_malformed",
+            )
 
     def _position(self, header: list[str]) -> int:
         """Where the column is, by name; names may have a tab before them."""
