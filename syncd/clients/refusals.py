@@ -1,56 +1,20 @@
-"""What a vendor's refusal means, and its words made fit to be shown. Pure.
+"""What a vendor's refusal means, in its own words and in ours. Pure.
 
-A refusal may quote the ids that were sent, or the key; neither may reach a log line or
-the ledger. So whatever a vendor writes passes `masked` before it becomes part of an
-error. It is bad at ids that the vendor abbreviates: half an id is not known as one.
+Whatever a vendor writes passes `masking` before it becomes part of an error.
 """
 
-import json
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from html import escape
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 
 from syncd.clients.http import Answer
 from syncd.clients.limits import MAX_WAIT, retry_after
+from syncd.clients.masking import MESSAGE_CHARACTERS as MESSAGE_CHARACTERS
+from syncd.clients.masking import masked as masked
 from syncd.errors import DeliveryError, Fault
-
-MESSAGE_CHARACTERS = 200
-"""As much of the vendor's words as is kept."""
-
-_LONGEST_ID = 1024
-"""Characters (contract section 6); an id cut by a longer window is still masked."""
-_SHORT_ID = 5
-"""Ids under this length are masked as whole words only, or "1" would blot all out."""
-
-
-def masked(text: str, private: Sequence[str]) -> str:
-    """`text` cut to `MESSAGE_CHARACTERS`, without `private`, on one line.
-
-    Masks keep the length, and the window is one id longer than what is shown, so an id
-    that the cut would halve is masked too.
-    """
-    window = text[: MESSAGE_CHARACTERS + _LONGEST_ID]
-    short: set[str] = set()
-    # Longest first: an id within a longer one must not leave the rest of it to be seen.
-    for each in sorted(private, key=len, reverse=True):
-        if len(each) < _SHORT_ID:
-            short.add(each)
-        elif each in window:
-            window = window.replace(each, "*" * len(each))
-    window = re.sub(
-        r"[^\s\"'\[\](){},;:<>]+",
-        lambda word: "*" * len(word[0]) if word[0] in short else word[0],
-        window,
-    )
-    shown = window[:MESSAGE_CHARACTERS]
-    plain = (" " if unicodedata.category(c)[0] == "C" else c for c in shown)
-    return " ".join("".join(plain).split())
 
 
 def said(body: bytes, private: Sequence[str] = ()) -> str:
@@ -62,8 +26,8 @@ def said(body: bytes, private: Sequence[str] = ()) -> str:
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return masked(body.decode("utf-8", "replace"), _spelled(private))
-    return masked(_words(parsed), _spelled(private))
+        return masked(body.decode("utf-8", "replace"), private)
+    return masked(_words(parsed), private)
 
 
 def _words(parsed: Any) -> str:
@@ -79,26 +43,6 @@ def _words(parsed: Any) -> str:
 
 def _message(holder: Any) -> Any:
     return holder.get("message") if isinstance(holder, dict) else None
-
-
-def _spelled(private: Sequence[str]) -> list[str]:
-    """Each value and the other ways in which a page or a URL would write it."""
-    spelled: list[str] = []
-    for each in private:
-        ways = (
-            each,
-            quote(each),
-            quote(each, safe=""),
-            escape(each),
-            _ascii_json(each),
-        )
-        spelled += dict.fromkeys(ways)
-    return spelled
-
-
-def _ascii_json(text: str) -> str:
-    """The inside of a JSON string in ASCII, as most partners' libraries write it."""
-    return json.dumps(text)[1:-1]
 
 
 def is_page(body: bytes) -> bool:
