@@ -69,7 +69,7 @@ def _sought(private: Sequence[str]) -> _Sought:
         # changes places with other marks only before that: hence both.
         forms = (trimmed,) if trimmed.isascii() else (trimmed, trimmed.upper())
         group.update(folded(form).strip() for form in forms)
-    return _Sought(frozenset(long - {""}), frozenset(short - {""}))
+    return _Sought(frozenset(long), frozenset(short))
 
 
 def folded(text: str) -> str:

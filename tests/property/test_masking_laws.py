@@ -52,6 +52,8 @@ def written(text: str, ways: Sequence[Way]) -> str:
 @given(IDS, SPACE, WAYS, BEFORE, AFTER)
 @example("Alice@Example.com", "", (str.lower,), "user ", " is unknown")
 @example("zoë@acme.example", " ", (FORMS[2], str.upper), "user ", " is unknown")
+@example("\u0131l\u0131k1", "", (str.title,), "", "")
+@example("a\u0301\u0323bcd", "", (FORMS[0],), "", "")
 @example("\u03b1\u0345\u0301bcde", "", (str.upper,), "user ", " is unknown")
 def test_no_id_of_five_or_more_characters_is_shown(
     member: str, space: str, ways: Sequence[Way], before: str, after: str
