@@ -62,11 +62,15 @@ class Fetch:
     computed_before: datetime | None
     """`lastComputed` as listed before the request."""
     computed_after: datetime | None
-    """`lastComputed` that the file stands for, as listed once it was read."""
+    """`lastComputed` that the file stands for, as listed once its job was complete."""
     name: str
     """The cohort's, as listed before the request."""
+    size_before: int | None
+    """The cohort's, as listed before the request."""
+    size_ready: int | None
+    """The cohort's, as listed once the job was complete."""
     size: int | None
-    """The cohort's, as listed once the file was read."""
+    """The cohort's as of `computed_after`; None where nobody can say."""
     rows: int | None
     """Rows of the file."""
     digest: SnapshotDigest | None
@@ -83,6 +87,7 @@ def begin(
     cohort_id: str,
     name: str,
     computed_before: datetime | None,
+    size_before: int | None,
     sync: str,
     run_id: str,
     by_person: bool,
@@ -96,6 +101,7 @@ def begin(
             cohort_id=cohort_id,
             name=name,
             computed_before=computed_before,
+            size_before=size_before,
             sync=sync,
             run_id=run_id,
             by_person=by_person,
@@ -133,13 +139,27 @@ def lost(connection: Connection, fetch_id: int, error: str, now: datetime) -> No
     _set(connection, fetch_id, state=state, error=error, asked_at=now, ended_at=now)
 
 
-def ready(connection: Connection, fetch_id: int) -> None:
-    """The job is complete: its file may be read."""
+def ready(
+    connection: Connection,
+    fetch_id: int,
+    *,
+    computed_after: datetime | None,
+    size: int | None,
+    size_ready: int | None,
+) -> Fetch:
+    """The job is complete: its file may be read. Two syncs may wait for one job: the
+    first word stands."""
     connection.execute(
         update(fetch)
         .where(fetch.c.id == fetch_id, fetch.c.state == FetchState.RUNNING)
-        .values(state=FetchState.READY)
+        .values(
+            state=FetchState.READY,
+            computed_after=computed_after,
+            size=size,
+            size_ready=size_ready,
+        )
     )
+    return get(connection, fetch_id)
 
 
 def complete(
@@ -283,6 +303,8 @@ def _fetch(row: Row) -> Fetch:  # type: ignore[type-arg]
         computed_before=row.computed_before,
         computed_after=row.computed_after,
         name=row.name,
+        size_before=row.size_before,
+        size_ready=row.size_ready,
         size=row.size,
         rows=row.rows,
         digest=digest,

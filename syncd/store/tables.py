@@ -240,6 +240,8 @@ fetch = _table(
     Column("computed_before", Instant),
     Column("computed_after", Instant),
     Column("name", Text, nullable=False),
+    Column("size_before", BigInteger),
+    Column("size_ready", BigInteger),
     Column("size", BigInteger),
     Column("rows", BigInteger),
     Column("digest_count", BigInteger),

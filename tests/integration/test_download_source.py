@@ -106,6 +106,7 @@ class Amplitude:
     used: int = 0
     limit: int = 500
     has_usage: bool = True
+    job: timedelta = JOB
     recomputes: bool = True
     """A download moves `lastComputed` to the time of its job (contract R15)."""
     says: dict[str, list[BaseException | None]] = field(default_factory=dict)
@@ -141,7 +142,7 @@ class Amplitude:
         if self.recomputes:
             self.compute()
         request_id = f"r{len(self.jobs) + 1}"
-        self.jobs[request_id] = (self.clock.now() + JOB, csv(self.members))
+        self.jobs[request_id] = (self.clock.now() + self.job, csv(self.members))
         return request_id
 
     def is_complete(self, request_id: str, *, run_id: str = "") -> bool:
@@ -623,8 +624,8 @@ def test_a_broken_file_is_untrusted_and_free_to_read_again(
 
 
 def test_a_file_much_shorter_than_the_listed_size_is_untrusted(town: Town) -> None:
-    town.amplitude.members = [f"u{number}" for number in range(1000)]
-    spoil(town, csv([f"u{number}" for number in range(899)]))
+    town.amplitude.members = people(1000)
+    spoil(town, csv(people(899)))
     listing = town.ask()
     assert isinstance(listing, DownloadListing)
 
@@ -635,15 +636,101 @@ def test_a_file_much_shorter_than_the_listed_size_is_untrusted(town: Town) -> No
     assert town.history()[0].broken == 1
 
 
-@pytest.mark.parametrize(("size", "rows"), [(1000, 900), (60, 10), (3, 3), (None, 0)])
+@pytest.mark.parametrize(
+    ("size", "rows"), [(1000, 900), (50, 45), (10, 5), (3, 3), (None, 0)]
+)
 def test_a_file_may_differ_a_little_from_the_listed_size(
     town: Town, size: int | None, rows: int
 ) -> None:
     town.amplitude.recomputes = False
-    town.amplitude.members = [f"u{number}" for number in range(rows)]
+    town.amplitude.members = people(rows)
     town.amplitude.change(size=size)
 
     assert len(town.read()) == rows
+
+
+def people(count: int) -> list[str]:
+    return [f"u{number}" for number in range(count)]
+
+
+@pytest.mark.parametrize(("size", "rows"), [(50, 0), (50, 44), (1000, 899)])
+def test_few_people_short_are_enough_for_distrust(
+    town: Town, size: int, rows: int
+) -> None:
+    """A plain text that was cut after a row is short, and nothing else tells."""
+    town.amplitude.recomputes = False
+    town.amplitude.members = people(rows)
+    town.amplitude.change(size=size)
+    listing = town.ask()
+    assert isinstance(listing, DownloadListing)
+
+    with pytest.raises(SourceUntrusted) as raised:
+        everybody(listing)
+
+    assert raised.value.code == "source.short"
+
+
+def before_the_list(town: Town, happens: Callable[[], None], number: int) -> None:
+    """Before the list is looked at for the `number`th time from now on."""
+    look, looks = town.amplitude.cohorts, itertools.count(1)
+
+    def cohorts() -> tuple[Cohort, ...]:
+        if next(looks) == number:
+            happens()
+        return look()
+
+    cast("Any", town.amplitude).cohorts = cohorts
+
+
+def test_a_cohort_that_grew_while_its_file_was_made_is_not_called_short(
+    town: Town,
+) -> None:
+    town.amplitude.recomputes = False
+    town.amplitude.members = people(1000)
+    town.amplitude.change(size=1000)
+    before_the_list(town, lambda: town.amplitude.compute(people(1200)), number=2)
+
+    assert len(town.read()) == 1000
+    town.clock.advance(HOUR)
+    assert len(town.read()) == 1200, "what came later was fetched"
+    assert town.amplitude.paid() == 2
+
+
+def test_a_size_that_is_listed_late_is_looked_at_again(town: Town) -> None:
+    """The job has ended, and the list counts as before for a moment."""
+    town.amplitude.recomputes = False
+    town.amplitude.members = people(500)
+    town.amplitude.change(size=1000)
+    before_the_list(town, lambda: town.amplitude.change(size=500), number=3)
+
+    assert len(town.read()) == 500
+    assert town.amplitude.paid() == 1
+
+
+def test_a_computation_while_the_file_is_read_is_fetched_next(town: Town) -> None:
+    listing = town.ask()
+    assert isinstance(listing, DownloadListing)
+    town.clock.advance(SECOND)
+    town.amplitude.compute(["ada", "eve"])
+    assert everybody(listing) == ["ada", "bob"]
+    town.marks["vip"] = listing.mark()
+    town.clock.advance(HOUR)
+
+    assert town.read() == ["ada", "eve"]
+    assert town.amplitude.paid() == 2
+
+
+@pytest.mark.parametrize("ahead", [-26 * HOUR, 26 * HOUR], ids=["behind", "ahead"])
+def test_a_vendors_clock_that_is_another_one_costs_no_download(
+    town: Town, ahead: timedelta
+) -> None:
+    town.amplitude.clock = ManualClock(NOW + ahead)
+    town.amplitude.job = timedelta(0)
+    town.read()
+    town.clock.advance(HOUR)
+
+    assert isinstance(town.ask(), Unchanged)
+    assert town.amplitude.paid() == 1
 
 
 def test_a_file_that_is_another_one_the_second_time_is_untrusted(town: Town) -> None:
@@ -969,13 +1056,16 @@ def start_four(town: Town) -> None:
                 cohort_id=f"other-{number}",
                 name="",
                 computed_before=None,
+                size_before=None,
                 sync="other",
                 run_id="r",
                 by_person=False,
                 now=NOW,
             )
             fetches.accepted(connection, key, f"q{number}", NOW)
-            fetches.ready(connection, key)
+            fetches.ready(
+                connection, key, computed_after=None, size=None, size_ready=None
+            )
 
 
 def test_the_next_minute_is_waited_for_within_the_run(town: Town) -> None:

@@ -24,6 +24,7 @@ def begin(database: Database, now: datetime = NOW, **values: Any) -> int:
         "cohort_id": "c1",
         "name": "VIP",
         "computed_before": NOW - DAY,
+        "size_before": 2,
         "sync": "vip",
         "run_id": "run-1",
         "by_person": False,
@@ -47,6 +48,16 @@ def complete(database: Database, key: int, **values: Any) -> Fetch:
     }
     with database.begin() as connection:
         return fetches.complete(connection, key, **(given | values))
+
+
+def ready(database: Database, key: int, **values: Any) -> Fetch:
+    given: dict[str, Any] = {
+        "computed_after": NOW + MINUTE,
+        "size": 4,
+        "size_ready": 5,
+    }
+    with database.begin() as connection:
+        return fetches.ready(connection, key, **(given | values))
 
 
 def get(database: Database, key: int) -> Fetch:
@@ -79,6 +90,8 @@ def test_a_request_is_noted_before_it_is_sent(database: Database) -> None:
         computed_before=NOW - DAY,
         computed_after=None,
         name="VIP",
+        size_before=2,
+        size_ready=None,
         size=None,
         rows=None,
         digest=None,
@@ -102,9 +115,10 @@ def test_an_accepted_request_keeps_its_id_and_the_time_of_the_answer(
 def test_a_file_read_whole_completes_its_request(database: Database) -> None:
     key = begin(database)
     accept(database, key)
-    with database.begin() as connection:
-        fetches.ready(connection, key)
-    assert get(database, key).state is FetchState.READY
+    there = ready(database, key)
+    assert there == get(database, key)
+    assert (there.state, there.computed_after) == (FetchState.READY, NOW + MINUTE)
+    assert (there.size_before, there.size_ready, there.size) == (2, 5, 4)
 
     done = complete(database, key)
 
@@ -113,13 +127,20 @@ def test_a_file_read_whole_completes_its_request(database: Database) -> None:
     assert (done.computed_after, done.ended_at) == (NOW, NOW + 2 * MINUTE)
 
 
+def test_the_first_who_sees_a_job_end_says_what_was_listed(database: Database) -> None:
+    key = begin(database)
+    accept(database, key)
+    first = ready(database, key)
+
+    assert ready(database, key, computed_after=NOW + DAY, size=None) == first
+
+
 def test_the_first_who_reads_a_file_says_what_it_stands_for(database: Database) -> None:
     key = begin(database)
     accept(database, key)
     complete(database, key)
 
-    with database.begin() as connection:
-        fetches.ready(connection, key)
+    assert ready(database, key).computed_after == NOW
     second = complete(database, key, computed_after=NOW + DAY)
 
     assert second.state is FetchState.COMPLETED
@@ -346,6 +367,7 @@ def test_whoever_stores_a_reading_locks_the_project(
             cohort_id="c1",
             name="VIP",
             computed_before=None,
+            size_before=None,
             sync="vip",
             run_id="r",
             by_person=False,

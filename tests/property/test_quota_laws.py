@@ -226,6 +226,8 @@ def row(who: Asker, now: datetime) -> Fetch:
         computed_before=None,
         computed_after=None,
         name="",
+        size_before=None,
+        size_ready=None,
         size=None,
         rows=None,
         digest=None,

@@ -71,6 +71,8 @@ def fetch(number: int = 1, **values: Any) -> Fetch:
         "computed_before": COMPUTED - HOUR,
         "computed_after": COMPUTED,
         "name": "VIP",
+        "size_before": 3,
+        "size_ready": 3,
         "size": 3,
         "rows": 3,
         "digest": SnapshotDigest(count=3, total=7),
@@ -337,20 +339,36 @@ def test_a_size_that_proves_nothing_does_not_end_the_waiting(listed, before):
 # ---- what a file stands for ---------------------------------------------------------
 
 
-def test_a_file_stands_for_what_is_listed_after_it():
-    """The download itself may have moved the computation."""
-    moved = replace(COHORT, last_computed=NOW - 59 * MINUTE)
+@pytest.mark.parametrize("ahead", [-2 * HOUR, timedelta(0), 2 * HOUR])
+def test_a_file_stands_for_what_is_listed_when_its_job_ends(ahead):
+    """The job itself may have moved it, and the vendor's clock may be another one."""
+    moved = replace(COHORT, last_computed=NOW + ahead)
+    asked = under_way(asked_at=NOW - MINUTE)
 
-    assert stands_for(fetch(), moved) == NOW - 59 * MINUTE
+    assert stands_for(asked, moved, seen=True, now=NOW) == NOW + ahead
+    assert stands_for(asked, moved, seen=False, now=NOW) == NOW + ahead
 
 
-def test_a_file_does_not_stand_for_a_computation_long_after_its_request():
-    open_one = under_way(asked_at=NOW - DAY)
+@pytest.mark.parametrize(
+    ("seen", "ago", "computed", "known"),
+    [
+        (True, DAY, NOW, True),
+        (False, DAY, NOW, False),
+        (False, 11 * MINUTE, NOW, False),
+        (False, 10 * MINUTE, NOW, True),
+        (False, DAY, NOW - DAY + 10 * MINUTE, True),
+        (False, DAY, None, True),
+    ],
+)
+def test_a_job_that_nobody_saw_ending_is_not_taken_for_a_later_computation(
+    seen, ago, computed, known
+):
+    asked = under_way(asked_at=NOW - ago)
+    listed = replace(COHORT, last_computed=computed)
 
-    assert stands_for(open_one, replace(COHORT, last_computed=NOW)) == (
-        open_one.computed_before
-    )
-    assert stands_for(open_one, replace(COHORT, last_computed=None)) is None
+    stands = stands_for(asked, listed, seen=seen, now=NOW)
+
+    assert stands == (computed if known else asked.computed_before)
 
 
 # ---- what is not read at all --------------------------------------------------------

@@ -9,7 +9,7 @@ whatever died in between.
 `source` tells the story, `gate` decides whether a download is needed, `refusal` which
 cohorts are not read at all, `admission` whether one may be had (the decision itself is
 `clients/quota`), `job` makes the request and waits for it, `listing` reads the file
-once, `members` is the file's format.
+once, `members` is the file's format, `row_count` whether it is all of it.
 """
 
 from syncd.sources.amplitude_download.gate import State, gate_state

@@ -194,6 +194,7 @@ def _begin(errand: Errand, connection: Connection, cohort: Cohort) -> Granted:
         cohort_id=cohort.id,
         name=cohort.name,
         computed_before=cohort.last_computed,
+        size_before=cohort.size,
         sync=question.sync,
         run_id=question.run_id,
         by_person=question.by_person,

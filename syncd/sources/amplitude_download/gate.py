@@ -1,9 +1,9 @@
 """Whether a download is needed. Pure: the free list, and what was downloaded before.
 
 The signal is `lastComputed` (contract section 5). It is compared with what was listed
-*after* the last download, since our own read may move it; with "not equal", since it
-may go backwards; and where it moves without anybody entering or leaving, the downloads
-become rarer by themselves.
+when the last download's job had ended, since our own read may move it; with "not
+equal", since it may go backwards; and where it moves without anybody entering or
+leaving, the downloads become rarer by themselves.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,10 @@ from syncd.store.fetches import RESUMABLE, Fetch, FetchState
 
 KEPT_FOR = timedelta(days=7) - timedelta(hours=1)
 """A request and its file live seven days (contract section 3); an hour to be sure."""
-JOB_AT_MOST = timedelta(hours=1)
-"""A cohort that was computed later than this after a request was not computed by it."""
 UNSEEN_JOB_AT_MOST = timedelta(minutes=10)
-"""The same where nobody saw the job at work: the process had died, and all that is
-known is that it took less than until now. Ten times as long as a job takes (contract
-4.3); to be wrong costs one download, where an hour would hide a change until the next.
+"""Where nobody saw the job end: the process had died, and all that is known is that it
+took less than until now. Ten times as long as a job takes (contract 4.3); to be wrong
+costs one download, where an hour would hide a change until the next.
 """
 
 
@@ -112,16 +110,21 @@ def mark(cohort_id: str, computed: datetime | None) -> str | None:
     return None if computed is None else f"{cohort_id}@{int(computed.timestamp())}"
 
 
-def stands_for(fetch: Fetch, listed: Cohort, *, seen: bool = True) -> datetime | None:
-    """The `lastComputed` that a file just read stands for, given the list after it.
+def stands_for(
+    fetch: Fetch, listed: Cohort, *, seen: bool, now: datetime
+) -> datetime | None:
+    """The `lastComputed` that a file stands for, given the list at the job's end.
 
-    Usually the listed one. Not if that is much younger than the request: then the
-    cohort was computed again after the file was made, and a new one is wanted. `seen`:
-    we were there while the job ran.
+    It is the listed one, which the job itself may have moved (trap 2). What is computed
+    later is not in the file, and the next look at the list will find it.
+
+    `seen`: we were there when the job ended. If nobody was for long, the cohort may
+    have been computed again since. Then a time much later than the request is not the
+    job's. This alone compares the vendor's clock with ours; one that is wrong costs a
+    download at most.
     """
-    computed = listed.last_computed
-    longest = JOB_AT_MOST if seen else UNSEEN_JOB_AT_MOST
-    if computed is not None and computed > fetch.asked_at + longest:
+    computed, latest = listed.last_computed, fetch.asked_at + UNSEEN_JOB_AT_MOST
+    if not seen and now > latest and computed is not None and computed > latest:
         return fetch.computed_before
     return computed
 

@@ -13,6 +13,7 @@ from syncd.sources.amplitude_download.faults import (
     is_rate_limit,
     unavailable,
 )
+from syncd.sources.amplitude_download.gate import stands_for
 from syncd.store import fetches
 from syncd.store.fetches import Fetch, FetchState
 
@@ -57,14 +58,14 @@ def request(errand: Errand, fetch_id: int) -> Fetch | TurnedAway:
         return fetches.get(connection, fetch_id)
 
 
-def wait(errand: Errand, fetch: Fetch, deadline: datetime) -> bool:
-    """Poll until the job is complete; the request stays resumable unless it is over.
+def wait(errand: Errand, fetch: Fetch, deadline: datetime, *, new: bool) -> Fetch:
+    """Poll until the job is complete, and look at once which computation it stands for.
 
-    Returns whether it was seen at work; False: it had ended before anybody looked.
+    The request stays resumable unless it is over. `new`: it was made just now.
     """
     if fetch.state is not FetchState.RUNNING:
-        return False
-    failures, seen, pauses = 0, False, _pauses()
+        return fetch
+    failures, seen, pauses = 0, new, _pauses()
     while (answer := _poll(errand, fetch)) is not True:
         seen = seen or answer is False
         failures = failures + 1 if isinstance(answer, DeliveryError) else 0
@@ -78,9 +79,24 @@ def wait(errand: Errand, fetch: Fetch, deadline: datetime) -> bool:
                 code="source.not_ready_in_time",
             )
         errand.pause(until)
+    return _complete(errand, fetch, seen=seen)
+
+
+def _complete(errand: Errand, fetch: Fetch, *, seen: bool) -> Fetch:
+    """List the cohort before the file is read, which may take long."""
+    listed = errand.listed()
+    computed = stands_for(fetch, listed, seen=seen, now=errand.clock.now())
+    # The size of a later computation says nothing about this file, and would hide that
+    # there is something to fetch.
+    size = listed.size if computed == listed.last_computed else None
     with errand.question.database.begin() as connection:
-        fetches.ready(connection, fetch.id)
-    return seen
+        return fetches.ready(
+            connection,
+            fetch.id,
+            computed_after=computed,
+            size=size,
+            size_ready=listed.size,
+        )
 
 
 def _poll(errand: Errand, fetch: Fetch) -> bool | DeliveryError:

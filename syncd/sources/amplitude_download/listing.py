@@ -1,8 +1,7 @@
 """One reading of a cohort's file. It is believed at its end, or not at all.
 
 The engine compares only once every block is read, so a file that breaks in the middle
-removes nobody. What the file stands for is asked of the list afterwards, since the
-download may itself have moved `lastComputed` (contract section 5, trap 2).
+removes nobody.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ from typing import BinaryIO
 
 from syncd.errors import DeliveryError, Fault, SourceError, SourceUntrusted
 from syncd.model import SnapshotDigest
-from syncd.sources.amplitude_download import gate, job
+from syncd.sources.amplitude_download import gate, job, row_count
 from syncd.sources.amplitude_download.errand import Errand
 from syncd.sources.amplitude_download.faults import (
     broken,
@@ -28,10 +27,6 @@ from syncd.store import fetches
 from syncd.store.buckets import bucket_hash
 from syncd.store.fetches import Fetch, FetchState
 
-SHORT_SHARE = 0.9
-SHORT_BY = 50
-"""A file with fewer rows than this share of the listed size, and more than so many
-short of it, is not believed. Never equality: the two are not counted alike (4.4)."""
 PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
 """Before the file is asked for again: it is free, and its link lives for a minute."""
 
@@ -39,12 +34,9 @@ PAUSES = (timedelta(seconds=5), timedelta(seconds=20))
 class DownloadListing:
     """A `Listing` of the members in a request's file; read once."""
 
-    def __init__(
-        self, errand: Errand, fetch: Fetch, spool: Path, *, seen: bool
-    ) -> None:
-        """`seen`: we were there while the job ran (`gate.stands_for`)."""
+    def __init__(self, errand: Errand, fetch: Fetch, spool: Path) -> None:
+        """`fetch`'s job is complete."""
         self._errand = errand
-        self._seen = seen
         self._fetch = fetch
         self._spool = spool
         self._anonymous = 0
@@ -114,58 +106,30 @@ class DownloadListing:
     def _conclude(self, rows: int, digest: SnapshotDigest) -> None:
         """Believe the file, and remember what it stands for."""
         fetch = self._fetch
-        if fetch.state is FetchState.COMPLETED:
-            self._check_same(rows)
-        else:
+        reason = row_count.doubt(fetch, rows)
+        if reason is not None and fetch.state is not FetchState.COMPLETED:
             listed = self._errand.listed()
-            computed = gate.stands_for(fetch, listed, seen=self._seen)
-            # The size of a later computation says nothing about this file, and would
-            # hide that there is something to fetch.
-            size = listed.size if computed == listed.last_computed else None
-            self._check_whole(rows, size)
-            fetch = self._complete(rows, digest, computed, size)
+            reason = row_count.doubt(fetch, rows, size_now=listed.size)
+        if reason is not None:
+            self._note_broken(reason)
+            raise reason
+        if fetch.state is not FetchState.COMPLETED:
+            fetch = self._complete(rows, digest)
         self._mark = gate.mark(fetch.cohort_id, fetch.computed_after)
 
-    def _complete(
-        self,
-        rows: int,
-        digest: SnapshotDigest,
-        computed: datetime | None,
-        size: int | None,
-    ) -> Fetch:
+    def _complete(self, rows: int, digest: SnapshotDigest) -> Fetch:
         errand = self._errand
+        computed_after, size = row_count.stands_for(self._fetch, rows)
         with errand.question.database.begin() as connection:
             return fetches.complete(
                 connection,
                 self._fetch.id,
-                computed_after=computed,
+                computed_after=computed_after,
                 size=size,
                 rows=rows,
                 digest=digest,
                 now=errand.clock.now(),
             )
-
-    def _check_whole(self, rows: int, listed_size: int | None) -> None:
-        size = listed_size or 0
-        if rows < SHORT_SHARE * size and size - rows > SHORT_BY:
-            self._distrust(
-                f"the file has {rows} rows, the list counts {size} members",
-                code="source.short",
-            )
-
-    def _check_same(self, rows: int) -> None:
-        if rows != self._fetch.rows:
-            self._distrust(
-                f"the file has {rows} rows, it had {self._fetch.rows} before",
-                code="source.file_changed",
-            )
-
-    def _distrust(self, message: str, *, code: str) -> None:
-        error = SourceUntrusted(
-            message, code=code, hint="the next run reads the file again, which is free"
-        )
-        self._note_broken(error)
-        raise error
 
     def _note_broken(self, error: DeliveryError | SourceError) -> None:
         now: datetime = self._errand.clock.now()

@@ -122,8 +122,9 @@ class AmplitudeDownloadSource:
             request_id=fetch.request_id,
             asked_at=fetch.asked_at,
         )
-        seen = resumed and job.wait(errand, fetch, self._deadline(errand))
-        return self._listing(errand, fetch, seen=seen)
+        if resumed:
+            fetch = job.wait(errand, fetch, self._deadline(errand), new=False)
+        return self._listing(errand, fetch)
 
     def _order(
         self,
@@ -140,8 +141,8 @@ class AmplitudeDownloadSource:
                 answer = job.request(errand, fetch_id)
                 if isinstance(answer, TurnedAway):
                     return _back_off(errand, answer, deadline)
-                job.wait(errand, answer, deadline)
-                return self._listing(errand, answer, seen=True)
+                fetch = job.wait(errand, answer, deadline, new=True)
+                return self._listing(errand, fetch)
             case Later(until=until, message=message):
                 return _wait_for_a_place(errand, until, message)
             case Moved():
@@ -153,8 +154,8 @@ class AmplitudeDownloadSource:
         own = errand.clock.now() + self._settings.deadline
         return min(own, errand.question.until)
 
-    def _listing(self, errand: Errand, fetch: Fetch, *, seen: bool) -> DownloadListing:
-        return DownloadListing(errand, fetch, self._spool, seen=seen)
+    def _listing(self, errand: Errand, fetch: Fetch) -> DownloadListing:
+        return DownloadListing(errand, fetch, self._spool)
 
 
 def _history(errand: Errand) -> list[Fetch]:

@@ -52,6 +52,8 @@ def _fetch() -> None:
         sa.Column("computed_before", Instant(), nullable=True),
         sa.Column("computed_after", Instant(), nullable=True),
         sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("size_before", sa.BigInteger(), nullable=True),
+        sa.Column("size_ready", sa.BigInteger(), nullable=True),
         sa.Column("size", sa.BigInteger(), nullable=True),
         sa.Column("rows", sa.BigInteger(), nullable=True),
         sa.Column("digest_count", sa.BigInteger(), nullable=True),
