@@ -1,14 +1,14 @@
-"""Who writes what others read: rings, two writers of one target, echoes.
+"""Who writes what others read: two writers of one target, echoes, what feeds what.
 
-Pure. A node is an audience, a cohort, a trait or a list, in the space or project of
-its vendor; each enabled sync is an edge. A trait leads on to every audience of its
-space that is built on it: what we write there comes back as members here.
+Pure; rings are in `rings`. A node is an audience, a cohort, a trait or a list, in the
+space or project of its vendor; each enabled sync is an edge. A trait leads on to every
+audience of its space that is built on it: what we write there comes back as members.
 """
 
 import re
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["audience", "cohort", "trait", "list"]
@@ -21,6 +21,8 @@ class Node:
     kind: Kind
     space: str
     """The vendor's space or project, whatever the connection is called."""
+    perhaps: frozenset[str] = frozenset()
+    """Other spaces that it may be: the files do not say."""
     key: str
     by: Literal["id", "name"] = "name"
     cohort_id: str = ""
@@ -46,36 +48,27 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """A way from a sync's source over its target back to that source."""
+class Shared:
+    """A target with two writers."""
 
     index: int
-    """Of the edge that closes it, in file order."""
-    nodes: tuple[Node, ...]
-
-    def __str__(self) -> str:
-        return " -> ".join(map(str, self.nodes))
-
-
-def rings(edges: Sequence[Edge]) -> list[Ring]:
-    """Every ring, each at the edge that closes it; one path is named for each."""
-    found, accepted = [], list[Edge]()
-    for index, edge in enumerate(edges):
-        way = _way(edge.target, edge.source, [*accepted, edge])
-        if way:
-            found.append(Ring(index, (edge.source, *way)))
-        else:
-            accepted.append(edge)
-    return found
+    """Of the later edge."""
+    writer: Edge
+    """The earlier one."""
+    assumed: bool
+    """Only if connections that do not say their space share one."""
 
 
-def shared_targets(edges: Sequence[Edge]) -> Iterator[tuple[int, Edge]]:
-    """Index of each edge with a target that an earlier one writes, and that one."""
+def shared_targets(edges: Sequence[Edge]) -> Iterator[Shared]:
+    """Each edge with a target that an earlier one writes, or may write."""
     writers: dict[Node, Edge] = {}
     for index, edge in enumerate(edges):
-        if edge.target in writers:
-            yield index, writers[edge.target]
-        writers.setdefault(edge.target, edge)
+        target = edge.target
+        if target in writers:
+            yield Shared(index, writers[target], assumed=False)
+        elif near := [one for one in writers if may_be_same(one, target)]:
+            yield Shared(index, writers[near[0]], assumed=True)
+        writers.setdefault(target, edge)
 
 
 def echoes(edges: Sequence[Edge]) -> Iterator[tuple[int, Edge]]:
@@ -86,12 +79,23 @@ def echoes(edges: Sequence[Edge]) -> Iterator[tuple[int, Edge]]:
             yield index, writers[edge.source]
 
 
-def feeds(trait: Node, edge: Edge) -> bool:
-    """Whether the audience an edge reads is built on a trait, as far as one can see."""
+def may_be_same(one: Node, other: Node) -> bool:
+    """Whether two nodes are the same, or are if their spaces are."""
+    if one.space != other.space and other.space not in one.perhaps:
+        return False
+    return _in_its_space(one) == _in_its_space(other)
+
+
+def feeds(trait: Node, edge: Edge, *, assume_spaces: bool = False) -> bool:
+    """Whether the audience an edge reads is built on a trait, as far as one can see.
+
+    With `assume_spaces`, spaces that may be the same are.
+    """
     audience = edge.source
     if (trait.kind, audience.kind) != ("trait", "audience"):
         return False
-    if trait.space != audience.space:
+    perhaps = trait.perhaps if assume_spaces else ()
+    if trait.space != audience.space and audience.space not in perhaps:
         return False
     if trait.cohort_id:
         said = (*edge.built_on, edge.query)
@@ -103,39 +107,15 @@ def feeds(trait: Node, edge: Edge) -> bool:
     )
 
 
+@lru_cache(maxsize=4096)
 def folded(name: str) -> str:
     """A trait's name as warehouses spell it: `Churn Risk`, `churnRisk`: churn_risk."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return re.sub(r"[\W_]+", "_", words).strip("_").lower()
 
 
-def _way(start: Node, goal: Node, edges: Sequence[Edge]) -> tuple[Node, ...]:
-    """The shortest way, both ends included; empty when there is none."""
-    came: dict[Node, Node | None] = {start: None}
-    waiting = deque([start])
-    while waiting:
-        node = waiting.popleft()
-        if node == goal:
-            return tuple(reversed(list(_back(node, came))))
-        for after in _following(node, edges):
-            if after not in came:
-                came[after] = node
-                waiting.append(after)
-    return ()
-
-
-def _back(node: Node | None, came: dict[Node, Node | None]) -> Iterator[Node]:
-    while node is not None:
-        yield node
-        node = came[node]
-
-
-def _following(node: Node, edges: Sequence[Edge]) -> Iterator[Node]:
-    for edge in edges:
-        if edge.source == node:
-            yield edge.target
-        elif feeds(node, edge):
-            yield edge.source
+def _in_its_space(node: Node) -> tuple[str, ...]:
+    return node.kind, node.key, node.by, node.cohort_id
 
 
 def _same(one: str, other: str) -> bool:
@@ -146,12 +126,16 @@ def _names(query: str, trait: str) -> bool:
     """Whether SQL has the trait in it, as it is or as a column is spelled."""
     if trait in query and not trait.isidentifier():
         return True
-    word = folded(trait)
+    word, query = folded(trait), query.lower()
+    if not word or word not in query:
+        return False
     pattern = rf"(?<![a-z0-9_]){re.escape(word)}(?![a-z0-9_])"
-    return bool(word) and re.search(pattern, query.lower()) is not None
+    return re.search(pattern, query) is not None
 
 
 def _holds_id(text: str, cohort_id: str) -> bool:
     # Warehouses put '_' around it and write it small.
-    pattern = rf"(?<![a-z0-9]){re.escape(cohort_id.lower())}(?![a-z0-9])"
-    return re.search(pattern, text.lower()) is not None
+    word, text = cohort_id.lower(), text.lower()
+    if word not in text:
+        return False
+    return re.search(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])", text) is not None

@@ -4,52 +4,83 @@ Syncs that are disabled, or not complete enough to say what they read and write,
 left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from syncd.config.directions import PAIRS
 from syncd.config.findings import node_at
-from syncd.config.graph import Edge, Kind, Node, echoes, rings, shared_targets
+from syncd.config.graph import Edge, Kind, Node, Shared, echoes, shared_targets
 from syncd.config.raw import RawSync, raw_syncs, text, texts
-from syncd.config.reader import Mapping, Scalar
+from syncd.config.reader import Mapping as MappingNode
+from syncd.config.reader import Scalar
+from syncd.config.rings import Assume, Ring, possible_rings, rings
 from syncd.config.schema_connections import (
     NAME_PREFIX,
     PARTNER_TEMPLATE,
     TRAIT_TEMPLATE,
 )
+from syncd.config.spaces import Space, engage_spaces
 from syncd.errors import Problem
 
 _UNKNOWN_NAME = "…"
 """Stands for a cohort's name, which only the vendor knows."""
+_SAY_SPACE = "say `space:` on both connections if they are different spaces"
 
 
-def loop_problems(root: Mapping) -> Iterator[Problem]:
+def loop_problems(root: MappingNode) -> Iterator[Problem]:
     """Rings, targets with two writers, and cohorts that go back to where they are from.
 
-    A ring is refused even where it is linked: each round would feed the next.
+    A ring is refused even where it is linked: each round would feed the next. So is
+    what is a ring, or one target, only if two connections are one space. What is a
+    ring only if a linked cohort has a certain name is a warning: a run knows better.
     """
-    pairs = [(sync, edge) for sync in raw_syncs(root) if (edge := _edge(sync))]
+    spaces = engage_spaces(root)
+    pairs = [(sync, edge) for sync in raw_syncs(root) if (edge := _edge(sync, spaces))]
     syncs, edges = [sync for sync, _ in pairs], [edge for _, edge in pairs]
-    for index, writer in shared_targets(edges):
+    for shared in shared_targets(edges):
         # A sync that is defined twice is reported as such.
-        if writer.sync != edges[index].sync:
-            yield _shared(syncs[index], edges[index], writer)
+        if shared.writer.sync != edges[shared.index].sync:
+            yield _shared(syncs[shared.index], edges[shared.index], shared)
     in_rings: set[Node] = set()
     for ring in rings(edges):
         in_rings.update(ring.nodes)
-        message = f"this sync closes a ring: {ring}"
-        hint = "leave out one of them, or build the audience on other traits"
-        place = syncs[ring.index].place("to")
-        yield place.problem("sync.ring", message, hint=hint)
+        yield _ring(syncs[ring.index], ring)
+    for ring in possible_rings(edges):
+        yield _possible_ring(syncs[ring.index], ring)
     for index, writer in echoes(edges):
         if edges[index].source not in in_rings:
             yield _echo(syncs[index], writer)
 
 
-def _shared(sync: RawSync, edge: Edge, writer: Edge) -> Problem:
+def _shared(sync: RawSync, edge: Edge, shared: Shared) -> Problem:
     kind = edge.target.kind
-    message = f"sync '{writer.sync}' writes the same {kind}"
+    message = f"sync '{shared.writer.sync}' writes the same {kind}"
     hint = f"one {kind}, one sync: choose another {kind}"
-    return sync.place("to").problem("target.shared", message, hint=hint)
+    return sync.place("to").problem(
+        "target.shared", message, hint=_SAY_SPACE if shared.assumed else hint
+    )
+
+
+def _ring(sync: RawSync, ring: Ring) -> Problem:
+    message = f"this sync closes a ring: {ring}"
+    return sync.place("to").problem("sync.ring", message, hint=_way_out(ring))
+
+
+def _possible_ring(sync: RawSync, ring: Ring) -> Problem:
+    guesses = [
+        f"{reader.source.key} is the cohort that sync '{writer.sync}' writes"
+        for writer, reader in ring.guesses
+    ]
+    message = f"if {' and '.join(guesses)}, this is a ring: {ring}"
+    return sync.place("from", "cohort_id").problem(
+        "sync.ring_possible", message, hint=_way_out(ring), severity="warning"
+    )
+
+
+def _way_out(ring: Ring) -> str:
+    if Assume.SPACES in ring.assuming:
+        return _SAY_SPACE
+    return "leave out one of them, or build the audience on other traits"
 
 
 def _echo(sync: RawSync, writer: Edge) -> Problem:
@@ -58,7 +89,7 @@ def _echo(sync: RawSync, writer: Edge) -> Problem:
     return sync.place("from", "cohort_id").problem("echo.cohort", message, hint=hint)
 
 
-def _edge(sync: RawSync) -> Edge | None:
+def _edge(sync: RawSync, spaces: Mapping[str, Space]) -> Edge | None:
     if not sync.enabled or (sync.type_of("from"), sync.type_of("to")) not in PAIRS:
         return None
     source, target = _source(sync), _target(sync)
@@ -67,12 +98,20 @@ def _edge(sync: RawSync) -> Edge | None:
     linked = node_at(sync.node, ("from", "linked"))
     return Edge(
         sync=sync.name,
-        source=source,
-        target=target,
+        source=_placed(source, sync, "from", spaces),
+        target=_placed(target, sync, "to", spaces),
         linked=isinstance(linked, Scalar) and linked.value in (True, "true"),
         built_on=tuple(texts(sync.node, "from", "built_on")),
         query=text(sync.node, "from", "query") or "",
     )
+
+
+def _placed(node: Node, sync: RawSync, end: str, spaces: Mapping[str, Space]) -> Node:
+    """In its Engage space, if it is of one: other connections say what it is."""
+    space = spaces.get(text(sync.node, end, "connection") or "")
+    if space is None:
+        return node
+    return replace(node, space=space.name, perhaps=space.perhaps)
 
 
 def _source(sync: RawSync) -> Node | None:
@@ -150,14 +189,11 @@ def _node(
 
 
 def _space(sync: RawSync, end: str) -> str:
-    """What two connections to one vendor's space or project have in common."""
-    match sync.type_of(end):
-        case "engage":
-            shared = [_setting(sync, end, "space")]
-        case "amplitude":
-            shared = [_setting(sync, end, "region"), _setting(sync, end, "app_id")]
-        case _:
-            shared = [_setting(sync, end, "base_url")]
+    """What two connections to one project or partner have in common."""
+    if sync.type_of(end) == "amplitude":
+        shared = [_setting(sync, end, "region"), _setting(sync, end, "app_id")]
+    else:
+        shared = [_setting(sync, end, "base_url")]
     if None in shared:
         return f"connection {text(sync.node, end, 'connection')}"
     return f"{sync.type_of(end)} {':'.join(map(str, shared))}"

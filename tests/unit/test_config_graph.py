@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from syncd.config import InvalidConfig, Loaded, load
-from syncd.config.graph import Edge, Node, feeds, folded, rings
+from syncd.config.graph import Edge, Node, feeds, folded
+from syncd.config.rings import rings
 from syncd.errors import Problem
 
 HEAD = """\
@@ -14,16 +15,22 @@ connections:
   engage:
     {type: engage, space: spa, snapshot: {type: files, path: x}, write_key_file: k}
   writer: {type: engage, space: spa, write_key_file: k}
-  elsewhere: {type: engage, space: other, write_key_file: k}
+  elsewhere: {type: engage, space: other, write_key_file: k2}
   amplitude: {type: amplitude, region: eu, app_id: 1, api_key_file: a,
     secret_key_file: b, owner: ana@acme.example}
   reader: {type: amplitude, region: eu, app_id: 1, api_key_file: a, secret_key_file: b}
   lists: {type: list_api, base_url: 'https://l.example', api_key_file: c}
   same-lists: {type: list_api, base_url: 'https://l.example', api_key_file: c}
   crm: {type: property_api, base_url: 'https://c.example', api_key_file: c}
+  free: {type: engage, write_key_file: k3}
+  free-too: {type: engage, write_key_env: SYNCD_KEY}
+  same-key: {type: engage, write_key_file: ./k}
+  same-key-too: {type: engage, write_key_env: SYNCD_KEY}
+  read-only: {type: engage, snapshot: {type: files, path: x}}
+  us: {type: amplitude, region: us, app_id: 1, api_key_file: a, secret_key_file: b}
 syncs:
 """
-FIRST = 14
+FIRST = len(HEAD.splitlines()) + 1
 """Line of the first sync; `from` and `to` are in the two lines below."""
 UP = ("connection: engage, audience: vip", "connection: amplitude, cohort_id: c1")
 DOWN = ("connection: reader, cohort_id: c1, linked: true", "connection: writer")
@@ -199,6 +206,255 @@ def test_a_trait_feeds_only_audiences_of_its_space() -> None:
 )
 def test_a_trait_is_folded_as_warehouses_spell_columns(name: str, column: str) -> None:
     assert folded(name) == column
+
+
+# ---- connections that do not say their space -----------------------------------------
+
+SAY_SPACE = "say `space:` on both connections if they are different spaces"
+CHURN = "connection: {}, audience: vip, built_on: [churn]"
+
+
+@pytest.mark.parametrize(
+    ("reads", "writes"),
+    [
+        ("engage", "free"),
+        ("engage", "free-too"),
+        ("read-only", "writer"),
+        ("read-only", "free"),
+    ],
+)
+def test_a_ring_is_refused_if_two_connections_may_be_one_space(
+    tmp_path: Path, reads: str, writes: str
+) -> None:
+    up = (CHURN.format(reads), UP[1])
+    down = (DOWN[0], f"connection: {writes}, trait: churn")
+
+    for pairs in ((up, down), (down, up)):
+        (problem,) = problems(tmp_path, ways(*pairs))
+
+        assert (problem.line, problem.code) == (FIRST + 6, "sync.ring")
+        assert problem.message.startswith("this sync closes a ring: ")
+        assert problem.hint == SAY_SPACE
+
+
+def test_connections_with_one_write_key_are_one_space(tmp_path: Path) -> None:
+    up = (CHURN.format("engage"), UP[1])
+    down = (DOWN[0], "connection: same-key, trait: churn")
+
+    (problem,) = problems(tmp_path, ways(up, down))
+
+    assert problem.code == "sync.ring"
+    assert (
+        problem.hint == "leave out one of them, or build the audience on other traits"
+    )
+
+
+def test_a_space_is_handed_on_from_key_to_key(tmp_path: Path) -> None:
+    # engage and same-key have a key in common, elsewhere has another space.
+    up = ("connection: engage, audience: vip, built_on: [churn]", UP[1])
+    key = (DOWN[0], "connection: same-key, trait: plan")
+    other = ("connection: reader, cohort_id: c2", "connection: elsewhere, trait: churn")
+
+    assert len(load_text(tmp_path, ways(up, key, other)).settings.syncs) == 3
+    with_key = ways(up, key).replace("trait: plan", "trait: churn")
+    assert places(tmp_path, with_key) == ["b.to sync.ring"]
+
+
+def test_two_readings_of_an_audience_may_be_one(tmp_path: Path) -> None:
+    syncs = ways(
+        (CHURN.format("engage"), "connection: amplitude, cohort_id: c2"),
+        ("connection: read-only, audience: vip", UP[1]),
+        (DOWN[0], "connection: writer, trait: churn"),
+    )
+
+    (problem,) = problems(tmp_path, syncs)
+
+    assert (problem.code, problem.hint) == ("sync.ring", SAY_SPACE)
+    assert problem.message == (
+        "this sync closes a ring: cohort c1 -> trait churn -> audience vip -> cohort c1"
+    )
+
+
+def test_a_ring_that_is_one_for_sure_is_told_first(tmp_path: Path) -> None:
+    syncs = ways(
+        UP,
+        ("connection: read-only, audience: vip", "connection: reader, cohort_id: c2"),
+        ("connection: amplitude, cohort_id: c2, linked: true", "connection: crm"),
+        (DOWN[0], "connection: writer, trait: vip"),
+    )
+
+    (problem,) = problems(tmp_path, syncs)
+
+    assert (
+        problem.hint == "leave out one of them, or build the audience on other traits"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "hint"),
+    [
+        ("engage", "free", SAY_SPACE),
+        ("free", "free-too", SAY_SPACE),
+        ("free-too", "elsewhere", SAY_SPACE),
+        ("free-too", "same-key-too", "one trait, one sync: choose another trait"),
+        ("writer", "same-key", "one trait, one sync: choose another trait"),
+    ],
+)
+def test_a_trait_is_not_written_by_two_connections_that_may_be_one_space(
+    tmp_path: Path, first: str, second: str, hint: str
+) -> None:
+    syncs = ways(
+        ("connection: reader, cohort_id: c1", f"connection: {first}, trait: t"),
+        ("connection: reader, cohort_id: c2", f"connection: {second}, trait: t"),
+    )
+
+    (problem,) = problems(tmp_path, syncs)
+
+    assert (problem.line, problem.code) == (FIRST + 6, "target.shared")
+    assert problem.message == "sync 'a' writes the same trait"
+    assert problem.hint == hint
+
+
+def test_what_may_be_one_space_is_still_told_apart_by_what_is_in_it(
+    tmp_path: Path,
+) -> None:
+    syncs = ways(
+        ("connection: reader, cohort_id: c1", "connection: free, trait: t"),
+        ("connection: reader, cohort_id: c2", "connection: free-too, trait: u"),
+        ("connection: reader, cohort_id: c3", "connection: crm, trait: t"),
+        ("connection: reader, cohort_id: c4", "connection: free-too"),
+        ("connection: engage, audience: vip, built_on: [v]", UP[1] + "0"),
+    )
+
+    assert len(load_text(tmp_path, syncs).settings.syncs) == 5
+
+
+# ---- cohorts that are written by name ------------------------------------------------
+
+NAMED = (CHURN.format("engage"), "connection: amplitude, cohort: Risky")
+LINKED = "connection: {}, cohort_id: 1a2bc3d, linked: true"
+CHURNED = "connection: {}, trait: churn"
+
+
+def possible(folder: Path, syncs: str) -> list[Problem]:
+    loaded = load_text(folder, syncs)
+    return [one for one in loaded.warnings if one.code == "sync.ring_possible"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_linked_cohort_may_be_one_that_is_written_by_name(
+    tmp_path: Path, turned: bool
+) -> None:
+    down = (LINKED.format("reader"), CHURNED.format("writer"))
+    up_name, line = ("b", FIRST + 1) if turned else ("a", FIRST + 5)
+
+    (warning,) = possible(tmp_path, ways(*((down, NAMED) if turned else (NAMED, down))))
+
+    assert (warning.line, warning.column) == (line, 43)
+    assert warning.message == (
+        f"if 1a2bc3d is the cohort that sync '{up_name}' writes, this is a ring: cohort"
+        " 1a2bc3d -> trait churn -> audience vip -> cohort Risky -> cohort 1a2bc3d"
+    )
+    assert (
+        warning.hint == "leave out one of them, or build the audience on other traits"
+    )
+
+
+def test_a_possible_ring_over_a_space_that_is_not_said_is_found(tmp_path: Path) -> None:
+    down = (LINKED.format("reader"), CHURNED.format("free"))
+
+    (warning,) = possible(tmp_path, ways(NAMED, down))
+
+    assert warning.hint == SAY_SPACE
+
+
+def test_each_sync_that_may_write_the_linked_cohort_is_named(tmp_path: Path) -> None:
+    syncs = ways(
+        NAMED,
+        (CHURN.format("engage"), "connection: amplitude"),
+        ("connection: engage, audience: else", "connection: amplitude"),
+        (LINKED.format("reader"), CHURNED.format("writer")),
+    )
+
+    found = possible(tmp_path, syncs)
+
+    assert {one.line for one in found} == {FIRST + 13}
+    first, second = sorted(found, key=lambda one: one.message)
+    assert "sync 'a' writes" in first.message
+    assert "sync 'b' writes" in second.message
+    assert second.message.endswith("-> cohort [Segment] vip -> cohort 1a2bc3d")
+
+
+RICH = "connection: engage, audience: rich, built_on: [plan]"
+
+
+def test_a_ring_over_two_named_cohorts_is_found(tmp_path: Path) -> None:
+    syncs = ways(
+        NAMED,
+        (LINKED.format("reader"), "connection: writer, trait: plan"),
+        (RICH, "connection: us, cohort: Rich, owner: ana@acme.example"),
+        ("connection: us, cohort_id: c9, linked: true", CHURNED.format("writer")),
+    )
+
+    at_first, at_second = possible(tmp_path, syncs)
+
+    assert (at_first.line, at_second.line) == (FIRST + 5, FIRST + 13)
+    assert at_first.message == (
+        "if c9 is the cohort that sync 'c' writes and 1a2bc3d is the cohort that sync "
+        "'a' writes, this is a ring: cohort 1a2bc3d -> trait plan -> audience rich -> "
+        "cohort Rich -> cohort c9 -> trait churn -> audience vip -> cohort Risky -> "
+        "cohort 1a2bc3d"
+    )
+
+
+def test_one_cohort_is_not_taken_for_two(tmp_path: Path) -> None:
+    syncs = ways(
+        NAMED,
+        (LINKED.format("reader"), "connection: writer, trait: plan"),
+        (RICH, "connection: amplitude, cohort: Rich"),
+        (LINKED.format("reader"), CHURNED.format("writer")),
+    )
+
+    at_first, at_second = possible(tmp_path, syncs)
+
+    assert "if 1a2bc3d is the cohort that sync 'c' writes, this" in at_first.message
+    assert "if 1a2bc3d is the cohort that sync 'a' writes, this" in at_second.message
+
+
+WRITES_IT = (
+    "connection: engage, audience: other",
+    "connection: amplitude, cohort_id: 1a2bc3d",
+)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [NAMED, (LINKED.format("us"), CHURNED.format("writer"))],
+        [NAMED, (LINKED.format("reader"), "connection: writer, trait: plan")],
+        [NAMED, (LINKED.format("reader"), CHURNED.format("elsewhere"))],
+        [NAMED, (LINKED.format("reader"), CHURNED.format("crm"))],
+        [
+            NAMED,
+            (
+                LINKED.format("reader").replace("true", "false"),
+                CHURNED.format("writer"),
+            ),
+        ],
+        # Here it is known who writes it.
+        [NAMED, (LINKED.format("reader"), CHURNED.format("writer")), WRITES_IT],
+        # The linked sync writes elsewhere, and the other exports no cohort of ours.
+        [
+            NAMED,
+            (LINKED.format("reader"), "connection: lists"),
+            ("connection: reader, cohort_id: 1a2bc3d", CHURNED.format("writer")),
+        ],
+    ],
+)
+def test_a_linked_cohort_that_closes_no_ring_is_no_warning(
+    tmp_path: Path, pairs: list[tuple[str, str]]
+) -> None:
+    assert [one.message for one in possible(tmp_path, ways(*pairs))] == []
 
 
 # ---- two writers ---------------------------------------------------------------------
