@@ -921,6 +921,28 @@ def test_schedules_stop_at_the_reserve_and_people_go_on(
     assert names(lines).count("quota.exhausted") == 1
 
 
+def test_a_month_that_ended_while_its_reading_came_is_no_news(
+    town: Town, lines: list[EventDict]
+) -> None:
+    class Slow(Amplitude):
+        def usage(self) -> Usage | None:
+            reading = super().usage()
+            self.clock.advance(MINUTE)
+            return reading
+
+    town.amplitude = Slow(town.clock, used=450)
+    town.clock.advance(next_month(NOW) - town.clock.now() - SECOND)
+
+    late = town.ask()
+    town.amplitude = Amplitude(town.clock, used=450)
+    soon = town.ask()
+
+    assert isinstance(late, Postponed)
+    assert isinstance(soon, Postponed)
+    assert (late.reason, soon.reason) == ("quota", "quota")
+    assert names(lines).count("quota.exhausted") == 1
+
+
 def test_what_the_vendor_counted_already_is_not_counted_twice(town: Town) -> None:
     town.amplitude.used = 448
     town.read()

@@ -214,8 +214,14 @@ def _news(
     spent: int,
     now: datetime,
 ) -> list[Event]:
-    """What is worth a line now: low once a day, exhausted once a month."""
+    """What is worth a line now: low once a day, exhausted once a month.
+
+    Nothing of a month that ended between its reading and the lock: others have begun
+    the next one, and it would be told of the old one twice.
+    """
     project, rules = errand.settings.project, errand.settings.rules
+    if reading.resets_at <= errand.clock.now():
+        return []
     if quota.is_exhausted(reading, spent, rules.reserve):
         first = quotas.exhaust(connection, project, now)
         return [events.QUOTA_EXHAUSTED] if first else []
