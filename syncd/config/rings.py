@@ -6,7 +6,7 @@ connection, and the id of a cohort that a sync writes by its name.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Flag, auto
 from itertools import groupby
@@ -76,18 +76,17 @@ def possible_rings(edges: Sequence[Edge]) -> Iterator[Ring]:
     """Rings if a linked cohort is one that a sync writes by name; at its reader.
 
     One for each pair of the two that can be one. A cohort that a sync writes by its id
-    is known, so nothing is assumed of it. A sync that is not linked never exports a
-    cohort of ours, so it is in no such ring.
+    is known, so nothing is assumed of it.
     """
     known = {edge.target for edge in edges}
-    live = {i for i, edge in enumerate(edges) if edge.linked or not _reads(edge)}
     edges = [replace(e, linked=e.linked and e.source not in known) for e in edges]
-    readers = [i for i in sorted(live) if any(_may_read(e, edges[i]) for e in edges)]
+    indexes = range(len(edges))
+    readers = [i for i in indexes if any(_may_read(e, edges[i]) for e in edges)]
     ways = _ways(edges, _CERTAINTIES if readers else ())
     for reader in readers:
-        writers = [i for i in sorted(live) if _may_read(edges[i], edges[reader])]
+        writers = [i for i in indexes if _may_read(edges[i], edges[reader])]
         for how, steps in ways:
-            came = _reached(reader, steps, live)
+            came = _reached(reader, steps, indexes)
             for writer in [one for one in writers if one in came]:
                 path = _path(reader, writer, came)
                 ring = _ring(edges, path, how | Assume.COHORTS)
@@ -114,7 +113,7 @@ def _ring(edges: Sequence[Edge], path: Sequence[int], assuming: Assume) -> Ring:
     return Ring(index=path[0], edges=tuple(edges[at] for at in path), assuming=assuming)
 
 
-def _reached(start: int, steps: _Steps, among: Set[int]) -> dict[int, int]:
+def _reached(start: int, steps: _Steps, among: Container[int]) -> dict[int, int]:
     """Each edge that a way leads to → the one before it on the shortest way."""
     came: dict[int, int] = {}
     waiting = deque([start])
@@ -187,10 +186,6 @@ def _read_alike(
         ]
         for edge in edges
     ]
-
-
-def _reads(edge: Edge) -> bool:
-    return edge.source.kind == "cohort"
 
 
 def _may_read(writer: Edge, reader: Edge) -> bool:

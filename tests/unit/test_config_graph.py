@@ -22,6 +22,8 @@ connections:
   lists: {type: list_api, base_url: 'https://l.example', api_key_file: c}
   same-lists: {type: list_api, base_url: 'https://l.example', api_key_file: c}
   crm: {type: property_api, base_url: 'https://c.example', api_key_file: c}
+  other-read: {type: engage, space: other, snapshot: {type: files, path: x}}
+  third: {type: engage, space: third, write_key_env: k}
   free: {type: engage, write_key_file: k3}
   free-too: {type: engage, write_key_env: SYNCD_KEY}
   same-key: {type: engage, write_key_file: ./k}
@@ -184,6 +186,24 @@ def test_a_long_chain_is_searched_quickly() -> None:
     assert len(ring.nodes) == 401
 
 
+def test_what_is_refused_closes_no_further_ring() -> None:
+    nodes = [Node(kind="audience", space="s", key=f"n{n}") for n in range(3)]
+    ways = [(0, 1), (1, 0), (0, 2), (2, 1)]
+    edges = [Edge(sync=f"{a}{b}", source=nodes[a], target=nodes[b]) for a, b in ways]
+
+    assert [ring.index for ring in rings(edges)] == [1]
+
+
+def test_what_one_sync_says_of_an_audience_holds_for_all(tmp_path: Path) -> None:
+    syncs = ways(
+        ("connection: engage, audience: vip, built_on: [churn]", f"{UP[1]}0"),
+        UP,
+        (DOWN[0], f"{DOWN[1]}, trait: churn"),
+    )
+
+    assert places(tmp_path, syncs) == ["c.to sync.ring"]
+
+
 def test_a_trait_feeds_only_audiences_of_its_space() -> None:
     trait = Node(kind="trait", space="a", key="vip")
     cohort = Node(kind="cohort", space="x", key="vip")
@@ -249,15 +269,11 @@ def test_connections_with_one_write_key_are_one_space(tmp_path: Path) -> None:
     )
 
 
-def test_a_space_is_handed_on_from_key_to_key(tmp_path: Path) -> None:
-    # engage and same-key have a key in common, elsewhere has another space.
-    up = ("connection: engage, audience: vip, built_on: [churn]", UP[1])
-    key = (DOWN[0], "connection: same-key, trait: plan")
-    other = ("connection: reader, cohort_id: c2", "connection: elsewhere, trait: churn")
+def test_a_connection_with_the_key_of_a_space_may_be_no_other(tmp_path: Path) -> None:
+    up = (CHURN.format("other-read"), UP[1])
+    down = (DOWN[0], "connection: same-key, trait: churn")
 
-    assert len(load_text(tmp_path, ways(up, key, other)).settings.syncs) == 3
-    with_key = ways(up, key).replace("trait: plan", "trait: churn")
-    assert places(tmp_path, with_key) == ["b.to sync.ring"]
+    assert len(load_text(tmp_path, ways(up, down)).settings.syncs) == 2
 
 
 def test_two_readings_of_an_audience_may_be_one(tmp_path: Path) -> None:
@@ -517,6 +533,7 @@ def test_two_syncs_never_write_one_target(
     [
         ("connection: engage", "connection: engage"),
         ("connection: engage, trait: t", "connection: elsewhere, trait: t"),
+        ("connection: engage, trait: t", "connection: third, trait: t"),
         ("connection: engage, trait: t", "connection: engage, trait: T"),
         ("connection: lists, list: l", "connection: lists, list_id: l"),
         ("connection: engage, trait: t", "connection: crm, trait: t"),
