@@ -22,14 +22,14 @@ from syncd.store import bindings, fetches
 from syncd.store.database import Connection
 from syncd.store.fetches import RESUMABLE, Fetch, FetchState
 
-__all__ = ["MAX_STALENESS", "Look", "State", "look", "looks", "readable"]
+__all__ = ["MAX_STALENESS", "CohortView", "State", "readable", "view", "views"]
 
 MAX_STALENESS = timedelta(hours=24)
 """For cohorts that no sync reads: the same as the default of those that are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class CohortView:
     """One listed cohort, and what a sync (or nobody yet) would have to pay for it."""
 
     connection: str
@@ -43,32 +43,32 @@ class Look:
     """A request whose file can be read for nothing, the newest; None: there is none."""
 
 
-def looks(
+def views(
     store: Connection | None,
     settings: Settings,
     connection: AmplitudeConnection,
     cohorts: Sequence[Cohort],
     now: datetime,
-) -> list[Look]:
+) -> list[CohortView]:
     """One for each cohort and sync that reads it, in the order of the list.
 
     `store` is None before there is one: then nothing was ever downloaded or written.
     """
     return [
-        look(store, settings, connection, cohort, sync, now)
+        view(store, settings, connection, cohort, sync, now)
         for cohort in cohorts
         for sync in _readers(settings, connection.name, cohort.id) or [None]
     ]
 
 
-def look(
+def view(
     store: Connection | None,
     settings: Settings,
     connection: AmplitudeConnection,
     cohort: Cohort,
     sync: SyncSettings | None,
     now: datetime,
-) -> Look:
+) -> CohortView:
     """What reading this cohort would mean for this sync."""
     reads = sync.source if sync is not None else None
     mine = reads if isinstance(reads, FromCohort) else None
@@ -83,7 +83,7 @@ def look(
         writers=_writers(store, settings, connection, cohort.id),
         linked=mine.linked if mine is not None else False,
     )
-    return Look(
+    return CohortView(
         connection=connection.name,
         cohort=cohort,
         sync=sync.name if sync is not None else None,

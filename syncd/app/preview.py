@@ -22,10 +22,12 @@ from syncd.clock import Clock
 from syncd.config.settings import FromCohort, Settings, SyncSettings
 from syncd.model import IdType, SnapshotDigest
 from syncd.sources import Listing, Postponed, Question, Source, Unchanged
+from syncd.sources.amplitude_download import row_count
 from syncd.sources.amplitude_download.members import Members
 from syncd.store import acknowledged, bindings, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
+from syncd.store.fetches import Fetch
 from syncd.sync.draft import Draft, draft, spread_of, take_snapshot
 from syncd.sync.guard import Trip, judge
 from syncd.sync.identity import Aspect, Change, compare
@@ -59,13 +61,22 @@ class Look:
     clock: Clock
 
 
-def preview(look: Look, sync: SyncSettings, request_id: str | None = None) -> Preview:
+@dataclass(frozen=True, slots=True)
+class PaidFile:
+    """The file of a cohort that was paid for."""
+
+    fetch: Fetch
+    size: int | None
+    """Of the cohort, as listed now."""
+
+
+def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Preview:
     """Plan one sync. Raises `SourceError` when the source cannot be believed.
 
-    `request_id` names the file of a sync that reads a cohort.
+    `file` is that of a sync that reads a cohort.
     """
     source = source_of(look.settings, sync, look.vendors, look.clock)
-    listing = _listing(look, sync, source, request_id)
+    listing = _listing(look, sync, source, file)
     binding, waits = _stored(look.database, sync.name)
     change = _change(look, sync, source, binding)
     compared = None if _moved(change) else binding
@@ -114,11 +125,13 @@ def nothing_new(look: Look, sync: SyncSettings, why: str) -> Preview:
 
 
 def _listing(
-    look: Look, sync: SyncSettings, source: Source, request_id: str | None
+    look: Look, sync: SyncSettings, source: Source, file: PaidFile | None
 ) -> Listing:
     if isinstance(sync.source, FromCohort):
+        if file is None:
+            raise TypeError("a cohort is planned from its file")
         client = look.vendors.downloads(sync.source.connection)
-        return _File(client, request_id or "", sync.match, look.folder)
+        return _File(client, file, sync.match, look.folder)
     answer = source.ask(_question(look, sync))
     if isinstance(answer, Unchanged | Postponed):
         raise TypeError("an audience can be read at any time")
@@ -126,24 +139,31 @@ def _listing(
 
 
 class _File:
-    """A downloaded cohort as a `Listing` that leaves nothing in the store."""
+    """A downloaded cohort as a `Listing` that leaves nothing in the store.
+
+    What a run would not believe is not believed here either.
+    """
 
     def __init__(
-        self, client: AmplitudeDownloads, request_id: str, match: IdType, folder: Path
+        self, client: AmplitudeDownloads, paid: PaidFile, match: IdType, folder: Path
     ) -> None:
         self._client = client
-        self._request_id = request_id
+        self._paid = paid
         self._match = match
         self._folder = folder
         self._anonymous = 0
 
     def blocks(self) -> Iterator[list[bytes]]:
+        fetch = self._paid.fetch
         with TemporaryFile(dir=self._folder) as file:
-            self._client.file(self._request_id, file)
+            self._client.file(fetch.request_id or "", file)
             file.seek(0)
             members = Members(file, self._match)
             yield from members.blocks()
-            self._anonymous = members.anonymous
+        reason = row_count.doubt(fetch, members.rows, size_now=self._paid.size)
+        if reason is not None:
+            raise reason
+        self._anonymous = members.anonymous
 
     def left_out(self) -> Mapping[str, int]:
         return {"anonymous": self._anonymous} if self._anonymous else {}

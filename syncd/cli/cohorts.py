@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from syncd.app.cohorts import Look, looks
+from syncd.app.cohorts import CohortView, views
 from syncd.app.vendors import Vendors
 from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
@@ -37,7 +37,7 @@ def cohorts(
 ) -> ExitCode | None:
     """List Amplitude's cohorts and what downloading each would mean; costs nothing."""
     settings = load(frame).settings
-    found: list[Look] = []
+    found: list[CohortView] = []
     with ExitStack() as stack:
         database = _store(stack, settings)
         if database is not None:
@@ -48,9 +48,9 @@ def cohorts(
         for project in _chosen(settings, connections):
             listed = vendors.downloads(project.name).cohorts()
             found += _seen(database, settings, project, listed, now)
-    shown = [look for look in found if look.sync is not None or not only_read]
+    shown = [view for view in found if view.sync is not None or not only_read]
     if frame.as_json:
-        frame.out.json("cohorts", {"cohorts": [_document(look) for look in shown]})
+        frame.out.json("cohorts", {"cohorts": [_document(view) for view in shown]})
     else:
         _print(frame.out, shown, now)
     return None
@@ -84,46 +84,46 @@ def _seen(
     project: AmplitudeConnection,
     listed: Sequence[Cohort],
     now: datetime,
-) -> list[Look]:
+) -> list[CohortView]:
     if database is None:
-        return looks(None, settings, project, listed, now)
+        return views(None, settings, project, listed, now)
     with database.read() as connection:
-        return looks(connection, settings, project, listed, now)
+        return views(connection, settings, project, listed, now)
 
 
-def _print(out: Output, shown: Sequence[Look], now: datetime) -> None:
-    out.table(_COLUMNS, [_row(look, now) for look in shown])
+def _print(out: Output, shown: Sequence[CohortView], now: datetime) -> None:
+    out.table(_COLUMNS, [_row(view, now) for view in shown])
     out.line()
-    read = len({look.sync for look in shown} - {None})
+    read = len({view.sync for view in shown} - {None})
     out.line(f"{plural(len(shown), 'row')}, {plural(read, 'sync')}.  Next: syncd quota")
 
 
-def _row(look: Look, now: datetime) -> tuple[str, ...]:
-    cohort = look.cohort
+def _row(view: CohortView, now: datetime) -> tuple[str, ...]:
+    cohort = view.cohort
     computed = cohort.last_computed
     return (
         cohort.id,
         harmless(cohort.name),
         number(cohort.size) if cohort.size is not None else "?",
         relative(computed, now) if computed is not None else "never",
-        look.sync or "",
-        look.words,
+        view.sync or "",
+        view.words,
     )
 
 
-def _document(look: Look) -> dict[str, Any]:
-    cohort = look.cohort
+def _document(view: CohortView) -> dict[str, Any]:
+    cohort = view.cohort
     return {
-        "connection": look.connection,
+        "connection": view.connection,
         "cohort_id": cohort.id,
         "name": cohort.name,
         "type": cohort.type,
         "archived": cohort.archived,
         "size": cohort.size,
         "last_computed": cohort.last_computed,
-        "sync": look.sync,
-        "state": look.state,
-        "download": look.words,
+        "sync": view.sync,
+        "state": view.state,
+        "download": view.words,
         "native_syncs": [
             {"target": each.target, "frequency": each.frequency}
             for each in cohort.native_syncs

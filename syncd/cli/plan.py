@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 import click
 
-from syncd.app.preview import Look, Preview, nothing_new, preview
+from syncd.app.preview import Look, PaidFile, Preview, nothing_new, preview
 from syncd.app.store import spool_folder
 from syncd.app.vendors import Vendors
 from syncd.cli.configured import chosen, load
@@ -21,7 +21,6 @@ from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output
 from syncd.cli.plan_files import (
     Costs,
-    File,
     Prepared,
     Settled,
     fetch_missing,
@@ -110,8 +109,8 @@ def _try(
                 return SourceUnavailable("its cohort changed again: plan once more")
             case Settled(why):
                 return nothing_new(look, sync, why)
-            case File(request_id):
-                return preview(look, sync, request_id)
+            case PaidFile():
+                return preview(look, sync, list_)
             case _:
                 assert_never(list_)
     except SyncdError as error:

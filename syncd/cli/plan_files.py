@@ -3,9 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from syncd.app.cohorts import State
-from syncd.app.cohorts import look as look_at
-from syncd.app.preview import Look
+from syncd.app.cohorts import State, view
+from syncd.app.preview import Look, PaidFile
 from syncd.app.reading import amplitude_of
 from syncd.cli.engine import Ask, asking, me
 from syncd.cli.frame import Frame
@@ -29,13 +28,6 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A file that may be read for nothing."""
-
-    request_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Costs:
     """A download is needed first."""
 
@@ -43,7 +35,8 @@ class Costs:
     cohort_id: str
 
 
-Prepared = Settled | File | Costs | SyncdError
+Prepared = Settled | PaidFile | Costs | SyncdError
+"""A `PaidFile` may be read for nothing."""
 
 
 def fetch_missing(
@@ -104,12 +97,12 @@ def _state(
         )
     connection = amplitude_of(look.settings, source.connection)
     with look.database.read() as store:
-        seen = look_at(store, look.settings, connection, cohort, sync, look.clock.now())
+        seen = view(store, look.settings, connection, cohort, sync, look.clock.now())
     match seen.state:
         case State.UNCHANGED:
             return Settled(seen.words)
-        case State.FREE if seen.fetch is not None and seen.fetch.request_id:
-            return File(seen.fetch.request_id)
+        case State.FREE if seen.fetch is not None:
+            return PaidFile(seen.fetch, cohort.size)
         case State.FREE | State.CHANGED:
             return Costs(source.connection, source.cohort_id)
         case State.NEVER_COMPUTED | State.REFUSED:

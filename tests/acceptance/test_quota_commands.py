@@ -96,6 +96,27 @@ def test_a_spent_month_is_said_and_the_plan_ends_with_try_later(churn, simulator
     assert downloads(simulator) == 0
 
 
+@pytest.mark.parametrize("read_before", [False, True])
+def test_a_plan_believes_no_file_that_a_run_refuses(churn, simulator, read_before):
+    if read_before:
+        churn.syncd("plan", "--yes")
+        churn.run()
+        churn.config["syncs"].clear()
+        churn.cohort_sync("other", "churn")
+    simulator.fault("file", "short", keep=0.5)
+
+    planned = churn.syncd("plan", "--yes", "--json")
+    ran = churn.run()
+
+    (plan,) = planned.document["syncs"]
+    assert plan["error"]["code"] == ran.run["reason"]
+    assert ran.run["reason"] == (
+        "source.file_changed" if read_before else "source.short"
+    )
+    assert planned.code == ran.code == 1
+    assert downloads(simulator) == 1
+
+
 # ---- cohorts ------------------------------------------------------------------------
 
 
