@@ -201,7 +201,12 @@ def test_what_one_sync_says_of_an_audience_holds_for_all(tmp_path: Path) -> None
         (DOWN[0], f"{DOWN[1]}, trait: churn"),
     )
 
-    assert places(tmp_path, syncs) == ["c.to sync.ring"]
+    (problem,) = problems(tmp_path, syncs)
+
+    assert (problem.line, problem.code) == (FIRST + 10, "sync.ring")
+    assert (
+        problem.hint == "leave out one of them, or build the audience on other traits"
+    )
 
 
 def test_a_trait_feeds_only_audiences_of_its_space() -> None:
