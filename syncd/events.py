@@ -410,6 +410,13 @@ FETCH_SKIPPED = _info(
     "{sync}: cohort {cohort_id} is unchanged since {last_computed}, nothing downloaded",
     "cohort_id last_computed",
 )
+FETCH_COMPLETED = _debug(
+    "fetch.completed",
+    "{sync}: the file of cohort {cohort_id} was read whole, {rows} rows",
+    "cohort_id request_id rows anonymous quoted size duration_ms",
+)
+"""Once per download. `quoted`: ids that begin and end with a quote, for reasons unknown
+(contract 4.4): where there are any, the line is an info."""
 QUOTA_LOW = _warning(
     "quota.low",
     "{project}: {used} of {limit} downloads used, {forecast} forecast by {resets_at}",
@@ -440,11 +447,12 @@ SOURCE_WENT_BACK = _info(
 )
 SOURCE_NATIVE_SYNC = _warning(
     "source.native_sync",
-    "{sync}: Amplitude itself syncs cohort {cohort_id} to Segment too ({frequency}):"
-    " two writers",
-    "cohort_id frequency",
+    "{sync}: Amplitude itself syncs cohort {cohort_id} to {native_target}"
+    " ({frequency}): {effect}",
+    "cohort_id native_target frequency effect",
     then="syncd cohorts",
 )
+"""At each download. A choice to review only where both of them write to Segment."""
 
 # ---- people -------------------------------------------------------------------
 

@@ -77,6 +77,9 @@ def _download(
             demand=_demand(settings, project),
         ),
         deadline=connection.download_deadline,
+        to_segment=isinstance(
+            settings.connections[sync.target.connection], EngageConnection
+        ),
         project_of=projects_of(settings),
     )
 

@@ -93,9 +93,24 @@ def _seen(
 
 def _print(out: Output, shown: Sequence[CohortView], now: datetime) -> None:
     out.table(_COLUMNS, [_row(view, now) for view in shown])
+    for line in _native(shown):
+        out.line(line)
     out.line()
     read = len({view.sync for view in shown} - {None})
     out.line(f"{plural(len(shown), 'row')}, {plural(read, 'sync')}.  Next: syncd quota")
+
+
+def _native(shown: Sequence[CohortView]) -> list[str]:
+    """What Amplitude itself does with these cohorts."""
+    cohorts = {view.cohort.id: view.cohort for view in shown}
+    return [
+        harmless(
+            f"  {cohort.id}: Amplitude itself syncs this cohort to"
+            f" {native.target or 'a target without a name'} {native.frequency}".rstrip()
+        )
+        for cohort in cohorts.values()
+        for native in cohort.native_syncs
+    ]
 
 
 def _row(view: CohortView, now: datetime) -> tuple[str, ...]:

@@ -89,7 +89,9 @@ class Postponed:
     """The list is wanted but may not be had now; the next due run asks again."""
 
     reason: str
-    """`quota`, `budget`, `rate` or `not_ready`: the reason of the skipped run."""
+    """Of the skipped run. `quota`: the month is used up or scarce; `budget`: the sync's
+    own is; `rate`: a limit per minute, ours or the vendor's; `pointless`: the last ones
+    brought the same members, or nothing; `not_ready`: there is no list yet."""
     message: str
     """The same in a sentence, with figures."""
     until: datetime | None = None

@@ -137,6 +137,17 @@ def test_cohorts_lists_what_each_download_would_mean_and_costs_nothing(
     assert downloads(simulator) == 1
 
 
+def test_cohorts_shows_what_amplitude_itself_does_with_them(churn, simulator):
+    native = {"target": "Segment", "frequency": "hourly", "last_successful": None}
+    simulator.change("churn", sync_metadata=[native])
+    churn.cohort_sync("twice", "churn")
+
+    listed = churn.syncd("cohorts").out
+
+    told = lines_of(listed, "Amplitude itself")
+    assert told == ["  churn: Amplitude itself syncs this cohort to Segment hourly"]
+
+
 def test_cohorts_can_be_limited_to_those_that_are_read(churn, simulator):
     simulator.cohort("other", name="Other")
 

@@ -202,6 +202,7 @@ class Town:
             "linked": False,
             "limit": 500,
             "deadline": 30 * timedelta(minutes=1),
+            "to_segment": True,
             "project_of": {"amplitude": PROJECT, "other": "eu:1"},
         }
         return AmplitudeDownloadSource(
@@ -578,6 +579,57 @@ def test_news_about_the_cohort_are_told_with_a_download_only(
 
     assert names(lines).count("source.renamed") == 1
     assert names(lines).count("source.native_sync") == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "to_segment", "level", "effect"),
+    [
+        ("Segment", True, "warning", "two writers"),
+        ("segment", False, "info", "syncd leaves that alone"),
+        ("braze", True, "info", "syncd leaves that alone"),
+        ("", True, "info", "syncd leaves that alone"),
+    ],
+)
+def test_a_sync_of_amplitudes_own_is_told_and_called_what_it_is(
+    town: Town,
+    lines: list[EventDict],
+    target: str,
+    to_segment: bool,
+    level: str,
+    effect: str,
+) -> None:
+    native = NativeSync(target=target, frequency="hourly", last_successful=None)
+    town.amplitude.change(native_syncs=(native,))
+
+    town.source(to_segment=to_segment).ask(town.question())
+
+    [line] = [each for each in lines if each["event"] == "source.native_sync"]
+    assert line["log_level"] == level
+    assert line["effect"] == effect
+    assert f"to {target or 'a target without a name'} (hourly): {effect}" in line["msg"]
+    assert ("two writers" in line["msg"]) == (level == "warning")
+
+
+def test_a_download_that_was_read_is_told_once(
+    town: Town, lines: list[EventDict]
+) -> None:
+    town.amplitude.members = ("ada", '""bob""', "")
+    town.read("vip")
+    town.read("other")
+
+    [line] = [each for each in lines if each["event"] == "fetch.completed"]
+    assert line["log_level"] == "info", "there are ids in quotes: somebody should ask"
+    assert (line["cohort_id"], line["request_id"]) == ("c1", "r1")
+    assert (line["rows"], line["anonymous"], line["quoted"]) == (3, 1, 1)
+    assert (line["size"], line["sync"]) == (3, "vip")
+    assert 45_000 <= line["duration_ms"] <= 65_000, "the job, and a poll"
+
+
+def test_a_usual_download_is_no_news(town: Town, lines: list[EventDict]) -> None:
+    town.read()
+
+    [line] = [each for each in lines if each["event"] == "fetch.completed"]
+    assert line["log_level"] == "debug"
 
 
 # ---- files that must not be believed ------------------------------------------------
@@ -1128,7 +1180,7 @@ def test_a_budget_makes_a_frequent_schedule_a_cheap_gate(town: Town) -> None:
 
 
 def test_downloads_that_bring_nothing_new_become_rarer(town: Town) -> None:
-    paid_at = []
+    paid_at, reasons = [], set()
     for hour in range(48):
         town.amplitude.compute()
         before = town.amplitude.paid()
@@ -1136,11 +1188,14 @@ def test_downloads_that_bring_nothing_new_become_rarer(town: Town) -> None:
         if isinstance(answer, DownloadListing):
             everybody(answer)
             town.marks["vip"] = answer.mark()
+        if isinstance(answer, Postponed):
+            reasons.add(answer.reason)
         if town.amplitude.paid() > before:
             paid_at.append(hour)
         town.clock.advance(NOW + (hour + 1) * HOUR - town.clock.now())
 
     assert paid_at == [0, 1, 3, 7, 15, 31]
+    assert reasons == {"pointless"}, "and not `rate`, as if it were the vendor's limit"
 
 
 # ---- several at once ----------------------------------------------------------------

@@ -10,7 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
 
+from syncd import events
 from syncd.errors import DeliveryError, Fault, SourceError, SourceUntrusted
+from syncd.events import Level, emit
 from syncd.model import SnapshotDigest
 from syncd.sources.amplitude_download import gate, job, row_count
 from syncd.sources.amplitude_download.errand import Errand
@@ -59,7 +61,7 @@ class DownloadListing:
                 raise _untrusted(error) from error
         self._anonymous = members.anonymous
         digest = SnapshotDigest(count=count, total=total % 2**64)
-        self._conclude(members.rows, digest)
+        self._conclude(members, digest)
 
     def left_out(self) -> Mapping[str, int]:
         """People whom Amplitude knows by no user id: never synced (contract 4.4)."""
@@ -103,9 +105,9 @@ class DownloadListing:
 
     # ---- the end --------------------------------------------------------------------
 
-    def _conclude(self, rows: int, digest: SnapshotDigest) -> None:
+    def _conclude(self, members: Members, digest: SnapshotDigest) -> None:
         """Believe the file, and remember what it stands for."""
-        fetch = self._fetch
+        fetch, rows = self._fetch, members.rows
         reason = row_count.doubt(fetch, rows)
         if reason is not None and fetch.state is not FetchState.COMPLETED:
             listed = self._errand.listed()
@@ -115,6 +117,7 @@ class DownloadListing:
             raise reason
         if fetch.state is not FetchState.COMPLETED:
             fetch = self._complete(rows, digest)
+            self._tell(fetch, members)
         self._mark = gate.mark(fetch.cohort_id, fetch.computed_after)
 
     def _complete(self, rows: int, digest: SnapshotDigest) -> Fetch:
@@ -130,6 +133,21 @@ class DownloadListing:
                 digest=digest,
                 now=errand.clock.now(),
             )
+
+    def _tell(self, fetch: Fetch, members: Members) -> None:
+        taken = self._errand.clock.now() - fetch.asked_at
+        emit(
+            events.FETCH_COMPLETED,
+            level=Level.INFO if members.quoted else None,
+            sync=self._errand.question.sync,
+            cohort_id=fetch.cohort_id,
+            request_id=fetch.request_id,
+            rows=members.rows,
+            anonymous=members.anonymous,
+            quoted=members.quoted,
+            size=fetch.size,
+            duration_ms=round(taken.total_seconds() * 1000),
+        )
 
     def _note_broken(self, error: DeliveryError | SourceError) -> None:
         now: datetime = self._errand.clock.now()

@@ -27,6 +27,8 @@ class DownloadSettings:
     rules: Rules
     deadline: timedelta
     """From the request to the complete job; after it the run ends, the job goes on."""
+    to_segment: bool
+    """Whether the sync writes to Segment, as a sync of Amplitude's own may too."""
     project_of: Mapping[str, str]
     """Project of each configured connection, by the connection's name; empty for one
     that is not Amplitude's."""

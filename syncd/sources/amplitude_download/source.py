@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from syncd import events
-from syncd.clients.amplitude_answers import Cohort
+from syncd.clients.amplitude_answers import Cohort, NativeSync
 from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.quota import Later
 from syncd.clock import Clock
 from syncd.errors import SourceUntrusted
-from syncd.events import emit
+from syncd.events import Level, emit
 from syncd.sources import Postponed, Question, Unchanged
 from syncd.sources.amplitude_download import admission, job
 from syncd.sources.amplitude_download.admission import Granted, Moved
@@ -202,7 +202,7 @@ def _without(errand: Errand, verdict: Unneeded | Pointless) -> Unchanged | Postp
         )
         return Unchanged(since=verdict.since)
     return Postponed(
-        reason="rate",
+        reason="pointless",
         message=verdict.message,
         until=verdict.until,
     )
@@ -250,5 +250,17 @@ def _say_started(errand: Errand, cohort: Cohort, last: Fetch | None) -> None:
     if before and cohort.last_computed and cohort.last_computed < before:
         say(events.SOURCE_WENT_BACK, before=before, last_computed=cohort.last_computed)
     for native in cohort.native_syncs:
-        if "segment" in native.target.casefold():
-            say(events.SOURCE_NATIVE_SYNC, frequency=native.frequency)
+        _say_native(errand, cohort, native)
+
+
+def _say_native(errand: Errand, cohort: Cohort, native: NativeSync) -> None:
+    same = errand.settings.to_segment and "segment" in native.target.casefold()
+    emit(
+        events.SOURCE_NATIVE_SYNC,
+        level=None if same else Level.INFO,
+        sync=errand.question.sync,
+        cohort_id=cohort.id,
+        native_target=native.target or "a target without a name",
+        frequency=native.frequency or "nobody says how often",
+        effect="two writers" if same else "syncd leaves that alone",
+    )
