@@ -90,6 +90,11 @@ def while_polling(churn, simulator):
     return lambda: any(each["status"] == 202 for each in simulator.log("status"))
 
 
+def between_the_job_and_the_list_at_its_end(churn, simulator):
+    simulator.fault("list", "hang_before", calls=[2])
+    return lambda: len(simulator.log("list")) == 2
+
+
 def between_the_job_and_the_file(churn, simulator):
     simulator.fault("file", "hang_before", calls=[1])
     return asked(simulator, "file")
@@ -100,17 +105,12 @@ def in_the_middle_of_the_file(churn, simulator):
     return asked(simulator, "storage")
 
 
-def between_the_file_and_the_list_after_it(churn, simulator):
-    simulator.fault("list", "hang_before", calls=[2])
-    return lambda: len(simulator.log("list")) == 2
-
-
 MOMENTS = (
     before_the_first_poll_is_answered,
     while_polling,
+    between_the_job_and_the_list_at_its_end,
     between_the_job_and_the_file,
     in_the_middle_of_the_file,
-    between_the_file_and_the_list_after_it,
 )
 
 
@@ -159,9 +159,9 @@ def test_a_change_while_nobody_waited_for_the_job_is_not_missed(churn, simulator
 def test_a_file_that_was_read_before_the_kill_is_read_again_for_free(churn, simulator):
     simulator.change("c1", generate={"prefix": "person-", "count": 20_000})
     churn.config["connections"]["segment"]["max_events_per_second"] = 10_000
-    simulator.fault("list", "wrong_cohort", calls=[2], delay=0.5)
+    simulator.fault("storage", "drip", chunk=65536, interval=0.1, calls=[1])
     running = churn.start("run", "-vv")
-    reach(lambda: len(simulator.log("list")) == 2)
+    reach(asked(simulator, "storage"))
 
     with closing(sqlite3.connect(churn.database, isolation_level=None)) as store:
         reach(lambda: is_complete(store))

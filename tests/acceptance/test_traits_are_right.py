@@ -240,7 +240,7 @@ def test_a_wrong_key_stops_the_connection_until_it_is_corrected(
     assert stopped["connection"] == connection
     assert stopped["http.response.status_code"] == 401
     assert stopped["next"].startswith("syncd status")
-    assert again.run["outcome"] == "success"
+    assert (again.code, again.run["entered"], again.run["waiting"]) == (0, 100, 0)
     assert len(again.events("connection.resumed")) == 1
     assert simulator.downloads()["counted"] == 1
     for ended in (refused, again):
@@ -314,13 +314,14 @@ def test_one_unknown_person_among_a_thousand_is_found_and_rejected(partners, sim
     assert on_the_list(simulator) == with_property(simulator) == set(known)
     for each in ended.document["runs"]:
         assert each["rejected"] == 1
-        assert each["not_accepted"] == {"rejected: Invalid User ID": 1}
+        assert each["not_accepted"] == {"rejected: unknown to the destination": 1}
     rejections = ended.events("member.rejected")
     assert [each["sync"] for each in rejections] == ["lists", "properties"]
     assert [each["count"] for each in rejections] == [1, 1]
+    assert {each["vendor_message"] for each in rejections} == {"Invalid User ID"}
     assert all(each["next"].startswith("syncd show") for each in rejections)
     assert len(simulator.log("partner_add")) <= 2 * 10 + 1, "by halving"
-    assert "Invalid User ID" in shown.out
+    assert "unknown to the destination" in shown.out
     assert "person-" not in shown.out + shown.err
 
 

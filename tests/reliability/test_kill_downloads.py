@@ -143,8 +143,8 @@ def require_discreet_and_within_limits(simulator, *texts: str) -> None:
 def killed(running, dice: random.Random) -> bool:
     """Kill it at a random moment; False if it had come to its end before.
 
-    A request takes 20 ms: list, usage, request, poll, file and list are the first 120
-    to 160 ms of a run.
+    A request takes 20 ms: list, usage, request, poll, list, file and storage are the
+    first 140 ms of a run.
     """
     kind = dice.random()
     moments = [
@@ -187,6 +187,7 @@ def prepared(installation, store_url: str, **sync: Any) -> Crowd:
     simulator = installation.simulator
     installation.config["store"]["url"] = store_url
     installation.config["defaults"]["delivery"]["batch_size"] = BATCH
+    installation.config["defaults"]["guard"] = {"max_exit": "60%"}
     installation.cohort_sync("crowd", "crowd", **sync)
     installation.config["connections"]["segment"]["request_deadline"] = "1s"
     simulator.post("/_sim/latency", {"all": LATENCY})
