@@ -163,7 +163,7 @@ class Pool:
                 if self._stopping:
                     return None
                 for index, lane in enumerate(self._lanes):
-                    if self._free_at(lane) > now:
+                    if self._free_at(lane, now) > now:
                         continue
                     waiting = lane.next_ready(now)
                     if waiting is not None:
@@ -176,7 +176,7 @@ class Pool:
     def _pause(self, now: datetime) -> float:
         """Real seconds until some batch may go, at most `IDLE`."""
         times = [
-            max(ready, self._free_at(lane))
+            max(ready, self._free_at(lane, now))
             for lane in self._lanes
             if (ready := lane.ready_at()) is not None
         ]
@@ -186,10 +186,11 @@ class Pool:
         seconds = virtual.total_seconds() / self._clock.speed
         return min(max(seconds, 0.0), IDLE)
 
-    def _free_at(self, lane: Lane) -> datetime:
+    def _free_at(self, lane: Lane, now: datetime) -> datetime:
         """When the lane's connection takes the next request."""
         name, earliest = lane.route.connection, lane.not_before
-        return max(self._throttled.get(name, earliest), self._paced_until(name))
+        paced = self._paced_until(name, now)
+        return max(self._throttled.get(name, earliest), paced)
 
     def _pace(self, route: Route, ids: int, now: datetime) -> None:
         """A batch goes: the next one waits as long as this one's ids may take."""
@@ -198,8 +199,7 @@ class Pool:
         taken = timedelta(seconds=ids / route.ids_per_second)
         self._paced[route.connection] = now + taken, taken
 
-    def _paced_until(self, name: str) -> datetime:
-        now = self._clock.now()
+    def _paced_until(self, name: str, now: datetime) -> datetime:
         until, taken = self._paced.get(name, (now, timedelta(0)))
         # Further away than it can be: the clock was set back meanwhile.
         return until if until - now <= taken else now
