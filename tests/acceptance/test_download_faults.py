@@ -26,8 +26,9 @@ LINKED = 1200
 """Members of a cohort whose file is behind a link (more than 1,000, contract R12)."""
 MOVING = 5
 """Who leaves a cohort when it changes; as many enter."""
-ASTRAY_RUNS = 3
-"""Runs more of a sync whose file's link leads astray."""
+ASTRAY_RUNS = 2
+"""Runs more of a sync whose file's link leads astray: as many as end the reading of a
+broken file."""
 
 
 def people(cohort: str, first: int = 0) -> list[str]:

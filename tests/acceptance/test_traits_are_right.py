@@ -220,7 +220,6 @@ def require_paced(batches: list[dict[str, Any]]) -> None:
     [
         ("segment", "write_key"),
         ("partner-lists", "partner_key"),
-        ("partner-properties", "partner_key"),
     ],
 )
 def test_a_wrong_key_stops_the_connection_until_it_is_corrected(

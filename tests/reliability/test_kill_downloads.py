@@ -27,7 +27,7 @@ CHURN = 30
 BATCH = 10
 LATENCY = 0.02
 SPEED = 3600
-FINISH_EVERY = 2
+FINISH_EVERY = 3
 """After so many kills a run may come to its end."""
 PLACE = 90.0
 """Real seconds that a run may wait for a place among 4 downloads a minute."""
