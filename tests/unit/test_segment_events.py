@@ -1,7 +1,6 @@
 """Events for Segment are right, stable and valid before a byte of them leaves."""
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
@@ -226,13 +225,9 @@ def test_a_time_without_a_zone_is_never_sent_for_engage_would_discard_it():
     assert (error.fault, error.error_type) == (Fault.REFUSED, "internal")
 
 
-def test_a_thousand_usual_events_fit_a_body_and_are_built_quickly():
+def test_a_thousand_usual_events_fit_a_body():
     ids = [b"%08d-47da-732d-8f77-c01b463ddf1e" % number for number in range(1000)]
-    taken = []
-    for _ in range(5):
-        started = time.perf_counter()
-        body = body_of(identifies(), ids, sent_at=SENT)
-        taken.append(time.perf_counter() - started)
+
+    body = body_of(identifies(), ids, sent_at=SENT)
 
     assert len(body) < 0.7 * MAX_BODY_BYTES
-    assert min(taken) < 0.05  # 0.002 on a quiet machine
