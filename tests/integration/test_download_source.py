@@ -444,6 +444,18 @@ def test_an_old_file_does_not_stand_for_a_later_computation(town: Town) -> None:
     assert town.amplitude.paid() == 2
 
 
+def test_a_job_that_only_turned_us_away_was_not_seen_ending(town: Town) -> None:
+    town.amplitude.says["is_complete"] = [Killed(), RATE]
+    with pytest.raises(Killed):
+        town.ask()
+    town.clock.advance(DAY)
+    town.amplitude.compute(["ada", "bob", "eve"])
+    town.read()
+    town.clock.advance(HOUR)
+
+    assert town.read() == ["ada", "bob", "eve"]
+
+
 def test_two_syncs_of_one_cohort_share_one_request(town: Town) -> None:
     """The other sync asks while the first one's request is on the wire."""
     town.amplitude.says["request"] = [Killed()]
@@ -772,12 +784,25 @@ def test_a_computation_while_the_file_is_read_is_fetched_next(town: Town) -> Non
     assert town.amplitude.paid() == 2
 
 
+class OtherClock(ManualClock):
+    """One that is right but for so much."""
+
+    def __init__(self, right: ManualClock, ahead: timedelta) -> None:
+        ManualClock.__init__(self)
+        self.__dict__["_right"] = lambda: right.now() + ahead
+
+    def now(self) -> datetime:
+        moment: datetime = self.__dict__["_right"]()
+        return moment
+
+
 @pytest.mark.parametrize("ahead", [-26 * HOUR, 26 * HOUR], ids=["behind", "ahead"])
+@pytest.mark.parametrize("job", [0 * MINUTE, MINUTE, 25 * MINUTE])
 def test_a_vendors_clock_that_is_another_one_costs_no_download(
-    town: Town, ahead: timedelta
+    town: Town, ahead: timedelta, job: timedelta
 ) -> None:
-    town.amplitude.clock = ManualClock(NOW + ahead)
-    town.amplitude.job = timedelta(0)
+    town.amplitude.clock = OtherClock(town.clock, ahead)
+    town.amplitude.job = job
     town.read()
     town.clock.advance(HOUR)
 

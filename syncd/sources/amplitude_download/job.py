@@ -58,14 +58,14 @@ def request(errand: Errand, fetch_id: int) -> Fetch | TurnedAway:
         return fetches.get(connection, fetch_id)
 
 
-def wait(errand: Errand, fetch: Fetch, deadline: datetime, *, new: bool) -> Fetch:
+def wait(errand: Errand, fetch: Fetch, deadline: datetime) -> Fetch:
     """Poll until the job is complete, and look at once which computation it stands for.
 
-    The request stays resumable unless it is over. `new`: it was made just now.
+    The request stays resumable unless it is over.
     """
     if fetch.state is not FetchState.RUNNING:
         return fetch
-    failures, seen, pauses = 0, new, _pauses()
+    failures, seen, pauses = 0, False, _pauses()
     while (answer := _poll(errand, fetch)) is not True:
         seen = seen or answer is False
         failures = failures + 1 if isinstance(answer, DeliveryError) else 0
@@ -99,15 +99,18 @@ def _complete(errand: Errand, fetch: Fetch, *, seen: bool) -> Fetch:
         )
 
 
-def _poll(errand: Errand, fetch: Fetch) -> bool | DeliveryError:
-    """Whether the job is complete, or why nobody knows. Raises when it is over."""
+def _poll(errand: Errand, fetch: Fetch) -> bool | DeliveryError | None:
+    """Whether the job is complete; None or an error where the vendor does not say.
+
+    Raises when it is over.
+    """
     try:
         return errand.client.is_complete(
             fetch.request_id or "", run_id=errand.question.run_id
         )
     except DeliveryError as error:
         if is_rate_limit(error) or _is_not_known_yet(errand, fetch, error):
-            return False
+            return None
         if is_over(error):
             end(errand, fetch, error)
         if is_over(error) or is_answered(error):

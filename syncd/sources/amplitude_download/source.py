@@ -123,7 +123,7 @@ class AmplitudeDownloadSource:
             asked_at=fetch.asked_at,
         )
         if resumed:
-            fetch = job.wait(errand, fetch, self._deadline(errand), new=False)
+            fetch = job.wait(errand, fetch, self._deadline(errand))
         return self._listing(errand, fetch)
 
     def _order(
@@ -141,7 +141,7 @@ class AmplitudeDownloadSource:
                 answer = job.request(errand, fetch_id)
                 if isinstance(answer, TurnedAway):
                     return _back_off(errand, answer, deadline)
-                fetch = job.wait(errand, answer, deadline, new=True)
+                fetch = job.wait(errand, answer, deadline)
                 return self._listing(errand, fetch)
             case Later(until=until, message=message):
                 return _wait_for_a_place(errand, until, message)
