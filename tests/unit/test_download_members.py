@@ -117,7 +117,6 @@ UNTRUSTED = {
     "cut in the first field": (TWO + b'"356', "source.file_malformed"),
     "cut after a field": (TWO + b'"356"', "source.file_malformed"),
     "cut in the last field": (TWO + b'"3","us', "source.file_malformed"),
-    "cut before the last line end": (TWO[:-1], "source.file_malformed"),
     "an unquoted id, cut": (b"amplitude_id,user_id\n1,an", "source.file_malformed"),
     "header without line end": (HEADER[:-1], "source.file_malformed"),
     "a quote that never ends": (TWO + b'"3","us\n' + TWO, "source.file_malformed"),
@@ -145,6 +144,14 @@ def test_a_fault_far_inside_is_found(spoilt):
     rows = b"".join(b'"%d","user-%d@example.com"\n' % (n, n) for n in range(60_000))
 
     assert refusal(HEADER + rows + spoilt).code == "source.file_malformed"
+
+
+def test_a_closed_value_ends_the_last_line_as_well_as_a_line_end():
+    whole = Members(io.BytesIO(TWO), IdType.USER_ID)
+    unended = Members(io.BytesIO(TWO[:-1]), IdType.USER_ID)
+
+    assert list(unended.blocks()) == list(whole.blocks())
+    assert unended.rows == whole.rows
 
 
 def test_no_error_repeats_an_id():

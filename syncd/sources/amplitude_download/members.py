@@ -57,7 +57,7 @@ class Members:
 
     def _chunks(self) -> Iterator[bytes]:
         """Whole lines, looked at for what the csv module would let pass."""
-        begun, ended = False, True
+        begun, ended, lined = False, True, False
         for chunk in whole_lines(self._file, _FILE):
             if not begun and chunk.lstrip().startswith(b"<"):
                 raise SourceUntrusted(
@@ -68,11 +68,14 @@ class Members:
                 raise SourceUntrusted(
                     f"{_FILE} holds NUL bytes", code="source.file_malformed"
                 )
-            begun, ended = True, chunk.endswith(b"\n")
+            # A value that is closed is whole, with a line end behind it or without.
+            begun, ended = True, chunk.endswith((b"\n", b'"'))
+            lined |= b"\n" in chunk
             self._tabbed |= _TAB in chunk
             self._requoted |= b'"""' in chunk
             yield chunk
-        if not ended:
+        # A header alone must have its end: it may be all that is left of a list.
+        if begun and not (ended and lined):
             raise SourceUntrusted(
                 f"{_FILE} is cut off: its last line has no end",
                 code="source.file_malformed",
