@@ -221,6 +221,7 @@ def _takes_us_again(run: Run) -> bool:
         _open_batches(run, fresh_attempts=True)
         if run.report.outcome not in runs.OK:
             return False
+        run.sent_before = run.report.numbers["batches"]
     credentials.resume(run)
     return True
 
@@ -285,7 +286,7 @@ def _open_batches(run: Run, *, fresh_attempts: bool = False) -> None:
     if count:
         deliver_and_conclude(run)
     else:
-        run.report.outcome = Outcome.NO_CHANGE
+        run.report.outcome = _ended_well(run)
 
 
 def deliver_and_conclude(run: Run) -> None:
@@ -311,8 +312,7 @@ def _conclude(run: Run, settlement: Settlement) -> None:
     match settlement.state:
         case Settled.DONE:
             # Dead batches turn this into partial; `finish` counts them.
-            sent = report.numbers.get("batches", 0)
-            report.outcome = Outcome.SUCCESS if sent else Outcome.NO_CHANGE
+            report.outcome = _ended_well(run)
         case Settled.WAITING:
             report.outcome = Outcome.PARTIAL
         case Settled.TARGET:
@@ -323,6 +323,11 @@ def _conclude(run: Run, settlement: Settlement) -> None:
         case Settled.CREDENTIALS | Settled.REFUSED | Settled.LOST:
             report.outcome = Outcome.FAILED
             report.error_type = trouble.type_of(settlement)
+
+
+def _ended_well(run: Run) -> Outcome:
+    sent = run.report.numbers.get("batches", 0) + run.sent_before
+    return Outcome.SUCCESS if sent else Outcome.NO_CHANGE
 
 
 # ---- numbers and log lines ----------------------------------------------------------

@@ -83,6 +83,8 @@ class Run:
     """What the target is called, or gets called."""
     change: Change | None = None
     """How the sync's identity differs from the binding's."""
+    sent_before: int = 0
+    """Batches that went out before the source was asked, on trial."""
     in_flight: bool = False
     """True when a request was left on the wire: the lease is kept then, so that the
     next start waits until that request is surely over."""

@@ -406,6 +406,7 @@ def test_a_stopped_partner_is_tried_with_an_open_batch_before_anything_is_read(
         assert len(source.questions) == asked, "no download for a target that refuses"
         world.vendor.always = None
         world.clock.advance(timedelta(minutes=20))  # type: ignore[attr-defined]
+        assert run(engine, world).outcome is Outcome.SUCCESS
         assert run(engine, world).outcome is Outcome.NO_CHANGE
 
     assert world.vendor.cohort.members == source.members
