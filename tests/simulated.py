@@ -76,7 +76,11 @@ class Simulator:
         return made
 
     def change(self, cohort_id: str, **more: Any) -> None:
-        """`add=`, `remove=`, `members=` …: the cohort is computed anew by that."""
+        """`add=`, `remove=`, `members=` …: the cohort is computed anew by that.
+
+        At another second than before: two computations within one look like one.
+        """
+        self.post("/_sim/clock", {"advance": 1})
         answer = self.control.patch(f"/_sim/cohorts/{cohort_id}", json=more)
         answer.raise_for_status()
 
