@@ -13,11 +13,10 @@ from syncd.clients.http import (
     ACKNOWLEDGEMENT_BYTES,
     Answer,
     HttpClient,
-    Kind,
     TransportError,
 )
+from syncd.clients.proof import unanswered
 from syncd.clock import Clock
-from syncd.errors import DeliveryError, Fault
 
 LIST_BYTES = 32 * 1024 * 1024
 """Cap on the cohort list: it holds every definition of the project, unpaged."""
@@ -110,29 +109,6 @@ class Caller:
             deadline=call.taking.deadline,
             run_id=call.run_id,
         )
-
-
-_UNANSWERED: Mapping[Kind, tuple[Fault, str]] = {
-    "timeout": (Fault.PASSING, "timeout"),
-    "connect": (Fault.PASSING, "connect"),
-    "dns": (Fault.PASSING, "connect"),
-    "reset": (Fault.PASSING, "connect"),
-    "too_large": (Fault.PASSING, "bad_response"),
-    # A certificate that does not verify is never retried and never bypassed: it stops
-    # the connection, which is then probed like one with a refused key.
-    "tls": (Fault.CREDENTIALS, "tls"),
-}
-
-
-def unanswered(error: TransportError) -> DeliveryError:
-    """The error of a request without a usable answer."""
-    fault, error_type = _UNANSWERED[error.kind]
-    hint = ""
-    if error.kind == "tls":
-        hint = (
-            "name the private authority with `ca_file` on the connection: syncd check"
-        )
-    return DeliveryError(str(error), fault=fault, error_type=error_type, hint=hint)
 
 
 def texts(ids: Sequence[bytes]) -> list[str]:

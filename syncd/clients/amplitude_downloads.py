@@ -10,10 +10,11 @@ from typing import BinaryIO
 from urllib.parse import quote
 
 from syncd.clients.amplitude_answers import Cohort, read_cohorts
-from syncd.clients.amplitude_call import Call, Caller, Taking, listing, unanswered
+from syncd.clients.amplitude_call import Call, Caller, Taking, listing
 from syncd.clients.amplitude_errors import Endpoint
 from syncd.clients.amplitude_job import Usage, read_request, read_status, read_usage
 from syncd.clients.http import Answer, HttpClient, TransportError
+from syncd.clients.proof import unanswered
 from syncd.clients.storage import FILE_HEADERS, StorageClient
 from syncd.clients.unpack import Bounds, BrokenFile, Unpacked
 from syncd.clock import Clock
