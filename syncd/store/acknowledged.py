@@ -2,30 +2,23 @@
 
 Reading is by ranges of buckets, so that memory stays bounded by one range. The log
 is applied in order of batch id on top of the chunks; applying a part of it twice
-changes nothing, which is what makes compaction safe to cut off anywhere.
+changes nothing, which is what makes `compaction` safe to cut off anywhere.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Select, func, select, update
 
-from syncd.errors import StoreInUse
 from syncd.model import BatchState, Operation
 from syncd.store.bindings import Binding
 from syncd.store.buckets import (
-    SPLIT_ABOVE,
     bucket_hash,
     bucket_of,
-    buckets_for,
     decode,
-    encode,
 )
-from syncd.store.database import Database, insert_into
 from syncd.store.tables import (
-    CODEC_TEXT,
     batch,
     batch_ids,
     binding,
@@ -35,9 +28,6 @@ from syncd.store.tables import (
 
 RANGE = 16
 """Buckets read or compacted together: 65,000 to 130,000 ids, 7 to 15 MB as sets."""
-COMPACT_ABOVE = 50_000
-COMPACT_SHARE = 0.02
-COMPACT_AGE = timedelta(hours=24)
 
 
 @dataclass(slots=True)
@@ -72,8 +62,8 @@ def read(
     for first in range(0, n_buckets, RANGE):
         last = min(first + RANGE, n_buckets) - 1
         buckets = [Bucket(index) for index in range(first, last + 1)]
-        _load_chunks(connection, binding_id, buckets)
-        _apply_batches(connection, binding_id, n_buckets, buckets)
+        load_chunks(connection, binding_id, buckets)
+        apply_batches(connection, binding_id, n_buckets, buckets)
         _load_unaccepted(connection, binding_id, buckets, now)
         yield from buckets
 
@@ -88,10 +78,10 @@ def stored_members(connection: Connection, binding_id: int) -> int:
 
 def log_is_whole(connection: Connection, binding_id: int) -> bool:
     """Whether every batch of the log still has its ids."""
-    return connection.execute(_bare(binding_id).limit(1)).first() is None
+    return connection.execute(bare(binding_id).limit(1)).first() is None
 
 
-def _bare(binding_id: int) -> Select[int]:
+def bare(binding_id: int) -> Select[int]:
     """Batches that lost their ids."""
     return (
         select(batch.c.id)
@@ -111,113 +101,20 @@ def log_size(connection: Connection, binding_id: int) -> LogSize:
     return LogSize(ids=int(row[0] or 0), oldest=row[1])
 
 
-def compaction_due(size: LogSize, members: int, now: datetime) -> bool:
-    """Whether the log is large or old enough to be moved into the chunks."""
-    if size.ids == 0:
-        return False
-    too_large = size.ids > max(COMPACT_ABOVE, COMPACT_SHARE * members)
-    return too_large or (size.oldest is not None and now - size.oldest > COMPACT_AGE)
-
-
 def contains(
     connection: Connection, binding_id: int, n_buckets: int, member_id: bytes
 ) -> bool:
     """Whether one id is acknowledged as a member; reads one chunk and the log."""
     bucket = Bucket(bucket_of(member_id, n_buckets))
-    _load_chunks(connection, binding_id, [bucket])
-    _apply_batches(connection, binding_id, n_buckets, [bucket])
+    load_chunks(connection, binding_id, [bucket])
+    apply_batches(connection, binding_id, n_buckets, [bucket])
     return member_id in bucket.acknowledged
 
 
-def compact(
-    database: Database,
-    binding_id: int,
-    *,
-    check: Callable[[Connection], None] | None = None,
-    together: int = RANGE,
-    split_above: int = SPLIT_ABOVE,
-) -> int:
-    """Move the acknowledged batches into the chunks; returns the ids moved.
-
-    One transaction per range of `together` buckets, the batches deleted in the last
-    one. A cut in between leaves chunks that already hold part of the log: harmless,
-    and the stored count already tells of it. `check` (the lease's) runs first in
-    each transaction: whoever lost the sync must not rewrite its buckets.
-    """
-    with database.read() as connection:
-        n_buckets = _figures(connection, binding_id).n_buckets
-        moved = _acknowledged_batches(connection, binding_id)
-    if not moved:
-        return 0
-    for first in range(0, n_buckets, together):
-        last = min(first + together, n_buckets) - 1
-        with _alone(database, binding_id, n_buckets, check) as connection:
-            _compact_range(connection, binding_id, n_buckets, first, last)
-    with _alone(database, binding_id, n_buckets, check) as connection:
-        _drop_payloads(connection, [batch_id for batch_id, _ in moved])
-        members = _figures(connection, binding_id).members
-        if members > n_buckets * split_above:
-            _spread(connection, binding_id, n_buckets, members, split_above)
-    return sum(n for _, n in moved)
-
-
-def accept_baseline(connection: Connection, binding_id: int) -> int:
-    """Take what the chunks hold for the whole baseline; returns its members.
-
-    For a person who approved a plan held for a lost baseline: the plan adds whoever
-    is missing, so from now on the counts may be judged by what is left.
-    """
-    members = 0
-    for first in range(0, _figures(connection, binding_id).n_buckets, RANGE):
-        buckets = [Bucket(index) for index in range(first, first + RANGE)]
-        _load_chunks(connection, binding_id, buckets)
-        _write_chunks(
-            connection, binding_id, [b for b in buckets if not b.chunk_intact]
-        )
-        members += sum(len(found.acknowledged) for found in buckets)
-    connection.execute(delete(batch).where(batch.c.id.in_(_bare(binding_id))))
-    connection.execute(
-        update(binding).where(binding.c.id == binding_id).values(members=members)
-    )
-    return members
-
-
-@contextmanager
-def _alone(
-    database: Database,
-    binding_id: int,
-    n_buckets: int,
-    check: Callable[[Connection], None] | None,
-) -> Iterator[Connection]:
-    """A transaction in which nobody else compacts this binding."""
-    with database.begin() as connection:
-        if check is not None:
-            check(connection)
-        if _figures(connection, binding_id, lock=True).n_buckets != n_buckets:
-            raise StoreInUse("another process compacts the same acknowledged set")
-        yield connection
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Figures:
-    """The counts of a binding's row."""
-
-    n_buckets: int
-    members: int
-
-
-def _figures(
-    connection: Connection, binding_id: int, *, lock: bool = False
-) -> _Figures:
-    query = select(binding.c.n_buckets, binding.c.members)
-    query = query.where(binding.c.id == binding_id)
-    row = connection.execute(query.with_for_update() if lock else query).one()
-    return _Figures(n_buckets=row.n_buckets, members=row.members)
-
-
-def _load_chunks(
+def load_chunks(
     connection: Connection, binding_id: int, buckets: Sequence[Bucket]
 ) -> None:
+    """Fill consecutive buckets with what their chunks hold, without the log."""
     first, last = buckets[0].index, buckets[-1].index
     rows = connection.execute(
         select(chunk.c.bucket, chunk.c.n, chunk.c.ids).where(
@@ -230,9 +127,10 @@ def _load_chunks(
         found.chunk_intact = len(found.acknowledged) == n
 
 
-def _apply_batches(
+def apply_batches(
     connection: Connection, binding_id: int, n_buckets: int, buckets: Sequence[Bucket]
 ) -> None:
+    """Apply the log to consecutive buckets, on top of their chunks."""
     first, last = buckets[0].index, buckets[-1].index
     rows = connection.execute(
         select(batch.c.state, batch.c.operation, batch_ids.c.ids)
@@ -275,124 +173,6 @@ def _load_unaccepted(
         found.unaccepted.add(member_id)
         if next_at > now:
             found.waiting.add(member_id)
-
-
-def _acknowledged_batches(
-    connection: Connection, binding_id: int
-) -> list[tuple[int, int]]:
-    rows = connection.execute(
-        select(batch.c.id, batch.c.n).where(
-            batch.c.binding_id == binding_id,
-            batch.c.state == BatchState.ACKNOWLEDGED,
-        )
-    )
-    return [(row.id, row.n) for row in rows]
-
-
-def _compact_range(
-    connection: Connection, binding_id: int, n_buckets: int, first: int, last: int
-) -> None:
-    buckets = [Bucket(index) for index in range(first, last + 1)]
-    _load_chunks(connection, binding_id, buckets)
-    stored = [frozenset(found.acknowledged) for found in buckets]
-    _apply_batches(connection, binding_id, n_buckets, buckets)
-    changed = [
-        found
-        for found, before in zip(buckets, stored, strict=True)
-        if found.acknowledged != before
-    ]
-    _write_chunks(connection, binding_id, changed)
-    grown = sum(len(found.acknowledged) for found in buckets)
-    grown -= sum(len(before) for before in stored)
-    # By the difference, not the sum: a chunk that was lost must go on being missed.
-    connection.execute(
-        update(binding)
-        .where(binding.c.id == binding_id)
-        .values(members=binding.c.members + grown)
-    )
-
-
-def _write_chunks(
-    connection: Connection, binding_id: int, buckets: Sequence[Bucket]
-) -> None:
-    if not buckets:
-        return
-    upsert = insert_into(connection, chunk)
-    upsert = upsert.on_conflict_do_update(
-        index_elements=[chunk.c.binding_id, chunk.c.bucket],
-        set_={"n": upsert.excluded.n, "ids": upsert.excluded.ids},
-    )
-    connection.execute(
-        upsert,
-        [
-            {
-                "binding_id": binding_id,
-                "bucket": found.index,
-                "n": len(found.acknowledged),
-                "codec": CODEC_TEXT,
-                "ids": encode(found.acknowledged),
-            }
-            for found in buckets
-        ],
-    )
-
-
-def _drop_payloads(connection: Connection, batches: Sequence[int]) -> None:
-    rows = [{"gone": batch_id} for batch_id in batches]
-    connection.execute(
-        delete(batch_ids).where(batch_ids.c.batch_id == bindparam("gone")), rows
-    )
-    connection.execute(delete(batch).where(batch.c.id == bindparam("gone")), rows)
-
-
-def _spread(
-    connection: Connection,
-    binding_id: int,
-    n_buckets: int,
-    members: int,
-    split_above: int,
-) -> None:
-    """Double the number of buckets, as often as needed, since they grew too full.
-
-    Chunks and unaccepted rows move; batches that are left (open, held, dead, or
-    acknowledged meanwhile) are marked as touching every bucket.
-    """
-    wanted = max(2 * n_buckets, buckets_for(members, split_above // 2))
-    for index in range(n_buckets):
-        old = Bucket(index)
-        _load_chunks(connection, binding_id, [old])
-        pieces = {i: Bucket(i) for i in range(index, wanted, n_buckets)}
-        for member_id in old.acknowledged:
-            pieces[bucket_of(member_id, wanted)].acknowledged.add(member_id)
-        _write_chunks(connection, binding_id, list(pieces.values()))
-    _move_unaccepted(connection, binding_id, wanted)
-    connection.execute(
-        update(batch)
-        .where(batch.c.binding_id == binding_id)
-        .values(first_bucket=0, last_bucket=wanted - 1)
-    )
-    connection.execute(
-        update(binding).where(binding.c.id == binding_id).values(n_buckets=wanted)
-    )
-
-
-def _move_unaccepted(connection: Connection, binding_id: int, n_buckets: int) -> None:
-    rows = connection.execute(
-        select(unaccepted.c.id).where(unaccepted.c.binding_id == binding_id)
-    ).scalars()
-    moves = [
-        {"which": text, "bucket": bucket_of(text.encode(), n_buckets)} for text in rows
-    ]
-    if moves:
-        connection.execute(
-            update(unaccepted)
-            .where(
-                unaccepted.c.binding_id == binding_id,
-                unaccepted.c.id == bindparam("which"),
-            )
-            .values(bucket=bindparam("bucket")),
-            moves,
-        )
 
 
 def set_buckets(connection: Connection, binding_id: int, n_buckets: int) -> None:

@@ -12,7 +12,14 @@ from syncd import events
 from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import SnapshotDigest, Trigger
-from syncd.store import acknowledged, bindings, installation, leases, outbox, runs
+from syncd.store import (
+    bindings,
+    compaction,
+    installation,
+    leases,
+    outbox,
+    runs,
+)
 from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection, Database
 from syncd.store.installation import Action
@@ -132,7 +139,7 @@ def _open_plan(run: Run, decision: Decision) -> int:
         if old is not None:
             outbox.take_over(connection, old.id)
             if _lost_baseline(held):
-                acknowledged.accept_baseline(connection, old.id)
+                compaction.accept_baseline(connection, old.id)
         reopen_retiring(connection, run, now)
         count = _open_batches(connection, run, now)
         digest = SnapshotDigest(

@@ -18,6 +18,7 @@ from syncd.sources import Listing, Postponed, Question, Unchanged
 from syncd.store import (
     acknowledged,
     bindings,
+    compaction,
     leases,
     outbox,
     unaccepted,
@@ -337,11 +338,11 @@ def compact_if_due(run: Run) -> None:
     with parts.database.read() as connection:
         binding = bindings.get(connection, binding_id)
         size = acknowledged.log_size(connection, binding_id)
-    if not acknowledged.compaction_due(size, binding.members, parts.clock.now()):
+    if not compaction.compaction_due(size, binding.members, parts.clock.now()):
         return
     with run.phase("compact"):
         started = parts.clock.monotonic()
-        moved = acknowledged.compact(
+        moved = compaction.compact(
             parts.database, binding_id, check=partial(_check_lease, run)
         )
         emit(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from syncd.errors import LeaseLost, StoreInUse
 from syncd.model import BatchState, Operation, PlannedBatch
-from syncd.store import acknowledged, bindings, leases, outbox, unaccepted
+from syncd.store import acknowledged, bindings, compaction, leases, outbox, unaccepted
 from syncd.store.acknowledged import Bucket, LogSize
 from syncd.store.bindings import Binding
 from syncd.store.buckets import (
@@ -150,7 +150,7 @@ def test_every_id_is_read_in_the_bucket_of_its_hash(
         *(planned(by_bucket[n : n + 90], n_buckets) for n in range(0, 1_000, 90)),
     )
     if compacted:
-        acknowledged.compact(database, binding.id)
+        compaction.compact(database, binding.id)
 
     assert members(database, binding) == set(everybody)
     assert len(read(database, binding)) == n_buckets
@@ -174,7 +174,7 @@ def test_the_log_is_applied_in_order_of_batches(
 def test_one_id_can_be_asked_for(database: Database, new_binding: BindingMaker) -> None:
     binding = with_buckets(database, new_binding(), 16)
     log(database, binding, planned(people(100), 16))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     log(
         database,
         binding,
@@ -195,7 +195,7 @@ def test_everybody_acknowledged_is_counted_exactly(
 ) -> None:
     binding = with_buckets(database, new_binding(), 8)
     log(database, binding, planned(people(100), 8))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     log(
         database,
         binding,
@@ -231,7 +231,7 @@ def test_whatever_is_stored_about_an_id_makes_a_binding_not_empty(
     logged, moved, noted = (new_binding(sync=name) for name in "abc")
     add(database, logged, planned([b"a"]), state=BatchState.HELD)
     log(database, moved, planned([b"a"]))
-    acknowledged.compact(database, moved.id)
+    compaction.compact(database, moved.id)
     with database.begin() as connection:
         unaccepted.note(connection, noted.id, 1, Kind.REJECTED, {b"a": "odd"}, NOW)
 
@@ -254,7 +254,7 @@ def test_compaction_moves_the_log_into_chunks_and_changes_nobody(
         planned(people(20), 4, Operation.REMOVE),
     )
 
-    moved = acknowledged.compact(database, binding.id)
+    moved = compaction.compact(database, binding.id)
 
     assert moved == 70
     assert members(database, binding) == set(people(30, 20))
@@ -271,7 +271,7 @@ def test_compaction_leaves_batches_that_are_not_acknowledged(
     add(database, binding, planned([b"b"]))
     add(database, binding, planned([b"c"]), state=BatchState.HELD)
 
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
 
     (bucket,) = read(database, binding)
     assert (bucket.acknowledged, bucket.uncertain) == ({b"a"}, {b"b"})
@@ -284,7 +284,7 @@ def test_compaction_of_an_empty_log_writes_nothing(
     binding = new_binding()
     asked: list[Connection] = []
 
-    moved = acknowledged.compact(database, binding.id, check=asked.append)
+    moved = compaction.compact(database, binding.id, check=asked.append)
 
     assert (moved, asked) == (0, [])
     assert count(database, "chunk") == 0
@@ -297,7 +297,7 @@ def test_syncs_are_compacted_apart(
     log(database, vip, planned([b"a"]))
     log(database, churn, planned([b"a", b"b"]))
 
-    acknowledged.compact(database, vip.id)
+    compaction.compact(database, vip.id)
 
     assert members(database, vip) == {b"a"}
     assert members(database, churn) == {b"a", b"b"}
@@ -319,12 +319,12 @@ def test_a_compaction_that_is_cut_off_trips_no_guard_and_loses_nobody(
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        acknowledged.compact(database, binding.id, check=cut, together=2)
+        compaction.compact(database, binding.id, check=cut, together=2)
 
     assert members(database, binding) == set(people(100))
     assert baseline_adds_up(database, binding)
     log(database, binding, planned(people(40), 8, Operation.REMOVE))
-    acknowledged.compact(database, binding.id, together=2)
+    compaction.compact(database, binding.id, together=2)
     assert members(database, binding) == set(people(60, 40))
     assert now_of(database, binding).members == 60
     assert baseline_adds_up(database, binding)
@@ -341,7 +341,7 @@ def test_whoever_lost_the_lease_does_not_compact(
     assert isinstance(lost, Lease)
 
     with pytest.raises(LeaseLost):
-        acknowledged.compact(
+        compaction.compact(
             database, binding.id, check=lambda c: leases.check(c, lost, NOW + TTL)
         )
 
@@ -359,7 +359,7 @@ def test_two_compactions_at_once_lose_nobody(
 
     def compact() -> None:
         together.wait(timeout=30)
-        acknowledged.compact(database, binding.id, together=1)
+        compaction.compact(database, binding.id, together=1)
 
     threads = [threading.Thread(target=compact) for _ in range(3)]
     for thread in threads:
@@ -385,7 +385,7 @@ def test_a_compaction_stops_where_another_one_spread_the_buckets(
             acknowledged.set_buckets(connection, binding.id, 4)
 
     with pytest.raises(StoreInUse):
-        acknowledged.compact(database, binding.id, check=overtake)
+        compaction.compact(database, binding.id, check=overtake)
 
     assert count(database, "chunk") == 0
     assert members(database, binding) == set(people(10))
@@ -399,7 +399,7 @@ def test_buckets_that_grew_too_full_are_spread_over_more(
     everybody = people(64 * 2**doublings)
     log(database, binding, planned(everybody, 2))
 
-    acknowledged.compact(database, binding.id, split_above=32)
+    compaction.compact(database, binding.id, split_above=32)
 
     grown = now_of(database, binding)
     assert grown.n_buckets >= 2 * 2**doublings
@@ -415,7 +415,7 @@ def test_buckets_that_are_just_full_stay(
     binding = with_buckets(database, new_binding(), 2)
     log(database, binding, planned(people(64), 2))
 
-    acknowledged.compact(database, binding.id, split_above=32)
+    compaction.compact(database, binding.id, split_above=32)
 
     assert now_of(database, binding).n_buckets == 2
 
@@ -434,7 +434,7 @@ def test_batches_of_the_time_before_are_found_after_buckets_doubled(
         noted = dict.fromkeys(people(50, 3_000), "unknown")
         unaccepted.note(connection, binding.id, 2, Kind.UNMATCHED, noted, NOW)
 
-    acknowledged.compact(database, binding.id, split_above=16)
+    compaction.compact(database, binding.id, split_above=16)
 
     buckets = read(database, binding)
     assert len(buckets) == 32
@@ -459,7 +459,7 @@ def test_halves_and_refused_ids_of_widened_batches_are_found_too(
     with database.begin() as connection:
         (waiting,) = outbox.waiting(connection, f"run-{binding.id}")
         batch = outbox.claim(connection, waiting.id)
-    acknowledged.compact(database, binding.id, split_above=16)
+    compaction.compact(database, binding.id, split_above=16)
     with database.begin() as connection:
         outbox.split(connection, batch, NOW)
         for each in outbox.waiting(connection, f"run-{binding.id}"):
@@ -477,13 +477,13 @@ def test_a_lost_chunk_is_missed_and_goes_on_being_missed(
     """Compaction must not heal the count: nobody would ever look."""
     binding = with_buckets(database, new_binding(), 4)
     log(database, binding, planned(people(100), 4))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     with database.begin() as connection:
         connection.execute(text("DELETE FROM chunk WHERE bucket = 1"))
 
     before = baseline_adds_up(database, binding)
     log(database, binding, planned(people(10, 200), 4))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
 
     assert not before
     assert not baseline_adds_up(database, binding)
@@ -495,7 +495,7 @@ def test_a_chunk_that_holds_less_than_it_says_is_told(
 ) -> None:
     binding = new_binding()
     log(database, binding, planned([b"user-1", b"user-2"]))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     with database.begin() as connection:
         connection.execute(text("UPDATE chunk SET ids = :ids"), {"ids": broken})
 
@@ -509,14 +509,14 @@ def test_a_baseline_a_person_accepted_adds_up_again(
 ) -> None:
     binding = with_buckets(database, new_binding(), 128)
     log(database, binding, planned(people(500), 128))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     with database.begin() as connection:
         connection.execute(text("DELETE FROM chunk WHERE bucket < 40"))
         connection.execute(text("UPDATE chunk SET ids = '' WHERE bucket = 50"))
     left = members(database, binding)
 
     with database.begin() as connection:
-        accepted = acknowledged.accept_baseline(connection, binding.id)
+        accepted = compaction.accept_baseline(connection, binding.id)
 
     assert accepted == len(left) < 500
     assert baseline_adds_up(database, binding)
@@ -528,11 +528,11 @@ def test_accepting_a_whole_baseline_changes_nothing(
 ) -> None:
     binding = with_buckets(database, new_binding(), 2)
     log(database, binding, planned(people(20), 2))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     log(database, binding, planned(people(5, 50), 2))
 
     with database.begin() as connection:
-        accepted = acknowledged.accept_baseline(connection, binding.id)
+        accepted = compaction.accept_baseline(connection, binding.id)
 
     assert accepted == 20
     assert count(database, "chunk") == 2
@@ -573,7 +573,7 @@ def test_compaction_is_due_when_the_log_is_large_or_old(
 ) -> None:
     size = LogSize(ids=ids, oldest=NOW - age)
 
-    assert acknowledged.compaction_due(size, in_chunks, NOW) is due
+    assert compaction.compaction_due(size, in_chunks, NOW) is due
 
 
 def test_ids_are_written_down_byte_for_byte() -> None:
@@ -607,7 +607,7 @@ def test_a_log_that_lost_ids_is_not_whole_until_a_person_accepts_it(
         assert not acknowledged.log_is_whole(connection, binding.id)
 
     with database.begin() as connection:
-        acknowledged.accept_baseline(connection, binding.id)
+        compaction.accept_baseline(connection, binding.id)
 
     with database.read() as connection:
         assert acknowledged.log_is_whole(connection, binding.id)

@@ -12,7 +12,7 @@ from sqlalchemy import URL, Connection, inspect, select, text, update
 
 from syncd.errors import StoreRefused, StoreUnavailable
 from syncd.model import BatchState, Found, Operation, PlannedBatch
-from syncd.store import acknowledged, bindings, outbox
+from syncd.store import acknowledged, bindings, compaction, outbox
 from syncd.store.bindings import Binding
 from syncd.store.database import Database, create_file
 from syncd.store.migrate import current, head, migrate, require_current
@@ -193,7 +193,7 @@ def test_the_member_view_gives_back_every_byte_of_an_id(
     with database.begin() as connection:
         acknowledged_batch(connection, binding, Operation.ADD, ODD_IDS)
     if compacted:
-        acknowledged.compact(database, binding.id)
+        compaction.compact(database, binding.id)
 
     assert viewed_ids(database) == sorted(ODD_IDS)
 
@@ -204,7 +204,7 @@ def test_the_member_view_overlays_the_log_on_the_chunks_in_order(
     binding = new_binding()
     with database.begin() as connection:
         acknowledged_batch(connection, binding, Operation.ADD, (b"a", b"b", b"c"))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     with database.begin() as connection:
         acknowledged_batch(connection, binding, Operation.REMOVE, (b"a", b"b"))
         acknowledged_batch(connection, binding, Operation.ADD, (b"b", b"c", b"d"))
@@ -218,7 +218,7 @@ def test_the_member_view_leaves_out_what_was_not_applied(
     binding = new_binding()
     with database.begin() as connection:
         acknowledged_batch(connection, binding, Operation.ADD, (b"a", b"b"))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     with database.begin() as connection:
         ids = (b"a", b"b", b"c")
         acknowledged_batch(connection, binding, Operation.ADD, ids, (b"a", b"c"))
@@ -279,7 +279,7 @@ def test_the_member_view_is_what_the_program_itself_reads(
     people = tuple(f"user-{number}".encode() for number in range(500))
     with database.begin() as connection:
         acknowledged_batch(connection, binding, Operation.ADD, people)
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     with database.begin() as connection:
         acknowledged_batch(connection, binding, Operation.REMOVE, people[::7])
         back, refused = people[::14], people[::28]
@@ -298,7 +298,7 @@ def test_the_member_view_does_not_compare_everybody_with_everybody(
     people = [f"user-{number}".encode() for number in range(100_000)]
     with database.begin() as connection:
         acknowledged_batch(connection, binding, Operation.ADD, tuple(people))
-    acknowledged.compact(database, binding.id)
+    compaction.compact(database, binding.id)
     with database.begin() as connection:
         leaving = tuple(people[:20_000])
         acknowledged_batch(connection, binding, Operation.REMOVE, leaving)

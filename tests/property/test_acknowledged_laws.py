@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from syncd.model import BatchState, IdType, Operation, PlannedBatch
-from syncd.store import acknowledged, bindings, outbox
+from syncd.store import acknowledged, bindings, compaction, outbox
 from syncd.store.bindings import Binding, Role
 from syncd.store.buckets import bucket_of
 from syncd.store.database import Database, create_file
@@ -177,7 +177,7 @@ class Model:
         if cut is not None:
             store = CutOff(store, at=cut[0], before_commit=cut[1])
         try:
-            acknowledged.compact(
+            compaction.compact(
                 store, self.id, together=together, split_above=split_above
             )
         except PowerCut:
