@@ -454,6 +454,57 @@ SOURCE_NATIVE_SYNC = _warning(
 )
 """At each download. A choice to review only where both of them write to Segment."""
 
+# ---- what is pushed to us -----------------------------------------------------
+
+INBOX_FOLDED = _info(
+    "inbox.folded",
+    "{sync}: {events} people of whom something new was pushed",
+    "events entered exited oldest_event newest_event",
+)
+INBOX_REJECTED = _warning(
+    "inbox.rejected",
+    "{connection}: {count} requests or events not taken: {reason}",
+    "reason count path http_status result",
+    then="syncd status",
+)
+"""At most once per minute, connection and reason; `count` since the last line."""
+INBOX_TESTED = _info(
+    "inbox.tested",
+    "{connection}: {count} test events arrived; they change nothing",
+    "count",
+)
+INBOX_SILENT = _warning(
+    "inbox.silent",
+    "{sync}: the audience went from {before} to {reported} and nothing arrived since "
+    "{last_event_at}",
+    "last_event_at reported before members",
+    then="syncd status {sync}",
+)
+"""At most once per day and sync."""
+INBOX_INCOMPLETE = _warning(
+    "inbox.incomplete",
+    "{sync}: what was pushed before {since} is gone, and there is no whole list: send "
+    "the audience again in full",
+    "since",
+    then="syncd status {sync}",
+)
+INBOX_LISTED = _info(
+    "inbox.listed",
+    "{connection}: the sender made the list {name}; {readers} syncs read it",
+    "name key list_id readers",
+)
+WEB_LISTENING = _info(
+    "web.listening",
+    "listening on {address} ({server})",
+    "server address",
+)
+WEB_DENIED = _warning(
+    "web.denied",
+    "{count} requests to {path} without a valid token",
+    "via path count",
+    then="syncd status",
+)
+
 # ---- people -------------------------------------------------------------------
 
 _OPERATOR = "actor via reason until run"

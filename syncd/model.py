@@ -118,6 +118,50 @@ class PlannedBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """One audience or cohort as its owner pushes it to us, by one kind of id."""
+
+    connection: str
+    key: str
+    """Key of the audience (Engage) or id of the cohort (Amplitude)."""
+    id_type: IdType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a message says of one audience or cohort: these people are in, or out.
+
+    Who is told of last holds, not how often: in and out are states, no steps.
+    """
+
+    feed: Feed
+    ids: Sequence[bytes]
+    """UTF-8 member ids that passed hygiene; duplicates allowed."""
+    inside: bool
+    at: datetime | None = None
+    """When that became so, by the sender's clock; None where the sender gives no time:
+    then the order of arrival decides."""
+    tie: str = ""
+    """Decides between two that became so at the same time; the greater one wins, of
+    equal ones the later arrival."""
+    name: str = ""
+    """What the audience or cohort is called, where the message says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One pushed message: taken whole, and once."""
+
+    connection: str
+    id: str
+    """The sender's id of it, the same for every retry; empty where there is none."""
+    told: tuple[Told, ...] = ()
+    deleted: tuple[tuple[bytes, IdType], ...] = ()
+    """People to be forgotten: out of every audience of this connection."""
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One request worth of changes: one operation, one target, distinct ids."""
 

@@ -31,6 +31,7 @@ from syncd.config.settings import (
     StoreSettings,
     SyncSettings,
     ToCohort,
+    WebSettings,
 )
 from syncd.delivery.lane import Route
 from syncd.delivery.retry import RetryPolicy
@@ -139,6 +140,9 @@ class AskedSource(ListSource):
     def left_out(self) -> Mapping[str, int]:
         """See `Listing.left_out`."""
         return {"anonymous": self.anonymous} if self.anonymous else {}
+
+    def as_of(self) -> datetime | None:
+        return None
 
     def mark(self) -> str | None:
         """See `Listing.mark`."""
@@ -400,6 +404,7 @@ def sync_settings(name: str = "vip", **changes: Any) -> SyncSettings:
             max_age=None,
             column=None,
             path=None,
+            events=None,
             built_on=(),
         ),
         "target": ToCohort(
@@ -444,6 +449,9 @@ def settings_of(
         connections={},
         syncs=syncs,
         delivery_workers=4,
+        web=WebSettings(
+            inbound=None, admin=None, admin_token=None, max_connections=100
+        ),
         log=LogSettings(format="json", level="debug"),
         shutdown_grace=timedelta(seconds=8),
     )

@@ -21,7 +21,7 @@ from syncd.delivery.record import Recorder
 from syncd.delivery.worker import Worker
 from syncd.errors import SyncdError
 from syncd.model import Outcome, Trigger
-from syncd.sources import Listing, Postponed, Question, Unchanged
+from syncd.sources import Answer, Question
 from syncd.store import leases, outbox, runs
 from syncd.store.database import Connection
 from syncd.store.writer import Writer
@@ -149,7 +149,7 @@ class Engine:
                 now=now,
             )
 
-    def fetch(self, name: str) -> Listing | Unchanged | Postponed:
+    def fetch(self, name: str) -> Answer:
         """Have a sync's list prepared for reading, for a person; reads nothing itself.
 
         Spends at most one download, and what it prepares is there for the next run.

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -21,7 +22,7 @@ from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clock import Clock
 from syncd.config.settings import FromCohort, Settings, SyncSettings
 from syncd.model import IdType, SnapshotDigest
-from syncd.sources import Listing, Postponed, Question, Source, Unchanged
+from syncd.sources import Listing, Postponed, Pushed, Question, Source, Unchanged
 from syncd.sources.amplitude_download import row_count
 from syncd.sources.amplitude_download.members import Members
 from syncd.store import acknowledged, bindings, runs
@@ -133,7 +134,7 @@ def _listing(
         client = look.vendors.downloads(sync.source.connection)
         return _File(client, file, sync.match, look.folder)
     answer = source.ask(_question(look, sync))
-    if isinstance(answer, Unchanged | Postponed):
+    if isinstance(answer, Unchanged | Postponed | Pushed):
         raise TypeError("an audience can be read at any time")
     return answer
 
@@ -170,6 +171,9 @@ class _File:
 
     def mark(self) -> str | None:
         return None
+
+    def as_of(self) -> datetime:
+        return self._paid.fetch.asked_at
 
 
 def _question(look: Look, sync: SyncSettings) -> Question:

@@ -40,6 +40,7 @@ from syncd.config.settings import (
     ToCohort,
     ToList,
     ToTrait,
+    WebSettings,
 )
 from syncd.errors import Problem
 from syncd.model import IdType
@@ -75,6 +76,9 @@ def resolve(document: Document, root: Mapping, lookup: Lookup) -> Settings:
         store=_store(document.store, locator),
         connections=connections,
         syncs=tuple(_syncs(document, connections, locator)),
+        web=WebSettings(
+            inbound=None, admin=None, admin_token=None, max_connections=1000
+        ),
         delivery_workers=document.defaults.delivery.workers or WORKERS,
         log=LogSettings(format=document.log.format, level=document.log.level),
         shutdown_grace=_first(document.shutdown_grace, SHUTDOWN_GRACE),
@@ -160,6 +164,7 @@ def _source(index: int, shape: SyncShape, locator: Locator) -> Source:
             connection=written.connection,
             cohort_id=written.cohort_id,
             max_staleness=_first(written.max_staleness, MAX_STALENESS),
+            events=None,
             linked=written.linked,
         )
     key = ("syncs", index, "from", "path")
@@ -171,6 +176,7 @@ def _source(index: int, shape: SyncShape, locator: Locator) -> Source:
         max_age=written.max_age,
         column=written.column,
         path=str(locator.path(key, written.path)) if written.path else None,
+        events=None,
         built_on=tuple(written.built_on),
     )
 

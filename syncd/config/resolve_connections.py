@@ -68,6 +68,9 @@ def _engage(name: str, shape: EngageShape, locator: Locator) -> EngageConnection
         trait_template=shape.trait_template,
         integrations=shape.integrations,
         max_events_per_second=shape.max_events_per_second,
+        inbox=None,
+        api_token=None,
+        api_base_url=None,
         transport=_transport(name, shape, locator),
     )
 
@@ -113,6 +116,7 @@ def _amplitude(
         download_deadline=shape.download_deadline or DOWNLOAD_DEADLINE,
         storage_hosts=tuple(shape.storage_hosts),
         storage_origin=shape.storage_origin,
+        push=None,
         transport=_transport(name, shape, locator),
     )
 

@@ -7,7 +7,7 @@ is a `SecretRef` that has not been read. Only `app` and `cli` see these types.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -87,6 +87,63 @@ class Transport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PresentedSecret:
+    """A secret that a sender presents to us, and the one it replaces."""
+
+    secret: SecretRef
+    previous: SecretRef | None
+    """Accepted as well while the sender changes over."""
+    previous_until: datetime | None
+    """When that ends; None is until it is taken out of the files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactor:
+    """What proves a whole webhook batch: Segment signs only its first event."""
+
+    header: str
+    """Lower case; `authorization` for Basic."""
+    user: str | None
+    """The user of Basic, where that is used; None for a secret header."""
+    secret: PresentedSecret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxSettings:
+    """`inbox:` of an engage connection: Engage pushes entries and exits to us."""
+
+    path: str
+    signature: PresentedSecret | None
+    """The shared secret of `X-Signature`; None where only the second factor proves."""
+    second_factor: SecondFactor | None
+    """Batches are accepted only where this is set."""
+    amplitude_id: tuple[str, ...]
+    """Path of keys to the Amplitude id in an event; empty where events carry none."""
+    max_body: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushSettings:
+    """`push:` of an amplitude connection: Amplitude sends cohorts to us.
+
+    Below `path`: `/lists` (list-based), `/properties` (property-based) and `/webhook`
+    (cohort webhook).
+    """
+
+    path: str
+    api_key: PresentedSecret | None
+    """Of list- and property-based syncs: Basic user, or the `api_key` header. None
+    closes those paths."""
+    webhook_header: str
+    """Lower case; the custom header that carries the webhook's secret."""
+    webhook_secret: PresentedSecret | None
+    """None closes the webhook's path."""
+    max_body: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EngageConnection:
     """One Twilio Engage space, and the Segment source that traits are written to."""
 
@@ -105,6 +162,12 @@ class EngageConnection:
     """The `integrations` of every event; `{"All": False}` keeps it in the profiles."""
     max_events_per_second: int
     """Over all workers together."""
+    inbox: InboxSettings | None
+    """None where Engage pushes nothing to us."""
+    api_token: SecretRef | None
+    """Of Segment's Public API: sizes of audiences, for free; None does without."""
+    api_base_url: str | None
+    """Stands in for the Public API; None is Segment's host of the region."""
     transport: Transport
 
 
@@ -146,6 +209,8 @@ class AmplitudeConnection:
     host."""
     storage_origin: str | None
     """A loopback origin that may serve files over plain http: a simulator."""
+    push: PushSettings | None
+    """None where Amplitude pushes nothing to us."""
     transport: Transport
 
 
@@ -224,6 +289,19 @@ class DeliverySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """How a sync reads what is pushed to us."""
+
+    snapshot_lag: timedelta
+    """A whole list says nothing about a person of whom something newer than its age
+    plus this was pushed."""
+    relist_every: timedelta | None
+    """A whole list is read that often to find what was never pushed; None: never."""
+    without_value: Literal["ignore", "enter"]
+    """What an event without a boolean means: journeys of the old kind send none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FromAudience:
     """The Engage audience a sync reads (`from:`)."""
 
@@ -239,6 +317,8 @@ class FromAudience:
     column: str | None
     path: str | None
     """Absolute glob that replaces the connection's."""
+    events: Events | None
+    """Set where it is read by events (`via: inbox`); None: by whole lists alone."""
     built_on: tuple[str, ...]
     """Traits that the audience's definition uses, for finding rings."""
 
@@ -251,6 +331,8 @@ class FromCohort:
     cohort_id: str
     max_staleness: timedelta
     """A list older than this is downloaded anew although nothing seems changed."""
+    events: Events | None
+    """Set where it is read by pushes (`via: push`); None: by downloads alone."""
     linked: bool
     """Read it although syncd or Segment writes it: a person wants it so."""
 
@@ -329,6 +411,29 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where a server listens."""
+
+    host: str
+    port: int
+    """0: a free one, which the log names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSettings:
+    """`web:`"""
+
+    inbound: Listen | None
+    """For senders; None where no connection has an inbox or takes pushes."""
+    admin: Listen | None
+    """For health, metrics and pages; None where it is switched off."""
+    admin_token: SecretRef | None
+    """Asked for where the admin server listens beyond this machine."""
+    max_connections: int
+    """At the inbound port; one more is closed at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything the files, the environment and the defaults say together."""
 
@@ -338,6 +443,7 @@ class Settings:
     syncs: tuple[SyncSettings, ...]
     """In the order in which they are written."""
     delivery_workers: int
+    web: WebSettings
     log: LogSettings
     shutdown_grace: timedelta
 

@@ -2,11 +2,12 @@
 
 Some lists can be read at any time (`WholeList`: a warehouse, files). Others must be
 asked for first, since asking costs and nothing may have changed (`Source`: a cohort's
-download). The engine knows only the second kind; `Standing` makes one of the first.
+download, what was pushed to us). The engine knows only the second kind; `Standing`
+makes one of the first.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -50,6 +51,8 @@ class Question:
     """The list is wanted even if it is unchanged, as long as that costs nothing."""
     by_person: bool = False
     """A person waits for it: the reserve may be touched, the pace is not kept."""
+    count: Callable[[], int] = int
+    """Counts the acknowledged members; reads them all, so only where it matters."""
     stop: threading.Event
     """Set when the process was asked to stop: give up waiting."""
     until: datetime
@@ -75,6 +78,30 @@ class Listing(Protocol):
         """
         ...
 
+    def as_of(self) -> datetime | None:
+        """When the list was true, where that was before it was asked for; else None."""
+        ...
+
+
+Words = tuple[list[bytes], list[bytes]]
+"""(who entered, who exited): a block of the newest words about people, each of whom is
+named once in all blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """What was pushed to us: the newest word about each person it names.
+
+    It stands over a whole list where there is one, else over whom the plans so far
+    wanted at the destination.
+    """
+
+    words: Callable[[Database], Iterator[Words]]
+    """Reads them, in blocks of any size; called once."""
+    mark: Callable[[], str]
+    """As `Listing.mark`, to be asked once words and list are read."""
+    whole: Listing | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unchanged:
@@ -98,10 +125,13 @@ class Postponed:
     """When it may be had; None when nobody can say."""
 
 
+Answer = Listing | Pushed | Unchanged | Postponed
+
+
 class Source(Protocol):
     """A list that is asked for before it is read. Thread-safe."""
 
-    def ask(self, question: Question) -> Listing | Unchanged | Postponed:
+    def ask(self, question: Question) -> Answer:
         """Ask whether there is anything to read, and prepare it for reading.
 
         May take minutes (a vendor's job), wait on `question.stop`, and cost quota.
@@ -141,4 +171,7 @@ class _Unmarked:
         return {}
 
     def mark(self) -> str | None:
+        return None
+
+    def as_of(self) -> datetime | None:
         return None

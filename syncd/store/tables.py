@@ -267,6 +267,70 @@ quota = _table(
 )
 """What the vendor's usage endpoint last said about a project."""
 
+feed = _table(
+    "feed",
+    Column("id", BigKey, primary_key=True),
+    Column("connection", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("id_type", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("list_id", Text),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant),
+    Column("pruned_to", BigInteger, nullable=False),
+    Column("reported", BigInteger),
+    Column("reported_at", Instant),
+    Column("silent_at", Instant),
+    UniqueConstraint("connection", "key", "id_type"),
+    UniqueConstraint("connection", "list_id"),
+    sqlite_autoincrement=True,
+)
+"""One audience or cohort that is pushed to us. `list_id` is what its sender calls it
+since we told it so; `pruned_to` the highest position whose row was dropped unread;
+`reported` the size its owner gave at `reported_at`."""
+
+inbox = _table(
+    "inbox",
+    Column("feed_id", ForeignKey("feed.id"), primary_key=True),
+    Column("member_id", Text, primary_key=True),
+    Column("inside", Boolean, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("tie", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Index("ix_inbox_feed_id_position", "feed_id", "position"),
+    sqlite_with_rowid=False,
+)
+"""The newest word about each person of a feed. `position` grows with every row that is
+written, over all feeds: what is above a position was written after it was read."""
+
+message = _table(
+    "message",
+    Column("connection", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("received_at", Instant, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Messages taken in, to know them when they are sent again."""
+
+inbox_position = _table(
+    "inbox_position",
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", BigInteger, nullable=False),
+)
+"""One row, the highest position given. Its lock lets one replica at a time write to the
+inbox, so that positions become visible in order."""
+
+inbox_tally = _table(
+    "inbox_tally",
+    Column("connection", Text, primary_key=True),
+    Column("result", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    Column("last_at", Instant, nullable=False),
+)
+"""How many events a connection was told, by what became of them."""
+
 daemon = _table(
     "daemon",
     Column("holder", Text, primary_key=True),

@@ -14,7 +14,7 @@ from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault, TargetUnusable
 from syncd.events import emit
 from syncd.model import BatchState, Found, Settlement, Trigger
-from syncd.sources import Listing, Postponed, Question, Unchanged
+from syncd.sources import Answer, Listing, Question
 from syncd.store import (
     acknowledged,
     bindings,
@@ -210,7 +210,7 @@ def _elsewhere(run: Run) -> bool:
 # ---- reading ------------------------------------------------------------------------
 
 
-def ask(run: Run) -> Listing | Unchanged | Postponed:
+def ask(run: Run) -> Answer:
     """Ask the source whether there is anything to read; it may take minutes."""
     spec, parts = run.spec, run.parts
     mark, unsettled = _what_is_known(run)

@@ -123,6 +123,7 @@ def test_a_cohort_goes_to_engage_with_the_documented_defaults(tmp_path: Path) ->
 
     sync, connections = only_sync(loaded), loaded.settings.connections
     assert sync.source == FromCohort(
+        events=None,
         connection="amplitude",
         cohort_id="1a2bc3d",
         max_staleness=timedelta(hours=24),

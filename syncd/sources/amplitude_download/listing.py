@@ -71,6 +71,10 @@ class DownloadListing:
         """`cohort_id@epoch` of the computation that the file stands for."""
         return self._mark
 
+    def as_of(self) -> datetime:
+        """When it was asked for: the file holds the members of that moment (R9)."""
+        return self._fetch.asked_at
+
     # ---- the file -------------------------------------------------------------------
 
     def _download(self, file: BinaryIO) -> None:
