@@ -488,6 +488,13 @@ INBOX_INCOMPLETE = _warning(
     "since",
     then="syncd status {sync}",
 )
+INBOX_LIST_FAILED = _warning(
+    "inbox.list_failed",
+    "{sync}: the whole list could not be read, what was pushed goes on without it: "
+    "{error}",
+    "",
+    then="syncd status {sync}",
+)
 INBOX_LISTED = _info(
     "inbox.listed",
     "{connection}: the sender made the list {name}; {readers} syncs read it",

@@ -29,7 +29,7 @@ from syncd.store import acknowledged, bindings, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.fetches import Fetch
-from syncd.sync.draft import Draft, draft, spread_of, take_snapshot
+from syncd.sync.draft import Draft, Reading, draft, spread_of, take_snapshot
 from syncd.sync.guard import Trip, judge
 from syncd.sync.identity import Aspect, Change, compare
 from syncd.sync.plan import Plan
@@ -83,9 +83,16 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
     compared = None if _moved(change) else binding
     with look.database.read() as connection:
         spread = spread_of(connection, compared)
-    stop = threading.Event()
-    snapshot = take_snapshot(listing, sync.match, look.folder, spread, stop)
-    with closing(snapshot.partition):
+    snapshot = take_snapshot(
+        listing,
+        Reading(
+            id_type=sync.match,
+            folder=look.folder,
+            n_buckets=spread,
+            stop=threading.Event(),
+        ),
+    )
+    with closing(snapshot):
         made = draft(
             look.database,
             snapshot,

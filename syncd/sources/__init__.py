@@ -53,6 +53,8 @@ class Question:
     """A person waits for it: the reserve may be touched, the pace is not kept."""
     count: Callable[[], int] = int
     """Counts the acknowledged members; reads them all, so only where it matters."""
+    look_only: bool = False
+    """Nothing may be written or logged: a person only wants to see."""
     stop: threading.Event
     """Set when the process was asked to stop: give up waiting."""
     until: datetime
@@ -101,6 +103,9 @@ class Pushed:
     mark: Callable[[], str]
     """As `Listing.mark`, to be asked once words and list are read."""
     whole: Listing | None = None
+    instead: "Pushed | None" = None
+    """What to go on with where the list turns out to be unreadable; None: it is needed.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,8 @@ class Bucket:
     """Certain members (before the uncertain ones are looked at)."""
     uncertain: set[bytes] = field(default_factory=set)
     """Ids of open and dead batches: sent or not, nobody knows."""
+    meant_in: set[bytes] = field(default_factory=set)
+    """The uncertain ids whose newest open or dead batch adds them."""
     waiting: set[bytes] = field(default_factory=set)
     """Unmatched and rejected ids whose next offer is not due yet."""
     unaccepted: set[bytes] = field(default_factory=set)
@@ -151,11 +153,19 @@ def apply_batches(
                 continue
             found = buckets[index - first]
             if state != BatchState.ACKNOWLEDGED:
-                found.uncertain.add(member_id)
+                _note_uncertain(found, member_id, operation)
             elif operation == Operation.ADD:
                 found.acknowledged.add(member_id)
             else:
                 found.acknowledged.discard(member_id)
+
+
+def _note_uncertain(found: Bucket, member_id: bytes, operation: str) -> None:
+    found.uncertain.add(member_id)
+    if operation == Operation.ADD:
+        found.meant_in.add(member_id)
+    else:
+        found.meant_in.discard(member_id)
 
 
 def _load_unaccepted(

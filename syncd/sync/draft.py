@@ -13,13 +13,13 @@ from datetime import datetime
 from pathlib import Path
 
 from syncd.model import IdType, SnapshotDigest
-from syncd.sources import Listing
+from syncd.sources import Listing, Pushed
 from syncd.store import acknowledged
 from syncd.store.acknowledged import Bucket
 from syncd.store.bindings import Binding
 from syncd.store.buckets import buckets_for
 from syncd.store.database import Connection, Database
-from syncd.sync import ids
+from syncd.sync import fold, ids
 from syncd.sync.batch import batches
 from syncd.sync.diff import BucketChanges, changes
 from syncd.sync.plan import Plan, Tally
@@ -31,17 +31,52 @@ class Interrupted(Exception):
 
 
 @dataclass(slots=True, kw_only=True)
-class Snapshot:
-    """What the source said, spread over buckets."""
+class News:
+    """The newest words about people, spread over buckets."""
 
-    partition: Partition
+    entered: Partition
+    exited: Partition
+    entries: int = 0
+    exits: int = 0
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self.entered.close()
+        self.exited.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class Snapshot:
+    """What the source said, spread over buckets: a list, words about people, or both"""
+
+    partition: Partition | None
+    """The whole list; None: the words stand above whom the plans so far wanted."""
+    news: News | None = None
     digest: SnapshotDigest
+    """Of the list alone."""
     refused: dict[str, int]
     """Ids that hygiene kept out, by reason."""
     doubts: dict[str, int]
     """Ids that went in though they look odd, by reason."""
     mark: str | None = None
     """Which state of the source this is, where it has such a thing."""
+
+    @property
+    def has_words(self) -> bool:
+        """Whether anything was said about anybody."""
+        return self.news is not None and self.news.entries + self.news.exits > 0
+
+    def drop_news(self) -> None:
+        """There is nothing in it."""
+        if self.news is not None:
+            self.news.close()
+            self.news = None
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        for part in (self.partition, self.news):
+            if part is not None:
+                part.close()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,23 +102,38 @@ class Draft:
             self.leaving.close()
 
 
-def take_snapshot(
-    listing: Listing,
-    id_type: IdType,
-    folder: Path,
-    n_buckets: int | None,
-    stop: threading.Event,
-) -> Snapshot:
-    """Read the whole list once. `n_buckets` is None when nothing is stored yet."""
-    partition = Partition(folder, min(n_buckets or PARTITIONS, 4 * PARTITIONS))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a source is read."""
+
+    id_type: IdType
+    folder: Path
+    """For temporary files as large as an audience."""
+    n_buckets: int | None
+    """Of what is stored about the destination; None when that is nothing yet."""
+    stop: threading.Event
+
+    def partition(self) -> Partition:
+        """An empty one."""
+        wanted = min(self.n_buckets or PARTITIONS, 4 * PARTITIONS)
+        return Partition(self.folder, wanted)
+
+    def go_on(self) -> None:
+        """Raise `Interrupted` when the process was asked to stop."""
+        if self.stop.is_set():
+            raise Interrupted
+
+
+def take_snapshot(listing: Listing, how: Reading) -> Snapshot:
+    """Read the whole list once."""
+    partition = how.partition()
     refused: Counter[str] = Counter()
     doubts: Counter[str] = Counter()
     with ExitStack() as on_error:
         on_error.enter_context(closing(partition))
         for block in listing.blocks():
-            if stop.is_set():
-                raise Interrupted
-            accepted = ids.accept(block, id_type)
+            how.go_on()
+            accepted = ids.accept(block, how.id_type)
             partition.add(accepted.ids)
             refused.update(accepted.refused)
             doubts.update(accepted.warnings)
@@ -98,6 +148,37 @@ def take_snapshot(
         doubts=_by_word(doubts),
         mark=mark,
     )
+
+
+def take_pushed(pushed: Pushed, database: Database, how: Reading) -> Snapshot:
+    """Read the words once, and the list below them where there is one."""
+    with ExitStack() as on_error:
+        if pushed.whole is not None:
+            snapshot = take_snapshot(pushed.whole, how)
+        else:
+            nobody = SnapshotDigest(count=0, total=0)
+            snapshot = Snapshot(partition=None, digest=nobody, refused={}, doubts={})
+        on_error.enter_context(closing(snapshot))
+        snapshot.news = _news(pushed, database, how)
+        snapshot.mark = pushed.mark()
+        on_error.pop_all()
+    if snapshot.partition is not None and not snapshot.has_words:
+        snapshot.drop_news()  # a list like any other, which may turn out unchanged
+    return snapshot
+
+
+def _news(pushed: Pushed, database: Database, how: Reading) -> News:
+    news = News(entered=how.partition(), exited=how.partition())
+    with ExitStack() as on_error:
+        on_error.enter_context(closing(news))
+        for entered, exited in pushed.words(database):
+            how.go_on()
+            news.entered.add(entered)
+            news.exited.add(exited)
+        news.entries = news.entered.seal().count
+        news.exits = news.exited.seal().count
+        on_error.pop_all()
+    return news
 
 
 def _by_word(counts: Counter[str]) -> dict[str, int]:
@@ -139,24 +220,28 @@ def draft(
     *,
     binding: Binding | None,
     leaving: Binding | None,
+    below: Binding | None = None,
     batch_size: int,
     folder: Path,
     now: datetime,
 ) -> Draft:
     """Compare the snapshot with what `binding` has acknowledged.
 
+    `below` is the binding whose plans say who was wanted so far, where the snapshot is
+    words without a list; None: nobody was.
     `leaving` is the binding of the old id type when that changed: everybody known
     under it is removed, on top of the comparison with `binding`.
     """
     notes, files = _Drafting(), ExitStack()
     with files, database.read() as connection:
-        n_buckets = spread_of(connection, binding) or buckets_for(snapshot.digest.count)
+        n_buckets = _spread(connection, snapshot, binding, below)
         removals = None
         if leaving is not None:
             removals = files.enter_context(closing(PlanFile(folder)))
             _fill(removals, _emptying(connection, leaving, notes, now), batch_size)
         file = files.enter_context(closing(PlanFile(folder)))
-        found = _compare(connection, snapshot, binding, n_buckets, notes, now)
+        lists = _Lists(connection, snapshot, below, n_buckets, now)
+        found = _compare(lists, binding, notes)
         _fill(file, found, batch_size)
         if binding is not None:
             notes.intact &= is_intact(connection, binding)
@@ -164,7 +249,7 @@ def draft(
     count = len(file) + (len(removals) if removals else 0)
     hashes = [each.digest for each in (removals, file) if each is not None]
     plan = notes.tally.plan(
-        batches=count, plan_hash="-".join(hashes), digest=snapshot.digest
+        batches=count, plan_hash="-".join(hashes), digest=_digest(snapshot, notes)
     )
     return Draft(
         plan=plan,
@@ -182,22 +267,85 @@ def _fill(file: PlanFile, found: Iterator[BucketChanges], batch_size: int) -> No
         file.add(batch)
 
 
-def _compare(
+def _digest(snapshot: Snapshot, notes: _Drafting) -> SnapshotDigest:
+    """The list's own; where words stand above it, one that no list will ever equal."""
+    if snapshot.news is None:
+        return snapshot.digest
+    return SnapshotDigest(count=notes.tally.members, total=0)
+
+
+def _spread(
     connection: Connection,
     snapshot: Snapshot,
     binding: Binding | None,
-    n_buckets: int,
-    notes: _Drafting,
-    now: datetime,
+    below: Binding | None,
+) -> int:
+    """Buckets: as what is stored lies, else as many as the snapshot needs."""
+    stored = spread_of(connection, binding)
+    if stored is None and snapshot.partition is None:
+        stored = spread_of(connection, below)
+    if stored is not None:
+        return stored
+    entries = snapshot.news.entries if snapshot.news is not None else 0
+    return buckets_for(snapshot.digest.count + entries)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lists:
+    """Whom the source wants, bucket by bucket."""
+
+    connection: Connection
+    snapshot: Snapshot
+    below: Binding | None
+    n_buckets: int
+    now: datetime
+
+    def beside(
+        self, known: Iterator[Bucket], binding: Binding | None
+    ) -> Iterator[tuple[Bucket, list[bytes]]]:
+        """Each bucket of `binding` with whom the source wants in it."""
+        partition, news = self.snapshot.partition, self.snapshot.news
+        pairs: Iterator[tuple[Bucket, list[bytes]]]
+        if partition is not None:
+            pairs = zip(known, partition.buckets(self.n_buckets), strict=True)
+        elif self.below is not None and binding is self.below:
+            pairs = ((bucket, _so_far(bucket)) for bucket in known)
+        else:
+            pairs = zip(known, map(_so_far, self.read(self.below)), strict=True)
+        if news is None:
+            return pairs
+        return _overlaid(pairs, news, self.n_buckets)
+
+    def read(self, binding: Binding | None) -> Iterator[Bucket]:
+        """What is known of a binding; of none, nothing."""
+        if binding is None:
+            return (Bucket(index) for index in range(self.n_buckets))
+        return acknowledged.read(self.connection, binding.id, self.n_buckets, self.now)
+
+
+def _so_far(bucket: Bucket) -> list[bytes]:
+    return list(
+        fold.wanted_so_far(
+            acknowledged=bucket.acknowledged,
+            uncertain=bucket.uncertain,
+            meant_in=bucket.meant_in,
+            unaccepted=bucket.unaccepted,
+        )
+    )
+
+
+def _overlaid(
+    pairs: Iterator[tuple[Bucket, list[bytes]]], news: News, n_buckets: int
+) -> Iterator[tuple[Bucket, list[bytes]]]:
+    entered, exited = news.entered.buckets(n_buckets), news.exited.buckets(n_buckets)
+    for (bucket, below), came, left in zip(pairs, entered, exited, strict=True):
+        yield bucket, fold.overlay(below, came, left)
+
+
+def _compare(
+    lists: _Lists, binding: Binding | None, notes: _Drafting
 ) -> Iterator[BucketChanges]:
-    known: Iterator[Bucket]
-    if binding is None:
-        known = (Bucket(index) for index in range(n_buckets))
-    else:
-        known = acknowledged.read(connection, binding.id, n_buckets, now)
-    for bucket, listed in zip(
-        known, snapshot.partition.buckets(n_buckets), strict=True
-    ):
+    for bucket, listed in lists.beside(lists.read(binding), binding):
         yield _changes_of(bucket, listed, notes)
 
 

@@ -24,7 +24,7 @@ from syncd.errors import StoreError, StoreUnavailable, SyncdError
 from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
-from syncd.sources import Listing, Postponed, Unchanged
+from syncd.sources import Listing, Postponed, Pushed, Unchanged
 from syncd.store import leases, runs
 from syncd.store.database import Connection
 from syncd.store.leases import Held, Lease
@@ -208,8 +208,8 @@ def _from_the_source(run: Run) -> None:
             _open_batches(run, fresh_attempts=True)
         case Postponed():
             _without_a_list(run, answer)
-        case listing:
-            _from_the_list(run, listing, found)
+        case said:
+            _from_what_it_says(run, said, found)
 
 
 def _takes_us_again(run: Run) -> bool:
@@ -249,13 +249,13 @@ def _without_a_list(run: Run, why: Postponed) -> None:
     )
 
 
-def _from_the_list(run: Run, listing: Listing, found: Found | None) -> None:
+def _from_what_it_says(run: Run, said: Listing | Pushed, found: Found | None) -> None:
     """Read, compare, judge, commit, deliver."""
     parts = run.parts
     with parts.readers:
         with run.phase("collect"), credentials.of_source(run):
-            snapshot = steps.collect(run, listing)
-        with closing(snapshot.partition):
+            snapshot = steps.collect(run, said)
+        with closing(snapshot):
             if steps.unchanged(run, snapshot):
                 steps.remember_mark(run, snapshot)
                 _open_batches(run, fresh_attempts=True)
@@ -335,6 +335,7 @@ def _ended_well(run: Run) -> Outcome:
 
 def _count(run: Run, made: Draft) -> None:
     plan = made.plan
+    run.report.numbers.setdefault("snapshot", plan.members)
     run.report.numbers |= {
         "members": plan.members,
         "members_before": plan.acknowledged,

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from syncd import events
 from syncd.clock import Clock
-from syncd.errors import DeliveryError, Fault, TargetUnusable
+from syncd.errors import DeliveryError, Fault, SourceError, TargetUnusable
 from syncd.events import emit
 from syncd.model import BatchState, Found, Settlement, Trigger
-from syncd.sources import Answer, Listing, Question
+from syncd.sources import Answer, Listing, Pushed, Question
 from syncd.store import (
     acknowledged,
     bindings,
@@ -29,10 +29,12 @@ from syncd.store.leases import Lease
 from syncd.store.writer import Writer
 from syncd.sync.draft import (
     Draft,
+    Reading,
     Snapshot,
     draft,
     is_intact,
     spread_of,
+    take_pushed,
     take_snapshot,
 )
 from syncd.sync.identity import Aspect, Change, Identity, compare
@@ -126,6 +128,15 @@ def identity_of(binding: Binding) -> Identity:
         id_type=binding.id_type,
         source=binding.source_fingerprint,
     )
+
+
+def binding_below(run: Run) -> Binding | None:
+    """The binding whose plans wanted what words without a list stand above.
+
+    Another audience, or another kind of id: then nobody was wanted so far.
+    """
+    same = run.change is None or run.change.aspect is Aspect.TARGET
+    return run.binding if same else None
 
 
 def compared_binding(run: Run) -> Binding | None:
@@ -222,10 +233,18 @@ def ask(run: Run) -> Answer:
             mark=mark,
             again=unsettled,
             by_person=run.report.trigger is Trigger.MANUAL,
+            count=partial(_count_acknowledged, run),
             stop=parts.stop,
             until=run.report.started_at + spec.max_runtime,
         )
     )
+
+
+def _count_acknowledged(run: Run) -> int:
+    if run.binding is None:
+        return 0
+    with run.parts.database.read() as connection:
+        return acknowledged.count(connection, run.binding, run.parts.clock.now())
 
 
 def _what_is_known(run: Run) -> tuple[str | None, bool]:
@@ -252,19 +271,27 @@ def _is_settled(run: Run, connection: Connection, binding: Binding) -> bool:
     )
 
 
-def collect(run: Run, listing: Listing) -> Snapshot:
-    """Read the list into a partitioned snapshot."""
+def collect(run: Run, answer: Listing | Pushed) -> Snapshot:
+    """Read the list, or what was pushed, into a partitioned snapshot."""
     parts, spec = run.parts, run.spec
     with parts.database.read() as connection:
         spread = spread_of(connection, compared_binding(run))
-    snapshot = take_snapshot(
-        listing, spec.identity.id_type, parts.spool, spread, parts.stop
+    how = Reading(
+        id_type=spec.identity.id_type,
+        folder=parts.spool,
+        n_buckets=spread,
+        stop=parts.stop,
     )
-    run.report.numbers |= {
-        "snapshot": snapshot.digest.count,
-        "refused": snapshot.refused,
-        "doubts": snapshot.doubts,
-    }
+    snapshot = _read(answer, parts.database, how)
+    run.report.numbers |= {"refused": snapshot.refused, "doubts": snapshot.doubts}
+    if snapshot.news is not None:
+        run.report.numbers |= {
+            "events_in": snapshot.news.entries,
+            "events_out": snapshot.news.exits,
+        }
+    if snapshot.partition is None:
+        return snapshot
+    run.report.numbers["snapshot"] = snapshot.digest.count
     emit(
         events.SNAPSHOT_TAKEN,
         side="source",
@@ -274,6 +301,19 @@ def collect(run: Run, listing: Listing) -> Snapshot:
     return snapshot
 
 
+def _read(answer: Listing | Pushed, database: Database, how: Reading) -> Snapshot:
+    """A list that only corrects what was pushed does not stop it when it fails."""
+    if not isinstance(answer, Pushed):
+        return take_snapshot(answer, how)
+    if answer.instead is None:
+        return take_pushed(answer, database, how)
+    try:
+        return take_pushed(answer, database, how)
+    except SourceError as error:
+        emit(events.INBOX_LIST_FAILED, error=str(error), code=error.code)
+        return take_pushed(answer.instead, database, how)
+
+
 def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
     """The draft of what would have to be sent."""
     return draft(
@@ -281,6 +321,7 @@ def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
         snapshot,
         binding=compared_binding(run),
         leaving=leaving_binding(run),
+        below=binding_below(run),
         batch_size=run.spec.batch_size,
         folder=run.parts.spool,
         now=run.parts.clock.now(),
@@ -293,7 +334,9 @@ def unchanged(run: Run, snapshot: Snapshot) -> bool:
     Then nothing is compared: open batches are sent again as they stand.
     """
     binding = run.binding
-    if binding is None or run.change is not None or binding.digest != snapshot.digest:
+    if snapshot.news is not None or binding is None or run.change is not None:
+        return False
+    if binding.digest != snapshot.digest:
         return False
     with run.parts.database.read() as connection:
         return _is_settled(run, connection, binding) and is_intact(connection, binding)
