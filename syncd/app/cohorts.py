@@ -18,6 +18,7 @@ from syncd.config.settings import (
 )
 from syncd.sources.amplitude_download.gate import State, gate_state
 from syncd.sources.amplitude_download.refusal import our_writers
+from syncd.sources.pushed import list_mark_of
 from syncd.store import bindings, fetches
 from syncd.store.database import Connection
 from syncd.store.fetches import RESUMABLE, Fetch, FetchState
@@ -116,7 +117,10 @@ def _readers(
 
 def _mark(store: Connection | None, sync: SyncSettings | None) -> str | None:
     binding = bindings.current(store, sync.name) if store and sync else None
-    return binding.source_mark if binding is not None else None
+    if binding is None or sync is None:
+        return None
+    fed = sync.source.events is not None
+    return list_mark_of(binding.source_mark) if fed else binding.source_mark
 
 
 def _writers(

@@ -9,27 +9,41 @@ it is free.
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from syncd.app.build import identity_of_sync, limits_of
-from syncd.app.reading import source_of
+from syncd.app.feeding import pushed_source
+from syncd.app.reading import source_of, whole_list_of
 from syncd.app.vendors import Vendors
 from syncd.app.writing import batch_size_of
 from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clock import Clock
-from syncd.config.settings import FromCohort, Settings, SyncSettings
+from syncd.config.settings import (
+    Events,
+    FromAudience,
+    FromCohort,
+    Settings,
+    SyncSettings,
+)
 from syncd.model import IdType, SnapshotDigest
-from syncd.sources import Listing, Postponed, Pushed, Question, Source, Unchanged
+from syncd.sources import Answer, Postponed, Pushed, Question, Source, Unchanged
 from syncd.sources.amplitude_download import row_count
 from syncd.sources.amplitude_download.members import Members
 from syncd.store import acknowledged, bindings, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.fetches import Fetch
-from syncd.sync.draft import Draft, Reading, draft, spread_of, take_snapshot
+from syncd.sync.draft import (
+    Draft,
+    Reading,
+    draft,
+    spread_of,
+    take_pushed,
+    take_snapshot,
+)
 from syncd.sync.guard import Trip, judge
 from syncd.sync.identity import Aspect, Change, compare
 from syncd.sync.plan import Plan
@@ -77,27 +91,32 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
     `file` is that of a sync that reads a cohort.
     """
     source = source_of(look.settings, sync, look.vendors, look.clock)
-    listing = _listing(look, sync, source, file)
     binding, waits = _stored(look.database, sync.name)
     change = _change(look, sync, source, binding)
+    answer = _answer(look, sync, source, file, binding if change is None else None)
+    if isinstance(answer, Unchanged | Postponed):
+        note = answer.message if isinstance(answer, Postponed) else "nothing new"
+        return nothing_new(look, sync, note)
     compared = None if _moved(change) else binding
     with look.database.read() as connection:
         spread = spread_of(connection, compared)
-    snapshot = take_snapshot(
-        listing,
-        Reading(
-            id_type=sync.match,
-            folder=look.folder,
-            n_buckets=spread,
-            stop=threading.Event(),
-        ),
+    how = Reading(
+        id_type=sync.match,
+        folder=look.folder,
+        n_buckets=spread,
+        stop=threading.Event(),
     )
+    if isinstance(answer, Pushed):
+        snapshot = take_pushed(answer, look.database, how)
+    else:
+        snapshot = take_snapshot(answer, how)
     with closing(snapshot):
         made = draft(
             look.database,
             snapshot,
             binding=compared,
             leaving=binding if _emptied(change) else None,
+            below=binding if _same_people(change) else None,
             batch_size=batch_size_of(look.settings, sync),
             folder=look.folder,
             now=look.clock.now(),
@@ -132,18 +151,34 @@ def nothing_new(look: Look, sync: SyncSettings, why: str) -> Preview:
     return Preview(plan=plan, trips=(), refused={}, waits=waits, note=why)
 
 
-def _listing(
-    look: Look, sync: SyncSettings, source: Source, file: PaidFile | None
-) -> Listing:
+def _answer(
+    look: Look,
+    sync: SyncSettings,
+    source: Source,
+    file: PaidFile | None,
+    known: Binding | None,
+) -> Answer:
+    """What the source says; `known` is the binding whose last plan still counts."""
+    if sync.source.events is not None:
+        return _pushed(look, sync, sync.source.events, known)
     if isinstance(sync.source, FromCohort):
         if file is None:
             raise TypeError("a cohort is planned from its file")
         client = look.vendors.downloads(sync.source.connection)
         return _File(client, file, sync.match, look.folder)
-    answer = source.ask(_question(look, sync))
-    if isinstance(answer, Unchanged | Postponed | Pushed):
-        raise TypeError("an audience can be read at any time")
-    return answer
+    return source.ask(_question(look, sync))
+
+
+def _pushed(
+    look: Look, sync: SyncSettings, events: Events, known: Binding | None
+) -> Answer:
+    """What was pushed; above a whole list where that costs nothing."""
+    whole = None
+    if isinstance(sync.source, FromAudience):
+        whole = whole_list_of(look.settings, sync, look.vendors, look.clock)
+    source = pushed_source(look.settings, sync, events, look.vendors, look.clock, whole)
+    mark = known.source_mark if known is not None else None
+    return source.ask(replace(_question(look, sync), mark=mark, again=True))
 
 
 class _File:
@@ -190,6 +225,7 @@ def _question(look: Look, sync: SyncSettings) -> Question:
         database=look.database,
         mark=None,
         by_person=True,
+        look_only=True,
         stop=threading.Event(),
         until=look.clock.now() + sync.max_runtime,
     )
@@ -223,6 +259,11 @@ def _stored(database: Database, name: str) -> tuple[Binding | None, runs.Run | N
 
 def _moved(change: Change | None) -> bool:
     return change is not None and change.aspect is not Aspect.SOURCE
+
+
+def _same_people(change: Change | None) -> bool:
+    """Whether the plans so far wanted people of this audience, by this kind of id."""
+    return change is None or change.aspect is Aspect.TARGET
 
 
 def _emptied(change: Change | None) -> bool:

@@ -1,8 +1,10 @@
 """Where a sync reads: one `case` here for each kind of source."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import assert_never
 
+from syncd.app.feeding import pushed_source
 from syncd.app.store import spool_folder
 from syncd.app.vendors import Vendors, remembered
 from syncd.clients.quota import Budget, Rules
@@ -39,13 +41,29 @@ def source_of(
     settings: Settings, sync: SyncSettings, vendors: Vendors, clock: Clock
 ) -> Source:
     """The source of one sync. Asks nobody until it is asked for members."""
+    whole = whole_list_of(settings, sync, vendors, clock)
+    if sync.source.events is not None:
+        events = sync.source.events
+        return pushed_source(settings, sync, events, vendors, clock, whole)
+    if whole is None:
+        raise TypeError("the configuration asks for a snapshot to read from")
+    return whole
+
+
+def whole_list_of(
+    settings: Settings, sync: SyncSettings, vendors: Vendors, clock: Clock
+) -> Source | None:
+    """The whole list of a sync; None where it is fed by events alone."""
     match sync.source:
         case FromAudience() as audience:
             connection = settings.connections[audience.connection]
             if not isinstance(connection, EngageConnection):
                 raise TypeError("an audience is read from an engage connection")
-            return Standing(_audience(connection, audience, sync.match, clock))
+            standing = _audience(connection, audience, sync.match, clock)
+            return Standing(standing) if standing is not None else None
         case FromCohort() as cohort:
+            if cohort.events is not None and cohort.events.relist_every is None:
+                return None
             return AmplitudeDownloadSource(
                 _download(settings, sync, cohort),
                 vendors.downloads(cohort.connection),
@@ -73,7 +91,7 @@ def _download(
             budget=Budget(downloads=budget.downloads, per=budget.per)
             if budget is not None
             else None,
-            period=shortest_period(sync.schedule),
+            period=_list_period(sync, cohort),
             demand=_demand(settings, project),
         ),
         deadline=connection.download_deadline,
@@ -82,6 +100,13 @@ def _download(
         ),
         project_of=projects_of(settings),
     )
+
+
+def _list_period(sync: SyncSettings, cohort: FromCohort) -> timedelta | None:
+    """How often a list is wanted: at each run, or now and then beside the pushes."""
+    if cohort.events is not None:
+        return cohort.events.relist_every
+    return shortest_period(sync.schedule)
 
 
 def _demand(settings: Settings, project: str) -> float:
@@ -110,7 +135,7 @@ def projects_of(settings: Settings) -> dict[str, str]:
 
 def _audience(
     connection: EngageConnection, audience: FromAudience, match: IdType, clock: Clock
-) -> WholeList:
+) -> WholeList | None:
     snapshot = connection.snapshot
     match snapshot:
         case WarehouseSnapshot():
@@ -118,7 +143,7 @@ def _audience(
         case FilesSnapshot():
             return FilesSource(_files(snapshot, audience, match))
         case None:
-            raise TypeError("the configuration asks for a snapshot to read from")
+            return None
         case _:
             assert_never(snapshot)
 

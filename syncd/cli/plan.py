@@ -98,7 +98,7 @@ def show_plans(
 def _try(
     look: Look, sync: SyncSettings, list_: Prepared | None
 ) -> Preview | SyncdError:
-    """`list_` is None for a sync that does not read a cohort."""
+    """`list_` is None for a sync that downloads no cohort."""
     try:
         match list_:
             case None:

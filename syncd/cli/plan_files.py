@@ -61,11 +61,11 @@ def fetch_missing(
 
 
 def prepared(look: Look, syncs: Sequence[SyncSettings]) -> dict[str, Prepared]:
-    """By sync that reads a cohort: its file, its price, or why there is neither."""
+    """By sync that downloads a cohort: its file, its price, or why there is neither."""
     listed: dict[str, tuple[Cohort, ...] | SyncdError] = {}
     found: dict[str, Prepared] = {}
     for sync in syncs:
-        if not isinstance(sync.source, FromCohort):
+        if not isinstance(sync.source, FromCohort) or sync.source.events is not None:
             continue
         name = sync.source.connection
         if name not in listed:

@@ -284,6 +284,12 @@ def position_of(mark: str | None) -> int:
     return parsed.position if parsed is not None else 0
 
 
+def list_mark_of(mark: str | None) -> str | None:
+    """The mark of the whole list that a plan with this mark last read."""
+    parsed = Mark.parse(mark)
+    return parsed.list_mark if parsed is not None else None
+
+
 def _nothing_yet(feed: Feed) -> Postponed:
     return Postponed(
         reason="not_ready",
