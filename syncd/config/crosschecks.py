@@ -6,8 +6,11 @@ same file is wrong, and say nothing about what the schema refuses anyway.
 
 from collections.abc import Iterator
 
+from syncd.config.choices import choice
 from syncd.config.directions import direction_problems
-from syncd.config.findings import Path, key_place, node_at
+from syncd.config.feeding import feeding_problems
+from syncd.config.findings import key_place, node_at
+from syncd.config.inbound import inbound_problems
 from syncd.config.interpolate import EnvText
 from syncd.config.loops import loop_problems
 from syncd.config.place import Place
@@ -33,6 +36,8 @@ def crosschecks(root: Mapping) -> Iterator[Problem]:
     yield from _double_headers(root)
     yield from _owners(root)
     yield from direction_problems(root)
+    yield from feeding_problems(root)
+    yield from inbound_problems(root)
     yield from loop_problems(root)
     yield from spending_problems(root)
     yield from _inline_passwords(root)
@@ -53,13 +58,13 @@ def _duplicate_syncs(root: Mapping) -> Iterator[Problem]:
 
 def _key_choices(root: Mapping) -> Iterator[Problem]:
     """Keys of which one is needed, or at most one may be given."""
-    yield from _choice(root, ("store",), ("url", "url_file"))
+    yield from choice(root, ("store",), ("url", "url_file"))
     for name, connection, _ in connections(root):
         yield from _secret_choices(root, name, connection)
     for sync in raw_syncs(root):
         path = ("syncs", sync.index, "to")
-        yield from _choice(root, path, ("cohort", "cohort_id"))
-        yield from _choice(root, path, ("list", "list_id"))
+        yield from choice(root, path, ("cohort", "cohort_id"))
+        yield from choice(root, path, ("list", "list_id"))
 
 
 def _secret_choices(root: Mapping, name: str, connection: Mapping) -> Iterator[Problem]:
@@ -67,32 +72,17 @@ def _secret_choices(root: Mapping, name: str, connection: Mapping) -> Iterator[P
     for key in _SECRETS.get(kind, ()):
         keys = (f"{key}_file", f"{key}_env")
         # A key in plain sight is refused as such; that is enough.
-        yield from _choice(root, path, keys, needed=key not in connection.entries)
+        yield from choice(root, path, keys, needed=key not in connection.entries)
     if kind == "engage":
-        yield from _choice(root, path, ("write_key_file", "write_key_env"))
+        yield from choice(root, path, ("write_key_file", "write_key_env"))
+        yield from choice(root, path, ("api_token_file", "api_token_env"))
     if text(connection, "snapshot", "type") == "warehouse":
         snapshot = (*path, "snapshot")
-        yield from _choice(root, snapshot, ("url", "url_file"), needed=True)
+        yield from choice(root, snapshot, ("url", "url_file"), needed=True)
     headers = node_at(connection, ("secret_headers",))
     for header in headers.entries if isinstance(headers, Mapping) else ():
         owner = (*path, "secret_headers", header)
-        yield from _choice(root, owner, ("file", "env"), needed=True)
-
-
-def _choice(
-    root: Mapping, path: Path, keys: tuple[str, str], *, needed: bool = False
-) -> Iterator[Problem]:
-    owner = node_at(root, path)
-    if not isinstance(owner, Mapping):
-        return
-    written = [key for key in keys if key in given(owner)]
-    either = f"'{keys[0]}' or '{keys[1]}'"
-    place = key_place(root, path)
-    if len(written) > 1:
-        message = f"'{path[-1]}' takes only one of {either}"
-        yield place.problem("key.exclusive", message, hint="remove one of them")
-    if needed and not written:
-        yield place.problem("key.missing", f"'{path[-1]}' needs {either}")
+        yield from choice(root, owner, ("file", "env"), needed=True)
 
 
 def _double_headers(root: Mapping) -> Iterator[Problem]:

@@ -31,8 +31,19 @@ _KEYS = {
         "column",
         "path",
         "built_on",
+        "via",
+        "snapshot_lag",
+        "relist_every",
+        "without_value",
     ),
-    ("from", "amplitude"): ("cohort_id", "max_staleness", "linked"),
+    ("from", "amplitude"): (
+        "cohort_id",
+        "max_staleness",
+        "linked",
+        "via",
+        "snapshot_lag",
+        "relist_every",
+    ),
     ("to", "amplitude"): ("cohort", "cohort_id", "owner"),
     ("to", "engage"): ("trait",),
     ("to", "list_api"): ("list", "list_id"),
@@ -127,8 +138,9 @@ def _engage_needs(root: Mapping) -> Iterator[Problem]:
         if text(connection, "type") != "engage":
             continue
         reader = _user(root, "from", name)
-        if reader and "snapshot" not in given(connection):
-            yield _needs(place, name, "'snapshot'", f"'{reader}' reads from it")
+        if reader and not {"snapshot", "inbox"} & given(connection):
+            either = "'snapshot' or 'inbox'"
+            yield _needs(place, name, either, f"'{reader}' reads from it")
         writer = _user(root, "to", name)
         # A key in plain sight is refused as such; that is enough.
         keys = {"write_key", "write_key_file", "write_key_env"}

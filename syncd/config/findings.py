@@ -35,6 +35,14 @@ from syncd.config.schema_connections import (
     SecretShape,
     WarehouseShape,
 )
+from syncd.config.schema_inbound import (
+    AdminShape,
+    InboundShape,
+    InboxShape,
+    PushShape,
+    SecondFactorShape,
+    WebShape,
+)
 from syncd.errors import Problem
 
 Path = tuple[str | int, ...]
@@ -212,6 +220,8 @@ def _shape_at(root: Mapping, path: Path) -> type[BaseModel] | None:
             return _IN_SYNC.get(key)
         case ("defaults", str() as key):
             return DefaultDeliveryShape if key == "delivery" else _IN_SYNC.get(key)
+        case ("web", str() as key):
+            return _IN_WEB.get(key)
         case ():
             return Document
         case (str() as key,):
@@ -225,10 +235,12 @@ def _shape_in_connection(root: Mapping, path: Path) -> type[BaseModel] | None:
         case () | ("snapshot",):
             node = node_at(root, (*path, "type"))
             return _BY_TYPE.get(str(node.value) if isinstance(node, Scalar) else "")
-        case ("quota",):
-            return QuotaShape
         case ("secret_headers", _):
             return SecretShape
+        case ("inbox", "second_factor"):
+            return SecondFactorShape
+        case (str() as key,):
+            return _IN_CONNECTION.get(key)
         case _:
             return None
 
@@ -237,6 +249,13 @@ _AT_TOP: dict[str, type[BaseModel]] = {
     "store": StoreShape,
     "defaults": DefaultsShape,
     "log": LogShape,
+    "web": WebShape,
+}
+_IN_WEB: dict[str, type[BaseModel]] = {"inbound": InboundShape, "admin": AdminShape}
+_IN_CONNECTION: dict[str, type[BaseModel]] = {
+    "quota": QuotaShape,
+    "inbox": InboxShape,
+    "push": PushShape,
 }
 _BY_TYPE: dict[str, type[BaseModel]] = {
     **CONNECTION_SHAPES,

@@ -19,7 +19,16 @@ from syncd.config.settings import (
     Settings,
 )
 from syncd.config.wire_values import MONTH
-from syncd.schedule import Cron, Every, Manual, Once, Schedule, describe, next_after
+from syncd.schedule import (
+    Cron,
+    Every,
+    Manual,
+    Once,
+    Schedule,
+    describe,
+    duration_text,
+    next_after,
+)
 
 _SAMPLE_FROM = datetime(2027, 1, 1, tzinfo=UTC)
 _SAMPLE_TO = datetime(2029, 1, 1, tzinfo=UTC)
@@ -35,6 +44,14 @@ ROUND_INTERVALS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relists:
+    """How often a sync that is fed by pushes downloads a list all the same."""
+
+    every: timedelta | None
+    """None is never."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
     """One enabled sync that reads a cohort."""
 
@@ -42,6 +59,8 @@ class Demand:
     project: str
     schedule: Schedule
     budget: Budget | None
+    relists: Relists | None = None
+    """Of a sync that is fed by pushes; None: every due time may download."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +160,17 @@ def excesses(demands: Sequence[Demand], quota: QuotaSettings) -> list[Excess]:
 
 
 def downloads_of(demand: Demand) -> int:
-    """Its due times in the worst month, or what its budget allows if that is less."""
-    due = due_times(demand.schedule)
-    return due if demand.budget is None else min(due, allowed(demand.budget))
+    """Its due times in the worst month, or what else allows less: budget, relists."""
+    limits = [due_times(demand.schedule)]
+    if demand.budget is not None:
+        limits.append(allowed(demand.budget))
+    if demand.relists is not None:
+        limits.append(_relists_in_a_month(demand.relists))
+    return min(limits)
+
+
+def _relists_in_a_month(relists: Relists) -> int:
+    return 0 if relists.every is None else -(-MONTH // relists.every)
 
 
 def due_times(schedule: Schedule) -> int:
@@ -188,13 +215,16 @@ def budget_text(budget: Budget) -> str:
 def _demands(settings: Settings) -> Iterable[Demand]:
     for sync in settings.syncs:
         connection = settings.connections.get(sync.source.connection)
-        reads = isinstance(sync.source, FromCohort) and sync.enabled
-        if reads and isinstance(connection, AmplitudeConnection):
+        if not isinstance(sync.source, FromCohort) or not sync.enabled:
+            continue
+        if isinstance(connection, AmplitudeConnection):
+            events = sync.source.events
             yield Demand(
                 sync=sync.name,
                 project=project_key(connection),
                 schedule=sync.schedule,
                 budget=sync.budget,
+                relists=Relists(every=events.relist_every) if events else None,
             )
 
 
@@ -209,6 +239,10 @@ def _owners(settings: Settings, project: str) -> list[AmplitudeConnection]:
 
 def _of(demand: Demand) -> SyncForecast:
     words = describe(demand.schedule)
+    if demand.relists is not None:
+        every = demand.relists.every
+        words += ", by pushes, "
+        words += f"a list every {duration_text(every)}" if every else "never a list"
     if demand.budget is not None:
         words += f", at most {budget_text(demand.budget)}"
     return SyncForecast(

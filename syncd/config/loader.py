@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -111,11 +111,9 @@ def _canonical(value: Any) -> Any:
     match value:
         case Place():
             return None
-        case SecretRef():
-            return str(value)
         case timedelta():
             return value.total_seconds()
-        case Path():
+        case SecretRef() | Path() | datetime():
             return str(value)
         case Mapping():
             return {key: _canonical(item) for key, item in value.items()}

@@ -16,6 +16,7 @@ from syncd.config.interpolate import EnvText, Lookup
 from syncd.config.reader import Mapping, Scalar
 from syncd.config.schema_connections import SecretShape
 from syncd.config.secrets import CREDENTIALS, RUNTIME_FOLDER, SecretRef
+from syncd.config.settings import PresentedSecret
 from syncd.config.values import holds_password
 
 
@@ -32,39 +33,66 @@ class Locator:
         return Path(beside(self.root, key, value))
 
     def secret(
-        self, owner: KeyPath, name: str, shape: object, *, token: bool = False
+        self,
+        owner: KeyPath,
+        name: str,
+        shape: object,
+        *,
+        token: bool = False,
+        header: bool = False,
     ) -> SecretRef | None:
-        """The secret that `name_file` or `name_env` of a map refers to, if any."""
-        file = getattr(shape, f"{name}_file", None)
-        env = getattr(shape, f"{name}_env", None)
+        """The secret that `name_file` or `name_env` of a map refers to, if any.
+
+        The keys are `file` and `env` where the map is of one secret (`name` is empty).
+        """
+        file_key, env_key = (f"{name}_{end}".lstrip("_") for end in ("file", "env"))
+        file, env = getattr(shape, file_key, None), getattr(shape, env_key, None)
         if file is None and env is None:
             return None
-        key = (*owner, f"{name}_env" if file is None else f"{name}_file")
+        key = (*owner, env_key if file is None else file_key)
         return SecretRef(
             key=".".join(map(str, key)),
             origin=str(value_place(self.root, key)),
             file=None if file is None else self.secrets_dir / file,
             env=env or "",
             token=token,
+            header=header,
             lookup=self.lookup,
+        )
+
+    def presented(
+        self,
+        owner: KeyPath,
+        name: str,
+        shape: object,
+        *,
+        until: str = "",
+        token: bool = False,
+        header: bool = False,
+    ) -> PresentedSecret | None:
+        """A secret of a sender with the `previous_` one that it replaces, if any.
+
+        `until` is the key of its end where that is not `previous_<name>_until`.
+        """
+        old = f"previous_{name}".rstrip("_")
+        secret = self.secret(owner, name, shape, token=token, header=header)
+        if secret is None:
+            return None
+        return PresentedSecret(
+            secret=secret,
+            previous=self.secret(owner, old, shape, token=token, header=header),
+            previous_until=getattr(shape, until or f"{old}_until"),
         )
 
     def headers(
         self, owner: KeyPath, shapes: MappingOf[str, SecretShape]
     ) -> dict[str, SecretRef]:
         """Header → where its value is; each shape names exactly one place."""
-        return {name: self._header((*owner, name), shapes[name]) for name in shapes}
-
-    def _header(self, owner: KeyPath, shape: SecretShape) -> SecretRef:
-        key = (*owner, "env" if shape.file is None else "file")
-        return SecretRef(
-            key=".".join(map(str, key)),
-            origin=str(value_place(self.root, key)),
-            file=None if shape.file is None else self.secrets_dir / shape.file,
-            env=shape.env or "",
-            header=True,
-            lookup=self.lookup,
-        )
+        found = {
+            name: self.secret((*owner, name), "", shape, header=True)
+            for name, shape in shapes.items()
+        }
+        return {name: secret for name, secret in found.items() if secret is not None}
 
     def url(self, owner: KeyPath, url: str | None, shape: object) -> str | SecretRef:
         """A database URL; as a secret where it comes from one or holds one."""

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TypeVar
 
+from syncd.config.feeding import DOWNLOAD, INBOX, PUSH, RELIST_BY_DOWNLOAD, default_via
 from syncd.config.findings import node_at, value_place
 from syncd.config.freshness import default_fresh_within
 from syncd.config.interpolate import Lookup
 from syncd.config.located import Locator, secrets_folder
 from syncd.config.reader import Mapping
 from syncd.config.resolve_connections import connection_of
+from syncd.config.resolve_inbound import web_of
 from syncd.config.schema import (
     DEFAULT_ZONE,
     LARGEST_BATCH,
     DefaultsShape,
     Document,
+    FromShape,
     StoreShape,
     SyncShape,
 )
@@ -27,6 +30,7 @@ from syncd.config.settings import (
     DeliverySettings,
     Destination,
     EngageConnection,
+    Events,
     FromAudience,
     FromCohort,
     GuardSettings,
@@ -40,7 +44,6 @@ from syncd.config.settings import (
     ToCohort,
     ToList,
     ToTrait,
-    WebSettings,
 )
 from syncd.errors import Problem
 from syncd.model import IdType
@@ -53,6 +56,8 @@ MAX_RUNTIME = timedelta(minutes=45)
 SHUTDOWN_GRACE = timedelta(seconds=8)
 KEEP_RUNS = timedelta(days=400)
 MAX_STALENESS = timedelta(hours=24)
+SNAPSHOT_LAG = timedelta(hours=2)
+RELIST = timedelta(hours=24)
 GUARD = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=50, on_trip="hold")
 DELIVERY = DeliverySettings(
     batch_size=1000,
@@ -76,9 +81,7 @@ def resolve(document: Document, root: Mapping, lookup: Lookup) -> Settings:
         store=_store(document.store, locator),
         connections=connections,
         syncs=tuple(_syncs(document, connections, locator)),
-        web=WebSettings(
-            inbound=None, admin=None, admin_token=None, max_connections=1000
-        ),
+        web=web_of(document.web, connections.values(), locator),
         delivery_workers=document.defaults.delivery.workers or WORKERS,
         log=LogSettings(format=document.log.format, level=document.log.level),
         shutdown_grace=_first(document.shutdown_grace, SHUTDOWN_GRACE),
@@ -104,8 +107,11 @@ def _too_short(sync: SyncSettings) -> Iterator[tuple[str, str]]:
     if fresh <= period:
         message = f"sync '{sync.name}' is stale before its next run is due"
         yield message, "raise fresh_within above the schedule's period"
-    if isinstance(sync.source, FromCohort) and fresh < sync.source.max_staleness:
-        kept = duration_text(sync.source.max_staleness)
+    source = sync.source
+    if not isinstance(source, FromCohort) or source.events is not None:
+        return
+    if fresh < source.max_staleness:
+        kept = duration_text(source.max_staleness)
         message = (
             f"sync '{sync.name}' is stale too soon: "
             f"it may be {kept} before a list is read again"
@@ -132,9 +138,8 @@ def _syncs(
     for index, shape in enumerate(document.syncs):
         max_runtime = _first(shape.max_runtime, defaults.max_runtime, MAX_RUNTIME)
         fresh = shape.fresh_within or defaults.fresh_within
-        source = _source(index, shape, locator)
-        kept = source.max_staleness if isinstance(source, FromCohort) else None
-        usual = default_fresh_within(shape.schedule, max_runtime, shape.budget, kept)
+        source = _source(index, shape, connections, locator)
+        usual = _usual_freshness(shape, source, max_runtime)
         target = document.connections[shape.to.connection].type
         yield SyncSettings(
             name=shape.name,
@@ -157,14 +162,29 @@ def _syncs(
         )
 
 
-def _source(index: int, shape: SyncShape, locator: Locator) -> Source:
-    written = shape.from_
+def _usual_freshness(
+    shape: SyncShape, source: Source, max_runtime: timedelta
+) -> timedelta | None:
+    """What a list may cost and how long it is kept counts where one is all there is."""
+    if isinstance(source, FromCohort) and source.events is None:
+        kept = source.max_staleness
+        return default_fresh_within(shape.schedule, max_runtime, shape.budget, kept)
+    return default_fresh_within(shape.schedule, max_runtime)
+
+
+def _source(
+    index: int,
+    shape: SyncShape,
+    connections: dict[str, Connection],
+    locator: Locator,
+) -> Source:
+    written, connection = shape.from_, connections[shape.from_.connection]
     if written.cohort_id is not None:
         return FromCohort(
             connection=written.connection,
             cohort_id=written.cohort_id,
             max_staleness=_first(written.max_staleness, MAX_STALENESS),
-            events=None,
+            events=_events(written, connection),
             linked=written.linked,
         )
     key = ("syncs", index, "from", "path")
@@ -176,8 +196,30 @@ def _source(index: int, shape: SyncShape, locator: Locator) -> Source:
         max_age=written.max_age,
         column=written.column,
         path=str(locator.path(key, written.path)) if written.path else None,
-        events=None,
+        events=_events(written, connection),
         built_on=tuple(written.built_on),
+    )
+
+
+def _events(written: FromShape, connection: Connection) -> Events | None:
+    """Set where a sync is fed by what is pushed to us."""
+    match connection:
+        case EngageConnection():
+            via = written.via or default_via(
+                "engage",
+                has_inbox=connection.inbox is not None,
+                own_list=bool(written.query or written.path),
+            )
+            usual = RELIST if connection.snapshot is not None else None
+        case _:
+            via, usual = written.via or DOWNLOAD, RELIST_BY_DOWNLOAD
+    if via not in (INBOX, PUSH):
+        return None
+    every = usual if written.relist_every is None else written.relist_every
+    return Events(
+        snapshot_lag=_first(written.snapshot_lag, SNAPSHOT_LAG),
+        relist_every=None if every == "never" else every,
+        without_value=written.without_value or "ignore",
     )
 
 

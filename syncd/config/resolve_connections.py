@@ -6,6 +6,7 @@ Nothing here can fail: what could is an error of the schema or of `crosschecks`.
 from datetime import timedelta
 
 from syncd.config.located import Locator
+from syncd.config.resolve_inbound import inbox_of, push_of
 from syncd.config.schema_connections import (
     AmplitudeShape,
     ConnectionShape,
@@ -68,9 +69,9 @@ def _engage(name: str, shape: EngageShape, locator: Locator) -> EngageConnection
         trait_template=shape.trait_template,
         integrations=shape.integrations,
         max_events_per_second=shape.max_events_per_second,
-        inbox=None,
-        api_token=None,
-        api_base_url=None,
+        inbox=inbox_of(name, shape.inbox, locator) if shape.inbox else None,
+        api_token=locator.secret(owner, "api_token", shape, token=True),
+        api_base_url=shape.api_base_url,
         transport=_transport(name, shape, locator),
     )
 
@@ -116,7 +117,7 @@ def _amplitude(
         download_deadline=shape.download_deadline or DOWNLOAD_DEADLINE,
         storage_hosts=tuple(shape.storage_hosts),
         storage_origin=shape.storage_origin,
-        push=None,
+        push=push_of(name, shape.push, locator) if shape.push else None,
         transport=_transport(name, shape, locator),
     )
 

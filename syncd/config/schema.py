@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
+from syncd.config.inbound_values import SpanOrNever
 from syncd.config.place import did_you_mean
 from syncd.config.schedule_text import BadSchedule, cron, parse
 from syncd.config.schema_connections import ConnectionShape
+from syncd.config.schema_inbound import WebShape
 from syncd.config.shape import Shape
 from syncd.config.values import (
     AMinute,
@@ -153,6 +155,10 @@ class FromShape(Shape):
     cohort_id: Text | None = None
     max_staleness: AMinute | None = None
     linked: Switch = False
+    via: Literal["inbox", "snapshot", "push", "download"] | None = None
+    snapshot_lag: Minutes | None = None
+    relist_every: SpanOrNever | None = None
+    without_value: Literal["ignore", "enter"] | None = None
 
     @field_validator("connection")
     @classmethod
@@ -236,5 +242,6 @@ class Document(Shape):
     )
     defaults: DefaultsShape = DefaultsShape()
     syncs: list[SyncShape] = Field(default_factory=list)
+    web: WebShape = WebShape()
     log: LogShape = LogShape()
     shutdown_grace: Seconds | None = None

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from syncd.config.schema_inbound import InboxShape, PushShape
 from syncd.config.shape import Shape
 from syncd.config.values import (
     BaseUrl,
@@ -88,6 +89,10 @@ class EngageShape(TransportShape):
     trait_template: Template = TRAIT_TEMPLATE
     integrations: dict[Integration, Switch] = Field(default={"All": True})
     max_events_per_second: Annotated[Positive, Field(le=1_000_000)] = 500
+    inbox: InboxShape | None = None
+    api_token_file: Text | None = None
+    api_token_env: Text | None = None
+    api_base_url: BaseUrl | None = None
 
 
 class QuotaShape(Shape):
@@ -113,6 +118,7 @@ class AmplitudeShape(TransportShape):
     download_deadline: OneSecond | None = None
     storage_hosts: list[HostPattern] = Field(default=[".amazonaws.com"])
     storage_origin: LoopbackOrigin | None = None
+    push: PushShape | None = None
 
 
 def _reference(value: Any) -> Any:

@@ -7,17 +7,22 @@ A sync or a quota that cannot be read is left out: the schema refuses it anyway.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from syncd.config.feeding import PUSH, RELIST_BY_DOWNLOAD, via_of
 from syncd.config.findings import key_place, node_at, value_place
 from syncd.config.forecast import (
     Demand,
     Excess,
+    Relists,
     budget_text,
     downloads_of,
     excesses,
 )
+from syncd.config.inbound_values import SpanOrNever
+from syncd.config.place import Place
 from syncd.config.raw import RawSync, connections, raw_syncs, scalar_text, text
 from syncd.config.reader import Mapping, Scalar, plain
 from syncd.config.resolve_connections import quota_of
@@ -33,6 +38,7 @@ TIGHT = 0.8
 """Share of what may be spent above which there is a warning."""
 
 _BUDGET: TypeAdapter[Budget] = TypeAdapter(Spending)
+_RELIST: TypeAdapter[timedelta | Literal["never"]] = TypeAdapter(SpanOrNever)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ def _verdict(
 def _exceeded(
     sync: RawSync, demand: Demand, excess: Excess, quota: QuotaSettings
 ) -> Problem:
-    written = _written(sync)
+    place, written = _slow_down(sync, demand)
     limit, reserve = quota.downloads_per_month, quota.reserve
     kept = f" ({reserve:,} are reserved)" if reserve else ""
     capped = "" if demand.budget is None else f", {budget_text(demand.budget)}"
@@ -91,27 +97,33 @@ def _exceeded(
         f"'{written}'{capped} needs {_downloads(excess.downloads)} a month; "
         f"{excess.left:,} of {limit:,} are left{kept}"
     )
-    place = sync.place("schedule")
-    return place.problem("quota.exceeded", message, hint=_proposal(excess))
+    hint = _proposal(excess, by_push=demand.relists is not None)
+    return place.problem("quota.exceeded", message, hint=hint)
+
+
+def _slow_down(sync: RawSync, demand: Demand) -> tuple[Place, str]:
+    """What causes the downloads: where it is written, and how."""
+    if demand.relists is None or demand.relists.every is None:
+        return sync.place("schedule"), _written(sync)
+    every, entry = demand.relists.every, sync.entry("from", "relist_every")
+    place = sync.place("from") if entry is None else entry.node.place
+    return place, f"relist_every: {duration_text(every)}"
 
 
 def _downloads(count: int) -> str:
     return f"{count:,} download" + ("" if count == 1 else "s")
 
 
-def _proposal(excess: Excess) -> str:
+def _proposal(excess: Excess, *, by_push: bool) -> str:
     ways = []
     if excess.interval is not None:
-        ways.append(_every(excess.interval))
+        interval = duration_text(excess.interval)
+        ways.append(f"relist_every: {interval}" if by_push else f"every {interval}")
     if excess.budget is not None:
         ways.append(f"budget: {budget_text(excess.budget)}")
     if not ways:
         return "nothing fits: slow down or leave out another sync"
     return f"fits: {', or '.join(ways)}"
-
-
-def _every(interval: timedelta) -> str:
-    return f"every {duration_text(interval)}"
 
 
 def _written(sync: RawSync) -> str:
@@ -129,9 +141,29 @@ def _demand(root: Mapping, sync: RawSync, project: str) -> Demand | None:
     schedule = _schedule(root, sync)
     if schedule is None or text(sync.node, "from", "cohort_id") is None:
         return None
+    by_push = via_of(sync) == PUSH
+    relists = _relists(sync) if by_push else None
+    if by_push and relists is None:
+        return None
     return Demand(
-        sync=sync.name, project=project, schedule=schedule, budget=_budget(sync)
+        sync=sync.name,
+        project=project,
+        schedule=schedule,
+        budget=_budget(sync),
+        relists=relists,
     )
+
+
+def _relists(sync: RawSync) -> Relists | None:
+    """None where the files say something that the schema refuses."""
+    entry = sync.entry("from", "relist_every")
+    if entry is None:
+        return Relists(every=RELIST_BY_DOWNLOAD)
+    try:
+        every = _RELIST.validate_python(plain(entry.node))
+    except ValidationError:
+        return None
+    return Relists(every=None if every == "never" else every)
 
 
 def _schedule(root: Mapping, sync: RawSync) -> Schedule | None:

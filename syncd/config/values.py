@@ -57,7 +57,8 @@ def _is_bare_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _duration(value: Any, unit: str, least: timedelta) -> Any:
+def duration_of(value: Any, unit: str, least: timedelta) -> Any:
+    """The duration a value means; refuses what is none, or is below `least`."""
     if isinstance(value, timedelta):
         return value
     if _is_bare_number(value):
@@ -75,7 +76,7 @@ def _duration(value: Any, unit: str, least: timedelta) -> Any:
 
 def duration(unit: str, *, least: timedelta = timedelta(0)) -> BeforeValidator:
     """A validator for durations; `unit` is proposed where a bare number stands."""
-    return BeforeValidator(lambda value: _duration(value, unit, least))
+    return BeforeValidator(lambda value: duration_of(value, unit, least))
 
 
 Seconds = Annotated[timedelta, duration("s")]

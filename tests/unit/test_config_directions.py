@@ -696,7 +696,7 @@ def test_engage_needs_what_its_syncs_do_with_it(tmp_path: Path) -> None:
         f"3:3 key.missing 'engage' needs {EITHER_KEY}: sync 'one' writes to it",
     ]
     assert reading == [
-        "3:3 key.missing 'engage' needs 'snapshot': sync 'one' reads from it"
+        "3:3 key.missing 'engage' needs 'snapshot' or 'inbox': sync 'one' reads from it"
     ]
 
 
