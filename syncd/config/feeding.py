@@ -92,10 +92,22 @@ def _idle_keys(sync: RawSync, via: str) -> Iterator[Problem]:
         message = "'{}' goes with 'via: download' only"
         hint = "relist_every says how often a list is downloaded"
         yield from _misplaced(sync, ("max_staleness",), message, hint)
+        yield from _never_a_list(sync)
     elif SNAPSHOT not in _given(_connection(sync)):
         name = text(sync.node, "from", "connection")
         message = f"'{{}}' is about whole lists, and '{name}' has no 'snapshot'"
         yield from _misplaced(sync, _LIST_KEYS, message)
+
+
+def _never_a_list(sync: RawSync) -> Iterator[Problem]:
+    """What would limit or correct downloads, where there are none."""
+    if text(sync.node, "from", "relist_every") != "never":
+        return
+    for path in (("budget",), ("from", "snapshot_lag")):
+        entry = sync.entry(*path)
+        if entry is not None:
+            message = f"'{path[-1]}' is about lists: 'relist_every: never' reads none"
+            yield entry.key_place.problem("key.misplaced", message, hint="remove it")
 
 
 def _misplaced(

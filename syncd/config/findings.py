@@ -5,6 +5,7 @@ the input, and the input may be a secret. What a message quotes (`{text}`) is th
 of the file before `${…}` is filled in.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -49,6 +50,9 @@ Path = tuple[str | int, ...]
 
 _GROUP_KEYS = ("cg", "count_group", "group", "group_type")
 _LONGEST_QUOTE = 60
+
+_SECRET_WORD = re.compile(r"key|pass|pwd|secret|token|value", re.IGNORECASE)
+"""What people call a secret that they write where its file's name belongs."""
 
 _TYPES = {
     "string_type": "text",
@@ -149,6 +153,10 @@ def _unknown_key(root: Mapping, path: Path) -> Problem:
         message = f"'{key}' may not stand in a config file"
         others = [name for name in known if name in (f"{key}_file", f"{key}_env")]
         hint = f"put it into a file and name that: {' or '.join(sorted(others))}"
+        return place.problem("secret.inline", message, hint=hint)
+    if {"file", "env"} <= set(known) and _SECRET_WORD.search(key):
+        message = "a secret may not stand in a config file"
+        hint = "put it into a file and name that: {file: name}"
         return place.problem("secret.inline", message, hint=hint)
     hint = did_you_mean(key, known)
     if key in _GROUP_KEYS:

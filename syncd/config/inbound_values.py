@@ -74,7 +74,7 @@ DoorPath = Annotated[str, AfterValidator(_door), Field(max_length=200)]
 def _size(value: Any) -> Any:
     text = str(value) if isinstance(value, int | str) else ""
     found = _SIZE.fullmatch(text)
-    if found is None or isinstance(value, bool):
+    if found is None:
         hint = "write it like 512KiB, 1MiB or 65536"
         refuse("size.invalid", "this is not a size", hint=hint)
     size = int(found["count"]) * _UNITS[found["unit"]]

@@ -9,6 +9,7 @@ from syncd.config import load
 CONFIG = Path(__file__).parents[2] / "config"
 ROOTS = [
     CONFIG / "syncd.yaml",
+    CONFIG / "examples" / "events.yaml",
     CONFIG / "examples" / "minimal.yaml",
     CONFIG / "examples" / "partners.yaml",
     CONFIG / "examples" / "warehouse.yaml",
