@@ -11,25 +11,25 @@ class VirtualClock:
     """A clock that runs, runs fast or stands still."""
 
     def __init__(self, *, speed: float = 1.0, origin: datetime | None = None) -> None:
-        self._speed = speed
-        self._frozen = False
-        self._wall = self._virtual = origin or datetime.now(UTC)
+        instant = origin or datetime.now(UTC)
+        # One tuple, as the threads of the senders read while the loop's thread sets.
+        self._state = (instant, instant, speed, False)
+        """Wall and virtual time that belong together, speed, frozen."""
 
     @property
     def speed(self) -> float:
         """Virtual seconds per real second while it runs."""
-        return self._speed
+        return self._state[2]
 
     @property
     def frozen(self) -> bool:
         """True while only `set` and `advance` move it."""
-        return self._frozen
+        return self._state[3]
 
     def now(self) -> datetime:
         """The current virtual instant, UTC."""
-        if self._frozen:
-            return self._virtual
-        return self._virtual + (datetime.now(UTC) - self._wall) * self._speed
+        wall, virtual, speed, frozen = self._state
+        return virtual if frozen else virtual + (datetime.now(UTC) - wall) * speed
 
     def moment(self) -> float:
         """The same in epoch seconds."""
@@ -41,8 +41,8 @@ class VirtualClock:
 
     def set(self, instant: datetime) -> None:
         """Jump; a running clock goes on from there."""
-        self._virtual = instant.astimezone(UTC)
-        self._wall = datetime.now(UTC)
+        _, _, speed, frozen = self._state
+        self._state = (datetime.now(UTC), instant.astimezone(UTC), speed, frozen)
 
     def advance(self, delay: timedelta) -> None:
         """Jump by an amount of virtual time."""
@@ -50,10 +50,10 @@ class VirtualClock:
 
     def freeze(self, frozen: bool) -> None:
         """Stop or go on."""
-        self.set(self.now())
-        self._frozen = frozen
+        _, _, speed, _ = self._state
+        self._state = (datetime.now(UTC), self.now(), speed, frozen)
 
     def run_at(self, speed: float) -> None:
         """Change the speed; the shown time does not jump."""
-        self.set(self.now())
-        self._speed = speed
+        _, _, _, frozen = self._state
+        self._state = (datetime.now(UTC), self.now(), speed, frozen)

@@ -64,11 +64,12 @@ project wherever people or cohorts are touched; without it the first one, 187520
     GET    /_sim/leaks                   {"leaks": [{"at", "origin", "path", "header",
                                           "what"}]}: credentials gone astray (leaks.py)
 
-The calls below `/_sim/segment` and `/_sim/partner` are told in `control_segment` and
-`control_partner`.
+The calls below `/_sim/segment`, `/_sim/partner`, `/_sim/engage` (audiences) and
+`/_sim/senders` (webhooks and pushes) are told in `control_segment`, `control_partner`,
+`control_engage` and `control_senders`.
 
-PART: world (projects, users, cohorts), segment, partner, faults, log (and stats),
-config, latency, clock.
+PART: world (projects, users, cohorts), segment, partner, engage, senders, faults, log
+(and stats), config, latency, clock.
 COHORT: the object of the API's list plus `members_count`, the true number,
 `computed_count`, that of the last computation, and `sync_metadata`.
 PEOPLE: user ids or a crowd, wherever members are named (control_crowds.py). Members
@@ -86,9 +87,11 @@ from starlette.routing import Route
 from syncd.simulator import (
     control_behaviour,
     control_cohorts,
+    control_engage,
     control_partner,
     control_people,
     control_segment,
+    control_senders,
 )
 from syncd.simulator.control_io import (
     ControlError,
@@ -119,6 +122,8 @@ def control_app(simulator: Simulator) -> Starlette:
         *control_behaviour.ROUTES,
         *control_segment.ROUTES,
         *control_partner.ROUTES,
+        *control_engage.ROUTES,
+        *control_senders.ROUTES,
     ]
     app = Starlette(routes=routes, exception_handlers=error_handlers())
     app.state.simulator = simulator

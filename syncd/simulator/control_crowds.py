@@ -25,33 +25,40 @@ NUMBERS = ("first", "count", "anonymous", "duplicates")
 
 async def crowd(people: People, value: Any, name: str) -> set[int]:
     """The Amplitude IDs of PEOPLE; nobody for None. Raises ControlError."""
-    described = {"user_ids": value} if isinstance(value, list) else value or {}
-    if not isinstance(described, dict):
-        raise ControlError(f"{name} must be a list of strings or a crowd")
-    if unknown := set(described) - {"user_ids", "prefix", *NUMBERS}:
-        raise ControlError(f"a crowd has no {', '.join(sorted(unknown))}")
-    if type(value) is list:
-        strings({name: value}, name)
-    numbers = {key: described.get(key, 0) for key in NUMBERS}
-    for key, number in numbers.items():
-        if type(number) is not int or number < 0:
-            raise ControlError(f"{key} must be a number from 0")
-    if numbers["count"] and not isinstance(described.get("prefix"), str):
-        raise ControlError("prefix must be a string")
+    wanted = described(value, name)
     members: set[int] = set()
-    names = _names(described)
+    names = named(wanted)
     while piece := list(islice(names, PIECE)):
         people.add(piece)
         members |= people.ids(piece)
         await asyncio.sleep(0)
-    twins = islice(_names(described), numbers["duplicates"])
+    twins = islice(named(wanted), wanted["duplicates"])
     members.update(people.twin_of(one) for one in twins if people.id_of(one))
-    members.update(people.anonymous(numbers["anonymous"]))
+    members.update(people.anonymous(wanted["anonymous"]))
     return members
 
 
-def _names(described: dict[str, Any]) -> Iterator[str]:
-    yield from strings(described, "user_ids")
-    first, prefix = described.get("first", 0), described.get("prefix")
-    for number in range(first, first + described.get("count", 0)):
+def described(value: Any, name: str) -> dict[str, Any]:
+    """PEOPLE as a crowd with every number. Raises ControlError."""
+    crowd = {"user_ids": value} if isinstance(value, list) else value or {}
+    if not isinstance(crowd, dict):
+        raise ControlError(f"{name} must be a list of strings or a crowd")
+    if unknown := set(crowd) - {"user_ids", "prefix", *NUMBERS}:
+        raise ControlError(f"a crowd has no {', '.join(sorted(unknown))}")
+    if type(value) is list:
+        strings({name: value}, name)
+    numbers = {key: crowd.get(key, 0) for key in NUMBERS}
+    for key, number in numbers.items():
+        if type(number) is not int or number < 0:
+            raise ControlError(f"{key} must be a number from 0")
+    if numbers["count"] and not isinstance(crowd.get("prefix"), str):
+        raise ControlError("prefix must be a string")
+    return {**crowd, **numbers}
+
+
+def named(crowd: dict[str, Any]) -> Iterator[str]:
+    """The user ids of a crowd."""
+    yield from strings(crowd, "user_ids")
+    first, prefix = crowd["first"], crowd.get("prefix")
+    for number in range(first, first + crowd["count"]):
         yield f"{prefix}{number}"

@@ -119,7 +119,10 @@ async def _run(options: Options) -> None:
     origins = {name: _url(listening) for name, listening in sockets.items()}
     simulator.origins.update(origins)
     _announce(options, simulator, origins)
+    pushing = asyncio.create_task(simulator.senders.run())
     await stop.wait()
+    pushing.cancel()
+    simulator.senders.clear()
     simulator.clear_faults()
     for server in servers.values():
         server.should_exit = True

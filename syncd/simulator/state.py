@@ -1,6 +1,6 @@
 """Everything one simulator process remembers, and how it is put back.
 
-Only the loop's thread touches it.
+Only the loop's thread touches it; the threads of the senders read the clock.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from datetime import datetime
 
 from syncd.simulator.calls import LOCKING, NAMES
 from syncd.simulator.clock import VirtualClock
+from syncd.simulator.engage_world import EngageWorld
 from syncd.simulator.faults import Faults
 from syncd.simulator.late import LateCommits
 from syncd.simulator.leaks import Leaks
@@ -20,12 +21,13 @@ from syncd.simulator.quota import DownloadStats
 from syncd.simulator.segment_calls import NAMES as SEGMENT
 from syncd.simulator.segment_calls import WRITES as SEGMENT_WRITES
 from syncd.simulator.segment_world import SegmentWorld
+from syncd.simulator.senders import Senders
 from syncd.simulator.switches import Switches
 from syncd.simulator.traffic import Busy, Traffic
 from syncd.simulator.world import World
 
 PARTS = (
-    *("world", "segment", "partner"),
+    *("world", "segment", "partner", "engage", "senders"),
     *("faults", "log", "config", "latency", "clock"),
 )
 
@@ -51,6 +53,7 @@ class Simulator:
         """Where each origin listens; filled in when the ports are open."""
         self.released = asyncio.Event()
         """Ends the hangs of the current faults."""
+        self.senders = Senders()
         self.reset(PARTS)
 
     def reset(self, parts: Collection[str]) -> None:
@@ -81,6 +84,10 @@ class Simulator:
             self.segment = SegmentWorld(region=self._region)
         if "partner" in parts:
             self.partner = PartnerWorld()
+        if "senders" in parts:
+            self.senders.clear()
+        if "engage" in parts:
+            self.engage = EngageWorld()
 
     def _forget(self) -> None:
         """Start the log and all counters anew."""
@@ -91,6 +98,10 @@ class Simulator:
         self.leaks = Leaks()
         self.downloads: defaultdict[int, DownloadStats] = defaultdict(DownloadStats)
         """By app id."""
+
+    def moment(self) -> float:
+        """The clock, epoch seconds; senders' threads read it too."""
+        return self.clock.moment()
 
     def settle(self) -> None:
         """Let everything happen that the clock has passed; before each look."""

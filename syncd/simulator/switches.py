@@ -14,6 +14,9 @@ CHOICES = {
     "partner_same_name": ("same", "new"),
     "snapshot_at": ("request", "completion"),
     "gzip": ("encoding", "raw", "none", "twice"),
+    "sender_trait": tuple(
+        "brackets_colon parentheses brackets_parentheses colon".split()
+    ),
 }
 """The words a switch can be."""
 
@@ -135,6 +138,17 @@ class Switches:
     """Section 11: of a file from storage."""
     download_recomputes: bool = True
     """R15: a download computes a dynamic cohort anew."""
+
+    senders_honour_retry_after: bool = False
+    """Both contracts, section 11: senders wait as long as a receiver asks for."""
+    amplitude_sender_retries_4xx: bool = True
+    """7.3: Amplitude also retries a 4xx that is no 429."""
+    sender_trait: str = "brackets_colon"
+    """7.3: which spelling of the trait Amplitude sends (amplitude_pushes.TRAITS)."""
+    senders_recreate_list: bool = False
+    """After a first sync that failed, the next one creates the list again."""
+    engage_resync_repeats_ids: bool = False
+    """Segment section 11.14: a resync has the message ids of the one before."""
 
     def as_dict(self) -> dict[str, object]:
         """All switches by name."""
