@@ -17,7 +17,10 @@ from syncd.sources.amplitude_push.lists import Lists
 from syncd.sources.amplitude_push.names import CohortNames
 from syncd.sources.amplitude_push.properties import is_update, read_update
 from syncd.sources.amplitude_push.settings import AmplitudeDoorSettings
-from syncd.sources.amplitude_push.template_json import parse_template
+from syncd.sources.amplitude_push.template_json import (
+    TEMPLATE_HINT,
+    parse_template,
+)
 from syncd.sources.amplitude_push.webhook import read_webhook
 from syncd.sources.door import Delivery, Head, Refused, Reply
 from syncd.sources.strict_json import InvalidJson, parse
@@ -90,10 +93,12 @@ class AmplitudeDoor:
     def read(self, head: Head, body: bytes) -> Delivery | Reply:
         """Read what was pushed. Raises `Refused`; `StoreError` where a list is asked
         for."""
+        route = route_of(head.path)
         try:
-            return self._read(route_of(head.path), body)
+            return self._read(route, body)
         except InvalidJson as error:
-            raise Refused(400, str(error), code=error.code) from None
+            hint = TEMPLATE_HINT if route.call is Call.WEBHOOK else ""
+            raise Refused(400, str(error), code=error.code, hint=hint) from None
 
     def asks_store(self, head: Head) -> bool:
         """Calls about lists may: ids of lists are kept there."""

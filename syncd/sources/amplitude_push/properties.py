@@ -13,6 +13,7 @@ from syncd.sources.amplitude_push.fields import (
     as_object,
     boolean,
     malformed,
+    one_of,
     user_id,
 )
 from syncd.sources.amplitude_push.names import Cohort, CohortNames
@@ -29,6 +30,8 @@ def read_update(
     body: Mapping[str, Any], names: CohortNames, connection: str, accept: Accept
 ) -> Delivery:
     """One update, or a batch. Raises `Refused`."""
+    if one_of(body, "userIds", "user_ids") is not None:
+        raise malformed("this is a list's change and an update: send one")
     if "batch" not in body:
         return _read_single(body, names, connection, accept)
     if "traits" in body:

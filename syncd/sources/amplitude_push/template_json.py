@@ -11,11 +11,18 @@ from typing import Any
 
 from syncd.sources.strict_json import InvalidJson, parse
 
-_TEXT_OR_COMMA = re.compile(
-    rb'("(?:[^"\\]++|\\.)*+"?)|,(?=[ \t\r\n]*+[\]}])', re.DOTALL
+TEMPLATE_HINT = (
+    "write texts of the template as ${…?json_string}, booleans and numbers as ${…?c}"
 )
-"""A text, whole, or up to the end of the body where it does not end; or a last comma.
-Possessive, so that no body makes it look at a byte many times."""
+"""What FreeMarker needs to be told: it writes a quote in a name as it stands, and a
+great number with commas."""
+
+_KEPT_OR_LAST_COMMA = re.compile(
+    rb"""("(?:[^"\\]++|\\.)*+"?|[\[{][ \t\r\n]*+,)|,(?=[ \t\r\n]*+[\]}])""", re.DOTALL
+)
+"""What stays: a text, whole, or up to the end of the body where it does not end; a
+comma that comes first. Else a last comma. Possessive, so that no body makes it look at
+a byte many times."""
 
 
 def parse_template(body: bytes) -> Any:
@@ -31,4 +38,4 @@ def parse_template(body: bytes) -> Any:
 
 def without_last_commas(body: bytes) -> bytes:
     """The body without the commas that stand before a closing bracket."""
-    return _TEXT_OR_COMMA.sub(lambda found: found.group(1) or b"", body)
+    return _KEPT_OR_LAST_COMMA.sub(lambda found: found.group(1) or b"", body)

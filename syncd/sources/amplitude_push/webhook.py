@@ -33,7 +33,7 @@ _MAX_MESSAGE_ID = 500
 """Characters."""
 
 _SECONDS = re.compile(r"[0-9]{1,20}(\.[0-9]{1,9})?")
-_MESSAGE_ID = re.compile(r"[!-~]+")
+_MESSAGE_ID = re.compile(r"[ -~]+")
 _HINT = (
     "the template's body: cohort_id, cohort_name, in_cohort, computed_time, message_id"
     " and users, each with a user_id"
