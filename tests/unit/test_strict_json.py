@@ -118,10 +118,10 @@ def test_every_json_of_bounded_depth_is_read(value, ascii_only):
 
 
 def depth_of(value) -> int:
-    children = value if isinstance(value, list) else []
-    children = value.values() if isinstance(value, dict) else children
-    inner = max(map(depth_of, children), default=0)
-    return inner + isinstance(value, list | dict)
+    if not isinstance(value, list | dict):
+        return 0
+    children = list(value.values()) if isinstance(value, dict) else value
+    return 1 + max(map(depth_of, children), default=0)
 
 
 @settings(max_examples=60, deadline=None)
