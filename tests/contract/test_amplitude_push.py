@@ -290,11 +290,21 @@ def test_ten_thousand_ids_pass_in_one_request() -> None:
 
 
 @pytest.mark.parametrize("verb", ["add", "remove"])
-def test_an_unknown_list_is_a_404(verb: str) -> None:
-    with pytest.raises(Refused, match="no such list") as refused:
-        send(door(), f"/lists/nobody/{verb}", {"userIds": ["u-1"]})
+@pytest.mark.parametrize(
+    ("list_id", "asked"), [("nobody", 1), ("a\x00b", 0), ("é", 0), ("x" * 101, 0)]
+)
+def test_an_unknown_list_is_a_404(list_id: str, asked: int, verb: str) -> None:
+    directory = Lists()
 
-    assert refused.value.status == 404
+    with pytest.raises(Refused, match="no such list") as refused:
+        send(
+            door(directory=directory),
+            f"/lists/{list_id}/{verb}",
+            {"userIds": ["u-1"]},
+        )
+
+    assert (refused.value.status, refused.value.code) == (404, "list.unknown")
+    assert directory.asked == asked
 
 
 def test_a_list_of_another_connection_is_unknown() -> None:
@@ -425,7 +435,7 @@ def test_an_invalid_user_id_is_a_404_as_the_vendor_has_it() -> None:
     with pytest.raises(Refused) as refused:
         delivered("/properties", identify({NAME: True}, userId="null"))
 
-    assert (refused.value.status, refused.value.code) == (404, "user_id")
+    assert (refused.value.status, refused.value.code) == (404, "push.user_id")
     assert "null" not in str(refused.value)
 
 
@@ -651,7 +661,9 @@ def test_what_is_malformed_is_a_400_with_a_reason(path: str, body: Any) -> None:
         send(to, path, body)
 
     assert refused.value.status == 400
-    assert refused.value.code == "schema" or refused.value.code.startswith("json.")
+    assert refused.value.code == "push.malformed" or refused.value.code.startswith(
+        "json."
+    )
     assert len(str(refused.value)) > 10
     assert "u-1" not in str(refused.value)
 
@@ -735,7 +747,7 @@ def test_nothing_else_does(path: str, headers: dict[str, str]) -> None:
     with pytest.raises(Refused) as refused:
         to.admit(head(path, headers=headers))
 
-    assert (refused.value.status, refused.value.code) == (401, "credentials")
+    assert (refused.value.status, refused.value.code) == (401, "push.credentials")
     assert "the-" not in str(refused.value).replace("the api key", "")
 
 

@@ -24,7 +24,7 @@ def check_api_key(keys: Keys, headers: Mapping[str, str], now: datetime) -> None
         raise Refused(
             401,
             "the api key is missing or wrong",
-            code="credentials",
+            code="push.credentials",
             hint="Basic with the key as user and an empty password, or the header "
             "api_key (proxies may drop names with an underscore)",
         )
@@ -38,6 +38,6 @@ def check_secret(
         raise Refused(
             401,
             f"the secret in the header {header} is missing or wrong",
-            code="credentials",
+            code="push.credentials",
             hint="add the header to the webhook in Amplitude",
         )

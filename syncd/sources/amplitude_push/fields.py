@@ -11,7 +11,7 @@ from syncd.sources.door import Refused
 
 def malformed(message: str, *, hint: str = "") -> Refused:
     """A 400: this body is not what the path takes."""
-    return Refused(400, message, code="schema", hint=hint)
+    return Refused(400, message, code="push.malformed", hint=hint)
 
 
 def as_object(value: Any, part: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ production worker under `response` (contract/amplitude.md 7.2, an integration's 
 Amplitude then adds with four requests at a time, so known lists are kept in memory.
 """
 
+import re
 import threading
 import uuid
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ from syncd.sources.door import Delivery, Refused, Reply
 _REMEMBERED = 10_000
 """Lists kept in memory."""
 
+_LIST_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""What an id of ours may look like: nobody needs to look for another."""
+
 
 class Lists:
     """The lists of one connection. Thread-safe."""
@@ -32,13 +36,18 @@ class Lists:
         self._known: dict[str, Feed] = {}
         self._lock = threading.Lock()
 
+    @property
+    def connection(self) -> str:
+        """Whose lists they are."""
+        return self._settings.connection
+
     def create(self, body: Mapping[str, Any]) -> Reply:
         """Make the list of the cohort that `name` ends with, or find it again.
 
         One cohort has one list, whatever it is called by now.
         """
         cohort = self._cohort(body)
-        feed = feed_of(self._settings.connection, cohort.id)
+        feed = feed_of(self.connection, cohort.id)
         proposed = uuid.uuid4().hex
         list_id = self._settings.directory.name_list(feed, cohort.name, proposed)
         self._remember(list_id, feed)
@@ -79,12 +88,13 @@ class Lists:
     def _feed(self, list_id: str) -> Feed:
         feed = self._known.get(list_id)
         if feed is None:
-            feed = self._settings.directory.find(self._settings.connection, list_id)
+            if _LIST_ID.fullmatch(list_id):
+                feed = self._settings.directory.find(self.connection, list_id)
             if feed is None:
                 raise Refused(
                     404,
                     "there is no such list",
-                    code="unknown_list",
+                    code="list.unknown",
                     hint="make it with POST /lists",
                 )
             self._remember(list_id, feed)

@@ -77,7 +77,7 @@ def _read_single(
     known = words.left_out.total()
     told = words.told(connection, accept)
     if words.left_out.total() > known:
-        raise Refused(404, "the user id is invalid", code="user_id")
+        raise Refused(404, "the user id is invalid", code="push.user_id")
     return delivery(connection, told, words.left_out)
 
 
