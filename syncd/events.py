@@ -17,6 +17,7 @@ from functools import partial
 
 import structlog
 
+from syncd import metrics
 from syncd.model import Outcome
 
 
@@ -97,6 +98,8 @@ def emit(event: Event, *, level: Level | None = None, **fields: object) -> None:
     if unknown:
         raise ValueError(f"{event.name} has no field {', '.join(sorted(unknown))}")
     severity = level or event.level
+    metrics.EVENTS.labels(event.name).inc()
+    metrics.LOG_MESSAGES.labels(severity.value).inc()
     bound = structlog.contextvars.get_contextvars()
     values = _Values({**bound, **fields})
     if "next" not in fields and severity in {Level.WARNING, Level.ERROR}:

@@ -10,13 +10,13 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
-from syncd import events
+from syncd import events, metrics
 from syncd.app.engine import Engine
 from syncd.clock import Clock
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
-from syncd.model import Trigger
+from syncd.model import Outcome, Trigger
 from syncd.schedule import Once, latest_at_or_before, next_after, offset
 from syncd.scheduler import Timing
 from syncd.store import runs
@@ -63,6 +63,7 @@ class Slots:
 
     def _run_slot(self, name: str, slot: datetime, trigger: Trigger) -> None:
         lag = self._clock.now() - slot
+        metrics.SCHEDULE_LAG.observe(max(0.0, lag.total_seconds()))
         emit(
             events.SCHEDULE_DUE,
             sync=name,
@@ -91,6 +92,8 @@ class Slots:
             emit(events.STORE_UNAVAILABLE, operation="skip", error=str(error))
             return
         if recorded:
+            metrics.RUNS.labels(name, Outcome.SKIPPED.value).inc()
+            metrics.run_skipped(name, reason)
             emit(events.RUN_SKIPPED, sync=name, reason=reason, due_at=slot)
 
     def _slot_to_settle(self, name: str) -> datetime | None:

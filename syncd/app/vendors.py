@@ -65,6 +65,7 @@ class Vendors:
             origin=connection.storage_origin,
             proxy_url=_proxy(connection.transport),
             ca_file=connection.transport.ca_file,
+            api=name,
         )
         return AmplitudeDownloads(
             self._amplitude_http(name),
@@ -79,7 +80,7 @@ class Vendors:
         if connection.write_key is None:
             raise TypeError("the configuration asks for a write key to write with")
         return SegmentClient(
-            self._client(connection.transport, segment.HOSTS[connection.region]),
+            self._client(name, connection.transport, segment.HOSTS[connection.region]),
             secret_of(connection.write_key),
             clock=self._clock,
         )
@@ -90,7 +91,7 @@ class Vendors:
             raise TypeError(f"{name} is no partner")
         access = connection.access
         return PartnerClient(
-            self._client(connection.transport, ""),
+            self._client(name, connection.transport, ""),
             secret_of(access.api_key),
             api_key_header=access.api_key_header,
             headers=_headers(access),
@@ -102,6 +103,7 @@ class Vendors:
         connection = self._named(name, AmplitudeConnection)
         turns = self._turns.setdefault(project_key(connection), Turns())
         return self._client(
+            name,
             connection.transport,
             amplitude.HOSTS[connection.region],
             make=partial(InTurn, turns=turns),
@@ -109,6 +111,7 @@ class Vendors:
 
     def _client(
         self,
+        name: str,
         transport: Transport,
         usual: str,
         make: Callable[..., HttpClient] = HttpClient,
@@ -120,6 +123,7 @@ class Vendors:
             deadline=transport.request_deadline.total_seconds(),
             proxy_url=_proxy(transport),
             ca_file=transport.ca_file,
+            api=name,
         )
         self._http.append(client)
         return client

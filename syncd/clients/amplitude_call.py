@@ -99,6 +99,7 @@ class Caller:
                 headers=headers,
                 max_bytes=call.max_bytes,
                 run_id=call.run_id,
+                operation=call.endpoint.word,
             )
         return self._http.stream(
             call.method,
@@ -108,6 +109,7 @@ class Caller:
             max_bytes=call.max_bytes,
             deadline=call.taking.deadline,
             run_id=call.run_id,
+            operation=call.endpoint.word,
         )
 
 

@@ -31,6 +31,11 @@ class Endpoint(StrEnum):
     STATUS = "download status"
     FILE = "download file"
 
+    @property
+    def word(self) -> str:
+        """As a label of metrics: without blanks."""
+        return self.value.replace(" ", "_")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:

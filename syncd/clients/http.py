@@ -20,7 +20,7 @@ from typing import Literal, Self
 import httpcore
 import httpx
 
-from syncd import __version__
+from syncd import __version__, metrics
 from syncd.clients.deadline import BoundedNetwork, Budget, NameNotResolved
 from syncd.clock import Clock
 from syncd.errors import SyncdError
@@ -98,14 +98,17 @@ class HttpClient:
         ca_file: Path | None = None,
         unix_socket: Path | None = None,
         public_only: bool = False,
+        api: str = "",
     ) -> None:
         """`base_url` as the config checked it; `deadline` in real seconds per request.
 
         `ca_file` adds a private authority to the usual ones; there is no switch that
         turns verification off. `proxy_url` is http or https and may hold a password.
         With `public_only` no private, loopback or link-local address is connected to,
-        but for the proxy's (which then decides for itself whom it reaches).
+        but for the proxy's (which then decides for itself whom it reaches). `api` is
+        the connection whose requests these are, in metrics; without it none is counted.
         """
+        self._api = api
         self._base_url = base_url.rstrip("/")
         self._clock = clock
         self._deadline = deadline
@@ -164,14 +167,17 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         max_bytes: int = ACKNOWLEDGEMENT_BYTES,
         run_id: str = "",
+        operation: str = metrics.OTHER,
     ) -> Answer:
         """Make one request and read the whole answer; raise `TransportError` if none.
 
         `path` begins with a slash and may carry a query; it must hold no secret.
+        `operation` is one of a few words for what is asked: a label of metrics.
         """
         kept = bytearray()
+        sent = _run_headers(run_id) | dict(headers or {})
         answer = self._exchange(
-            _Asked(method, path, body, _run_headers(run_id) | dict(headers or {})),
+            _Asked(method, path, body, sent, operation),
             kept.extend,
             max_bytes,
             self._deadline,
@@ -188,6 +194,7 @@ class HttpClient:
         deadline: float,
         headers: Mapping[str, str] | None = None,
         run_id: str = "",
+        operation: str = metrics.OTHER,
     ) -> Answer:
         """Make one request and hand the raw pieces of a 2xx body to `take`, in order.
 
@@ -198,7 +205,8 @@ class HttpClient:
         `TransportError`; one that declares neither may be cut without anybody knowing.
         `path` gets into no log and no error, so it may hold the signature of a link.
         """
-        asked = _Asked(method, path, None, _run_headers(run_id) | dict(headers or {}))
+        sent = _run_headers(run_id) | dict(headers or {})
+        asked = _Asked(method, path, None, sent, operation)
         return self._exchange(asked, take, max_bytes, deadline)
 
     def _exchange(
@@ -217,16 +225,25 @@ class HttpClient:
                 content=asked.body,
                 headers=asked.headers,
             ) as response:
-                return Answer(
+                answer = Answer(
                     status=response.status_code,
                     headers={k.lower(): v for k, v in response.headers.items()},
                     body=_read(response, take, max_bytes),
                     duration=self._clock.monotonic() - started,
                 )
+            self._count(asked, str(answer.status), started)
+            return answer
         except (httpx.HTTPError, _TooLarge) as error:
             failure = self._failure(error, max_bytes, deadline)
+        self._count(asked, failure.kind, started)
         # Raised out here, without the cause: its text may quote a header we sent.
         raise failure
+
+    def _count(self, asked: "_Asked", code: str, started: float) -> None:
+        if self._api:
+            seconds = self._clock.monotonic() - started
+            metrics.API_REQUESTS.labels(self._api, asked.operation, code).inc()
+            metrics.API_SECONDS.labels(self._api, asked.operation).observe(seconds)
 
     def _failure(
         self, error: httpx.HTTPError | _TooLarge, max_bytes: int, deadline: float
@@ -253,6 +270,7 @@ class _Asked:
     path: str
     body: bytes | None
     headers: Mapping[str, str]
+    operation: str
 
 
 class _PoolTransport(httpx.HTTPTransport):

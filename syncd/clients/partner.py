@@ -90,6 +90,7 @@ class PartnerClient:
                 # A partner may echo the request, escaped.
                 max_bytes=ACKNOWLEDGEMENT_BYTES + 3 * len(request.body),
                 run_id=request.run_id,
+                operation=request.call.value,
             )
         except TransportError as error:
             raise unanswered(error) from error

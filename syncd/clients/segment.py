@@ -86,6 +86,7 @@ class SegmentClient:
                     "content-type": "application/json",
                 },
                 run_id=run_id,
+                operation="batch",
             )
         except TransportError as error:
             raise unanswered(error) from error

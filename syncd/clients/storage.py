@@ -52,13 +52,15 @@ class StorageClient:
         origin: str | None = None,
         proxy_url: str | None = None,
         ca_file: Path | None = None,
+        api: str = "",
     ) -> None:
         """`hosts` are names or `.suffixes`; none means any public host.
 
         Named hosts are trusted, so they may resolve to a private address (a gateway to
         the storage in one's own network). `origin` is a loopback `http://host:port`
-        that may serve files too: a simulator.
+        that may serve files too: a simulator. `api` as of `HttpClient`.
         """
+        self._api = api
         self._clock = clock
         self._hosts = tuple(host.lower() for host in hosts)
         self._origin = origin.rstrip("/") if origin else None
@@ -86,6 +88,7 @@ class StorageClient:
             proxy_url=self._proxy_url,
             ca_file=self._ca_file,
             public_only=place.public_only,
+            api=self._api,
         ) as http:
             return http.stream(
                 "GET",
@@ -94,6 +97,7 @@ class StorageClient:
                 max_bytes=max_bytes,
                 deadline=deadline,
                 headers=FILE_HEADERS,
+                operation="storage",
             )
 
     def _place(self, link: str) -> _Place:

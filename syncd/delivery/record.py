@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
+from syncd import metrics
 from syncd.clock import Clock
-from syncd.errors import DeliveryError
+from syncd.errors import DeliveryError, Fault
 from syncd.model import Batch, Found, Operation, Receipt
 from syncd.store import bindings, leases, ledger, outbox, unaccepted
 from syncd.store.bindings import Binding
@@ -86,6 +87,7 @@ class Recorder:
             ledger.write(connection, _proven(line, receipt, len(applied)))
 
         self._write(sent, commit)
+        _count(sent, receipt, len(applied))
 
     def put_back(
         self,
@@ -113,6 +115,8 @@ class Recorder:
             also(connection)
 
         self._write(sent, commit)
+        if result == "retried":
+            _count_retry(sent, error, retry_at, now)
         return _waiting(sent.batch, retry_at)
 
     def split(self, sent: Sent, error: DeliveryError, now: datetime) -> list[Waiting]:
@@ -151,6 +155,7 @@ class Recorder:
             ledger.write(connection, line)
 
         self._write(sent, commit)
+        _count_ids(sent, "rejected", len(batch.ids), error.error_type)
 
     def _offered(
         self,
@@ -213,3 +218,34 @@ def _failed(sent: Sent, error: DeliveryError, result: str) -> ledger.Line:
         error_type=error.error_type,
         message=error.vendor_message or str(error),
     )
+
+
+# ---- metrics ----------------------------------------------------------------------
+
+_CHANGES = {Operation.ADD: "entered", Operation.REMOVE: "exited"}
+
+
+def _count(sent: Sent, receipt: Receipt, applied: int) -> None:
+    """What an answer proved. A skipped exit is applied: whoever is unknown is out."""
+    _count_ids(sent, "accepted", applied)
+    if sent.batch.operation is Operation.ADD:
+        _count_ids(sent, "unmatched", len(receipt.unmatched), "unknown_user")
+        # Not the words of the answer: those may be others for every person.
+        _count_ids(sent, "rejected", len(receipt.rejected), "invalid_id")
+
+
+def _count_ids(sent: Sent, result: str, count: int, reason: str = "") -> None:
+    sync, change = sent.binding.sync, _CHANGES[sent.batch.operation]
+    metrics.MEMBERS_SENT.labels(sync, change, result).inc(count)
+    if reason and count:
+        metrics.MEMBERS_REJECTED.labels(sync, reason).inc(count)
+
+
+def _count_retry(
+    sent: Sent, error: DeliveryError, retry_at: datetime | None, now: datetime
+) -> None:
+    api = sent.binding.connection
+    metrics.API_RETRIES.labels(api, error.error_type).inc()
+    if error.fault is Fault.THROTTLED and retry_at is not None:
+        told = max(0.0, (retry_at - now).total_seconds())
+        metrics.API_THROTTLED.labels(api).inc(told)

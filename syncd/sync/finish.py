@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from syncd import events
+from syncd import events, metrics
 from syncd.errors import StoreError
 from syncd.events import emit, level_of
 from syncd.model import BatchState, Outcome
@@ -51,6 +51,12 @@ def close_run(run: Run) -> None:
         return
     if not closed:
         return  # whoever took the sync over has written its line
+    _count(run.spec.name, report.outcome, report.numbers)
+    metrics.RUN_SECONDS.labels(run.spec.name).observe(
+        max(0.0, (now - report.started_at).total_seconds())
+    )
+    if report.outcome is Outcome.SKIPPED and report.slot is not None:
+        metrics.run_skipped(run.spec.name, report.reason)
     if report.outcome is Outcome.INTERRUPTED:
         emit(
             events.RUN_INTERRUPTED,
@@ -91,6 +97,7 @@ def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
             drop_plan(connection, found)
     if not closed:
         return
+    _count(found.sync, Outcome.ABANDONED, numbers)
     emit(
         events.RUN_ABANDONED,
         sync=found.sync,
@@ -114,6 +121,17 @@ def close_leftovers(run: Run) -> None:
     for each in left:
         if each.id != run.report.run_id:
             close_abandoned(run.parts.database, each, run.parts.clock.now())
+
+
+def _count(sync: str, outcome: Outcome, numbers: Mapping[str, Any]) -> None:
+    """What a closed run came to, for the metrics."""
+    metrics.RUNS.labels(sync, outcome.value).inc()
+    for change in metrics.CHANGES:
+        metrics.MEMBERS_CHANGED.labels(sync, change).inc(numbers[change])
+    for trip in numbers.get("trips", ()):
+        metrics.GUARD_TRIPS.labels(sync, metrics.guard_word(trip["guard"])).inc()
+    for reason, count in numbers.get("refused", {}).items():
+        metrics.MEMBERS_REJECTED.labels(sync, reason).inc(count)
 
 
 def _judge(report: Report) -> None:
