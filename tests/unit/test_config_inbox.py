@@ -774,12 +774,15 @@ def test_two_doors_never_overlap(
     assert found(tmp_path, text) == [expected]
 
 
-def test_paths_that_only_begin_alike_are_two(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("inbox", "push"), [("/in/a", "/in/ab"), ("/in/ab", "/in/a")])
+def test_paths_that_only_begin_alike_are_two(
+    tmp_path: Path, inbox: str, push: str
+) -> None:
     text = document(
-        inbox=f"{INBOX[:-1]}, path: /in/a}}", push=f"{PUSH[:-1]}, path: /in/ab}}"
+        inbox=f"{INBOX[:-1]}, path: {inbox}}}", push=f"{PUSH[:-1]}, path: {push}}}"
     )
 
-    assert push_in(load_text(tmp_path, text)).path == "/in/ab"
+    assert push_in(load_text(tmp_path, text)).path == push
 
 
 # ---- what does not go together -------------------------------------------------------
@@ -976,6 +979,16 @@ def test_pushes_never_name_amplitude_ids(tmp_path: Path) -> None:
     assert found(tmp_path, text) == [
         "24:12 match.unsupported sync 'one' reads pushes, which carry user ids only"
     ]
+
+
+def test_what_segment_cannot_match_is_said_once(tmp_path: Path) -> None:
+    text = document(
+        from_=f"{FROM_AMPLITUDE[:-1]}, via: push}}",
+        push=PUSH,
+        sync="    match: amplitude_id\n",
+    )
+
+    assert [one.code for one in problems(tmp_path, text)] == ["match.unsupported"]
 
 
 def test_events_name_amplitude_ids_only_where_the_inbox_says_where(
