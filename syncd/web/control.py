@@ -5,33 +5,62 @@ A Unix socket that only the daemon's own user may open (0600) beside the store. 
 one process writes to it. Whoever may open the socket could also write to the store.
 """
 
-import os
-import socket
-import threading
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-import uvicorn
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from syncd import events
-from syncd.errors import DaemonError, SyncdError
+from syncd.clock import Clock
+from syncd.errors import SyncdError
 from syncd.events import emit
+from syncd.web.admin import Endpoint, admin_app
+from syncd.web.answers import error_body
+from syncd.web.deadlines import Limits
+from syncd.web.refusals import Denied
+from syncd.web.server import WebServer
+from syncd.web.sockets import reachable_path
+from syncd.web.threads import Busy, Threads
+
+__all__ = ["REFUSED", "Command", "ControlServer", "reachable_path", "socket_path"]
 
 Command = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Carries out one command; JSON in, JSON out; raises `SyncdError` to refuse."""
 
 REFUSED = 409
-_START_PATIENCE = 5.0
-_LONGEST_PATH = 100
-"""Bytes; the system allows 108 for a socket's path."""
+_GRACE = 1
+"""Seconds; a run that is not through by then resumes at the next start."""
+_COMMANDS = 16
+"""Commands at one time; a run takes as long as it takes."""
+_LIMITS = Limits(connections=128)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fields:
+    """What the body of a command holds: texts under these names and no others."""
+
+    needed: frozenset[str]
+    optional: frozenset[str] = frozenset()
+    """May be null as well."""
+
+
+_ASKED = _Fields(needed=frozenset({"sync", "actor", "via"}))
+_DECIDED = _Fields(
+    needed=frozenset({"run", "actor", "via"}), optional=frozenset({"reason"})
+)
+_FIELDS = {"run": _ASKED, "fetch": _ASKED, "approve": _DECIDED, "reject": _DECIDED}
+
+
+class Malformed(SyncdError):
+    """What was asked for is no command of ours."""
+
+    code = "request"
 
 
 def socket_path(database_file: Path) -> Path:
@@ -39,106 +68,101 @@ def socket_path(database_file: Path) -> Path:
     return database_file.with_name(database_file.name + ".sock")
 
 
-def reachable_path(path: Path) -> str:
-    """The path as the system takes it: a long one through an open folder.
-
-    The folder's descriptor stays open for the life of the process.
-    """
-    if len(os.fsencode(path)) <= _LONGEST_PATH:
-        return str(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    return f"/proc/self/fd/{folder}/{path.name}"
+def _always() -> bool:
+    return True
 
 
 class ControlServer:
-    """Serves commands in a thread of its own."""
+    """Serves commands, health and metrics in a thread of its own."""
 
-    def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        commands: Mapping[str, Command],
+        *,
+        healthy: Callable[[], bool] = _always,
+        ready: Callable[[], bool] = _always,
+        clock: Clock | None = None,
+    ) -> None:
+        """`commands` by their names: run, fetch, approve, reject."""
+        self._threads = Threads("command", size=_COMMANDS)
         routes = [
-            Route(f"/v1/{name}", _endpoint(command), methods=["POST"])
+            Route(
+                f"/v1/{name}",
+                _endpoint(command, _FIELDS[name], self._threads),
+                methods=["POST"],
+            )
             for name, command in commands.items()
         ]
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                Starlette(routes=routes, max_body_size=64 * 1024),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=1,
-            )
+        app = admin_app(
+            healthy=healthy,
+            ready=ready,
+            denied=Denied(clock or Clock()),
+            routes=routes,
         )
-        self._socket: socket.socket | None = None
-        self._thread: threading.Thread | None = None
+        self._server = WebServer("control", path, app, _LIMITS, grace=_GRACE)
 
     def start(self) -> None:
         """Listen. Raises `DaemonError` if the socket cannot be made."""
-        try:
-            self._socket = _listen(self._path)
-        except OSError as error:
-            raise DaemonError(
-                f"cannot listen on {self._path}: {error.strerror}",
-                hint="make the store's folder writable for the daemon",
-            ) from None
-        self._thread = threading.Thread(
-            target=self._server.run,
-            kwargs={"sockets": [self._socket]},
-            name="control",
-            daemon=True,
-        )
-        self._thread.start()
+        self._server.start()
 
     def stop(self) -> None:
         """Stop listening; commands in progress get a second."""
-        self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(_START_PATIENCE)
-        if self._socket is not None:
-            self._socket.close()
-        self._path.unlink(missing_ok=True)
+        self._server.stop()
+        self._threads.stop()
 
 
-def _listen(path: Path) -> socket.socket:
-    # The store's lock is ours, so a socket that is there belongs to nobody any more.
-    path.unlink(missing_ok=True)
-    with ExitStack() as on_error:
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        on_error.enter_context(listener)
-        before = os.umask(0o177)
-        try:
-            listener.bind(reachable_path(path))
-        finally:
-            os.umask(before)
-        listener.listen(16)
-        on_error.pop_all()
-    return listener
-
-
-def _endpoint(command: Command) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(command: Command, fields: _Fields, threads: Threads) -> Endpoint:
     async def answer(request: Request) -> Response:
         try:
-            body = orjson.loads(await request.body() or b"{}")
-        except orjson.JSONDecodeError:
-            return _json({"error": {"code": "json", "message": "not JSON"}}, 400)
-        # A run takes as long as it takes: not on the event loop.
-        return await run_in_threadpool(_carry_out, command, body)
+            body = _parsed(await request.body(), fields)
+            carried_out = threads.submit(_carry_out, command, body)
+        except Malformed as error:
+            return _refusal(error, 400)
+        except Busy as error:
+            return _refusal(error, 503)
+        try:
+            return await asyncio.wrap_future(carried_out)
+        except asyncio.CancelledError:
+            stopping = (
+                "the daemon is stopping; what was begun resumes at its next start"
+            )
+            return _json(error_body("daemon.stopping", stopping), 503)
 
     return answer
+
+
+def _parsed(content: bytes, fields: _Fields) -> Mapping[str, Any]:
+    """The body of a command; raises `Malformed` and names what is wrong with it."""
+    try:
+        body = orjson.loads(content or b"{}")
+    except orjson.JSONDecodeError:
+        raise Malformed("not JSON") from None
+    if not isinstance(body, dict):
+        raise Malformed("not an object")
+    for name in sorted(fields.needed - body.keys()):
+        raise Malformed(f"the field {name} is missing")
+    for name, value in body.items():
+        if name not in fields.needed | fields.optional:
+            raise Malformed(f"there is no field {name[:40]}")
+        if not isinstance(value, str) and (value is not None or name in fields.needed):
+            raise Malformed(f"the field {name} is no text")
+    return {**dict.fromkeys(fields.optional), **body}
 
 
 def _carry_out(command: Command, body: Mapping[str, Any]) -> Response:
     try:
         return _json(command(body), 200)
     except SyncdError as error:
-        refusal = {"code": error.code, "message": str(error), "hint": error.hint}
-        return _json({"error": refusal}, REFUSED)
-    except (KeyError, TypeError, ValueError) as error:
-        refusal = {"code": "request", "message": f"{type(error).__name__} in request"}
-        return _json({"error": refusal}, 400)
+        return _refusal(error, REFUSED)
     except Exception as error:  # noqa: BLE001  # one bug must not leave a person puzzled
         name = type(error).__name__
         emit(events.DAEMON_CRASHED, error=name, thread="control", exc_info=True)
-        return _json({"error": {"code": "internal", "message": f"a bug: {name}"}}, 500)
+        return _json(error_body(SyncdError.code, f"a bug: {name}"), 500)
+
+
+def _refusal(error: SyncdError, status: int) -> Response:
+    return _json(error_body(error.code, str(error), error.hint), status)
 
 
 def _json(content: Mapping[str, Any], status: int) -> Response:

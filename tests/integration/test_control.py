@@ -20,6 +20,9 @@ from syncd.web.control import (
 )
 from tests.builders import PATIENCE
 
+ASKED = {"sync": "vip", "actor": "ana", "via": "cli"}
+DECIDED = {"run": "1234", "actor": "ana", "via": "cli", "reason": "checked"}
+
 Body = Mapping[str, Any]
 Command = Callable[[Body], Body]
 
@@ -34,6 +37,14 @@ def refuse(_: Body) -> Body:
 
 def break_down(_: Body) -> Body:
     raise ZeroDivisionError
+
+
+def lose_a_key(_: Body) -> Body:
+    raise KeyError("sync")
+
+
+def repeat(body: Body) -> Body:
+    return body
 
 
 @contextmanager
@@ -79,7 +90,7 @@ def test_the_socket_of_a_dead_daemon_is_replaced(path: Path) -> None:
     left.close()
 
     with serving(path) as client:
-        assert client.post("/v1/run", json={"sync": "vip"}).status_code == 200
+        assert client.post("/v1/run", json=ASKED).status_code == 200
 
 
 def test_a_path_longer_than_the_system_takes_is_reached_through_its_folder(
@@ -91,7 +102,7 @@ def test_a_path_longer_than_the_system_takes_is_reached_through_its_folder(
     assert len(str(path)) > 108
 
     with serving(path) as client:
-        answer = client.post("/v1/run", json={"sync": "vip"})
+        answer = client.post("/v1/run", json=ASKED)
         mode = stat.S_IMODE(path.stat().st_mode)
 
     assert answer.json()["said"] == "hello vip"
@@ -108,7 +119,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_command_is_answered_in_json(path: Path) -> None:
     with serving(path) as client:
-        answer = client.post("/v1/run", json={"sync": "жук"})
+        answer = client.post("/v1/run", json={**ASKED, "sync": "жук"})
 
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -117,7 +128,7 @@ def test_a_command_is_answered_in_json(path: Path) -> None:
 
 def test_a_refusal_keeps_its_code_its_words_and_the_next_command(path: Path) -> None:
     with serving(path, run=refuse) as client:
-        answer = client.post("/v1/run", json={"sync": "vip"})
+        answer = client.post("/v1/run", json=ASKED)
 
     assert answer.status_code == REFUSED
     assert answer.json() == {
@@ -136,11 +147,46 @@ def test_a_refusal_keeps_its_code_its_words_and_the_next_command(path: Path) -> 
 def test_a_malformed_body_is_refused_in_json(path: Path, body: bytes) -> None:
     with serving(path) as client:
         answer = client.post("/v1/run", content=body)
-        well = client.post("/v1/run", json={"sync": "vip"})
+        well = client.post("/v1/run", json=ASKED)
 
     assert answer.status_code == 400
     assert set(answer.json()["error"]) >= {"code", "message"}
     assert well.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "named"),
+    [
+        ("run", {"actor": "ana", "via": "cli"}, "sync is missing"),
+        ("run", {**ASKED, "force": "yes"}, "no field force"),
+        ("run", {**ASKED, "sync": 7}, "sync is no text"),
+        ("run", {**ASKED, "sync": None}, "sync is no text"),
+        ("reject", {**DECIDED, "reason": ["a"]}, "reason is no text"),
+        ("reject", {"reason": "checked", "actor": "ana", "via": "cli"}, "run is mis"),
+    ],
+)
+def test_a_body_with_a_missing_or_foreign_field_is_told_which(
+    path: Path, verb: str, body: Body, named: str
+) -> None:
+    with serving(path, run=repeat, reject=repeat) as client:
+        answer = client.post(f"/v1/{verb}", json=body)
+
+    assert answer.status_code == 400
+    assert named in answer.json()["error"]["message"]
+
+
+def test_a_decision_may_go_without_a_reason(path: Path) -> None:
+    bare = {name: value for name, value in DECIDED.items() if name != "reason"}
+
+    with serving(path, reject=repeat) as client:
+        answer = client.post("/v1/reject", json=bare)
+
+    assert answer.json() == {**bare, "reason": None}
+
+
+def test_the_socket_answers_for_the_daemons_health_too(path: Path) -> None:
+    with serving(path) as client:
+        assert client.get("/-/healthy").json() == {"status": "ok"}
 
 
 def test_a_huge_body_is_refused(path: Path) -> None:
@@ -161,14 +207,19 @@ def test_there_is_nothing_else_to_call(
         assert client.request(method, url).status_code == status
 
 
-def test_a_bug_in_a_command_is_answered_and_the_server_lives(path: Path) -> None:
-    with serving(path, run=break_down, reject=echo) as client:
-        broken = client.post("/v1/run", json={})
-        well = client.post("/v1/reject", json={"sync": "vip"})
+@pytest.mark.parametrize(
+    ("bug", "name"), [(break_down, "ZeroDivisionError"), (lose_a_key, "KeyError")]
+)
+def test_a_bug_in_a_command_is_called_one_and_the_server_lives(
+    path: Path, bug: Command, name: str
+) -> None:
+    with serving(path, run=bug, fetch=echo) as client:
+        broken = client.post("/v1/run", json=ASKED)
+        well = client.post("/v1/fetch", json=ASKED)
 
     assert broken.status_code == 500
     assert broken.json()["error"]["code"] == "internal"
-    assert "ZeroDivisionError" in broken.json()["error"]["message"]
+    assert name in broken.json()["error"]["message"]
     assert well.status_code == 200
 
 
@@ -181,13 +232,15 @@ def test_a_long_command_holds_nobody_up(path: Path) -> None:
         finish.wait(PATIENCE)
         return {}
 
-    with serving(path, run=run_long, reject=echo) as client:
+    with serving(path, run=run_long, fetch=echo) as client:
         asking = threading.Thread(
-            target=lambda: answers.append(client.post("/v1/run", json={}).status_code)
+            target=lambda: answers.append(
+                client.post("/v1/run", json=ASKED).status_code
+            )
         )
         asking.start()
         assert began.wait(PATIENCE)
-        meanwhile = client.post("/v1/reject", json={"sync": "vip"})
+        meanwhile = client.post("/v1/fetch", json=ASKED)
         finish.set()
         asking.join(PATIENCE)
 
@@ -210,7 +263,9 @@ def test_a_stop_does_not_wait_for_a_command_that_never_ends(path: Path) -> None:
     def ask() -> None:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
             try:
-                answer = client.post("http://daemon/v1/run", json={}, timeout=PATIENCE)
+                answer = client.post(
+                    "http://daemon/v1/run", json=ASKED, timeout=PATIENCE
+                )
             except httpx.HTTPError:
                 outcomes.append(None)
             else:

@@ -1,0 +1,151 @@
+"""The admin app: is the daemon alive, may it be spoken to, what does it count.
+
+Health answers are for machines that restart containers: they carry one word, never a
+name or a number, and nobody needs a token for them. A failing sync is no matter of
+health. What they ask may hang with the store: it runs on a thread of its own, one at a
+time and with a limit, so that a hanging store costs one thread and the answer is no.
+
+Over the Unix socket the same app also carries out the commands of people.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from syncd import events, metrics
+from syncd.events import emit
+from syncd.web.answers import RETRY_AFTER
+from syncd.web.refusals import Denied
+from syncd.web.threads import Threads
+
+T = TypeVar("T")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+HEALTH_PATIENCE = 3.0
+"""Seconds; health checks of containers give up after 5."""
+METRICS_PATIENCE = 8.0
+"""Seconds; Prometheus gives up after 10."""
+LONGEST_BODY = 64 * 1024
+"""Bytes of a command."""
+
+
+class Slow(Exception):
+    """It did not answer within its time."""
+
+
+class OneAtATime(Generic[T]):
+    """A question that may hang: asked on one thread, whoever asks shares the answer."""
+
+    def __init__(self, name: str, ask: Callable[[], T], patience: float) -> None:
+        self._ask = ask
+        self._patience = patience
+        self._threads = Threads(name, size=1)
+        self._asked: Future[T] | None = None
+
+    async def answer(self) -> T:
+        """The answer to a question that was begun now, or is on its way already.
+
+        Raises `Slow`, or what the question raises.
+        """
+        if self._asked is None or self._asked.done():
+            self._asked = self._threads.submit(self._ask)
+        # Shielded: whoever gives up must not call it off for the others.
+        waiting = asyncio.wait_for(
+            asyncio.shield(asyncio.wrap_future(self._asked)), self._patience
+        )
+        try:
+            return await waiting
+        except TimeoutError:
+            raise Slow from None
+
+
+def admin_app(
+    *,
+    healthy: Callable[[], bool],
+    ready: Callable[[], bool],
+    denied: Denied,
+    token: Callable[[], str | None] = lambda: None,
+    routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The app. `healthy` and `ready` may ask the store and take their time; an error of
+    theirs is a no. `token`, where there is one, is asked for by `/metrics`.
+    """
+    counted = OneAtATime("metrics", _metrics, METRICS_PATIENCE)
+    return Starlette(
+        routes=[
+            Route("/-/healthy", _health("healthy", healthy, "failing")),
+            Route("/-/ready", _health("ready", ready, "not_ready")),
+            Route("/metrics", _guarded(_counts(counted), token, denied)),
+            *routes,
+        ],
+        max_body_size=LONGEST_BODY,
+    )
+
+
+def _health(name: str, ask: Callable[[], bool], failing: str) -> Endpoint:
+    question = OneAtATime(f"web-{name}", ask, HEALTH_PATIENCE)
+
+    async def answer(_: Request) -> Response:
+        try:
+            well = await question.answer()
+        except Exception:  # noqa: BLE001  # whatever it is, the answer is no
+            well = False
+        word, status = (b"ok", 200) if well else (failing.encode(), 503)
+        body = b'{"status":"%b"}' % word
+        return Response(
+            body,
+            status,
+            headers={"cache-control": "no-store"},
+            media_type="application/json",
+        )
+
+    return answer
+
+
+def _counts(question: OneAtATime[bytes]) -> Endpoint:
+    async def answer(_: Request) -> Response:
+        try:
+            body = await question.answer()
+        except Slow:
+            return Response(status_code=503, headers={"retry-after": str(RETRY_AFTER)})
+        except Exception as error:  # noqa: BLE001  # a collector's bug must be seen
+            name = type(error).__name__
+            emit(events.DAEMON_CRASHED, error=name, thread="metrics", exc_info=error)
+            return Response(status_code=500)
+        return Response(body, media_type=CONTENT_TYPE_LATEST)
+
+    return answer
+
+
+def _metrics() -> bytes:
+    return generate_latest(metrics.REGISTRY)
+
+
+def _guarded(
+    endpoint: Endpoint, token: Callable[[], str | None], denied: Denied
+) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        wanted = token()
+        if wanted is None or _presents(request.headers, wanted):
+            return await endpoint(request)
+        denied.add(request.url.path)
+        return Response(
+            status_code=401, headers={"www-authenticate": 'Bearer realm="syncd"'}
+        )
+
+    return answer
+
+
+def _presents(headers: Mapping[str, str], token: str) -> bool:
+    scheme, _, presented = headers.get("authorization", "").partition(" ")
+    # Bytes, since text beyond ASCII cannot be compared in constant time.
+    right = hmac.compare_digest(presented.strip().encode(), token.encode())
+    return right and scheme.lower() == "bearer"
