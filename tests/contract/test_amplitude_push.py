@@ -8,19 +8,26 @@ import threading
 from base64 import b64encode
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from syncd.app.directory import Directory
+from syncd.clock import Clock
 from syncd.model import Feed, IdType, Message, Told
 from syncd.sources.amplitude_push import AmplitudeDoor, AmplitudeDoorSettings
 from syncd.sources.door import Delivery, Door, Head, Refused, Reply, Stored
 from syncd.sources.presented import Keys
+from syncd.store import inbox
+from syncd.store.database import Database
+from syncd.store.writer import Writer
 from syncd.sync import ids
-from tests.builders import NOW, ManualClock
+from tests.builders import NOW, ManualClock, new_database
 
 COHORT = "7khm89cz"
 NAME = f"[Amplitude] Cohort A: {COHORT}"
@@ -207,6 +214,37 @@ def test_four_creations_at_once_give_one_list_and_one_log_line() -> None:
 
     assert len(given) == 1
     assert len(lines) == 1
+
+
+def test_the_real_store_gives_four_at_once_one_list_that_survives(
+    tmp_path: Path,
+) -> None:
+    database = new_database(tmp_path)
+    with closing(database):
+        given = {list_at_once(database)}
+
+        given.add(list_at_once(database))
+
+        assert len(given) == 1
+        with database.read() as store:
+            (row,) = inbox.feeds(store)
+        assert (row.feed, row.name, {row.list_id}) == (FEED, "Cohort A", given)
+
+
+def list_at_once(database: Database) -> str:
+    """What a daemon, just started, answers to four creations at once."""
+    writer = Writer(database, Clock())
+    writer.start()
+    try:
+        to = door(directory=Directory(database, writer, Clock()))
+        with ThreadPoolExecutor(4) as pool:
+            (list_id,) = set(pool.map(lambda _: create(to), range(4)))
+        added = send(to, f"/lists/{list_id}/add", {"userIds": ["u-1"]})
+        assert isinstance(added, Delivery)
+        assert told(added) == {(COHORT, True): [b"u-1"]}
+        return list_id
+    finally:
+        writer.stop()
 
 
 def test_a_list_is_known_after_a_restart() -> None:

@@ -111,7 +111,7 @@ def _computed_at(message: Mapping[str, Any], now: datetime) -> datetime | None:
     given = one_of(message, "computed_time", "compute_time")
     if given is None or given == "":
         return None
-    text = "" if isinstance(given, bool) else str(given).strip()
+    text = str(given).strip()
     if not _SECONDS.fullmatch(text):
         raise malformed("computed_time must be a number of epoch seconds")
     seconds = float(text)
