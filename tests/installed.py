@@ -103,6 +103,12 @@ class Running:
         assert seen, f"no {name} within {timeout} s:\n{self.text[-4000:]}"
         return len(self.events(name, **values)) >= count
 
+    def url(self, server: str = "inbound") -> str:
+        """Where a daemon's `inbound` or `admin` server listens."""
+        assert self.reached("web.listening", server=server), self.text[-4000:]
+        (line,) = self.events("web.listening", server=server)
+        return f"http://{line['address']}"
+
     def kill(self) -> bool:
         """SIGKILL; False if it had ended by itself."""
         self.process.kill()
@@ -200,6 +206,27 @@ class Installation:
         self.secret("partner_key", "demo-partner-key")
         self.config["connections"].setdefault(name, shapes[name])
 
+    def inbox(self, **changes: Any) -> None:
+        """Let Engage push to the connection `engage`, signed and with a second factor.
+
+        Without a snapshot, unless the test leaves that where it is.
+        """
+        self.secret("webhook_secret", "s3cr3t-key")
+        self.secret("second_factor", "demo-second-factor")
+        self.config["connections"]["engage"]["inbox"] = {
+            "secret_file": "webhook_secret",
+            "second_factor": {"header": "X-Syncd-Key", "file": "second_factor"},
+        } | changes
+
+    def push(self, **changes: Any) -> None:
+        """Let Amplitude push to the connection `amplitude`: lists, properties, webhook."""
+        self.secret("push_key", "demo-push-key")
+        self.secret("push_secret", "demo-push-secret-of-thirty-two-bytes")
+        self.config["connections"]["amplitude"]["push"] = {
+            "api_key_file": "push_key",
+            "webhook_secret_file": "push_secret",
+        } | changes
+
     def audience(self, ids: Iterable[str], name: str = "vip") -> None:
         """Put a CSV as Engage exports it in the place of the last one, at once."""
         path = self.folder / "audiences" / f"{name}.csv"
@@ -272,6 +299,10 @@ def _document(folder: Path, simulator: Simulator) -> dict[str, Any]:
         },
         "defaults": {"jitter": "0m", "delivery": delivery},
         "syncs": [],
+        "web": {
+            "inbound": {"listen": "127.0.0.1:0"},
+            "admin": {"listen": "127.0.0.1:0"},
+        },
         "log": {"format": "json", "level": "debug"},
     }
 

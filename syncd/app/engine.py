@@ -110,6 +110,11 @@ class Engine:
                 runs.know_sync(connection, name, now)
         self._blueprint = blueprint
 
+    @property
+    def writer(self) -> Writer:
+        """What commits small writes together."""
+        return self._writer
+
     # ---- what it knows -----------------------------------------------------------
 
     @property

@@ -19,6 +19,8 @@ from syncd import __version__, events
 from syncd.app import commands
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
+from syncd.app.feeding import folded
+from syncd.app.listening import Listening
 from syncd.app.slots import Slots, timings
 from syncd.app.store import OpenStore
 from syncd.clock import Clock
@@ -26,7 +28,7 @@ from syncd.config.settings import Loaded
 from syncd.errors import ConfigError, StoreError, StoreRefused, SyncdError
 from syncd.events import emit
 from syncd.scheduler import Ticker
-from syncd.store import installation
+from syncd.store import inbox, installation
 from syncd.store.installation import Daemon
 from syncd.store.location import is_sqlite, sqlite_path
 from syncd.web.control import ControlServer, socket_path
@@ -34,6 +36,9 @@ from syncd.web.control import ControlServer, socket_path
 HEARTBEAT = timedelta(seconds=10)
 PROBE = timedelta(seconds=60)
 PRUNE = timedelta(hours=24)
+SILENT_AFTER = timedelta(seconds=60)
+"""Real time without a heartbeat after which the scheduler counts as stuck."""
+REFUSED = timedelta(seconds=60)
 RECOVER = timedelta(seconds=60)
 LAST_WORDS = 1.0
 """Real seconds of the grace in which abandoned runs write how far they got."""
@@ -63,6 +68,10 @@ class Server:
         self._ticker = Ticker(
             clock, due=self._slots.due, overlapped=self._slots.overlapped
         )
+        self._beaten_at = clock.monotonic()
+        self._listening = Listening(
+            self._engine, clock, healthy=self._is_healthy, ready=self._is_ready
+        )
         self._started_at = clock.wall()
         self._retired: list[Blueprint] = []
 
@@ -75,6 +84,9 @@ class Server:
             cut_off = self._engine.close_abandoned()
             # Only now: a run asked for earlier would look like one of a dead process.
             self._open_control_socket(stack)
+            # Before anything is sent: who stops here has nothing in flight.
+            stack.callback(self._listening.stop)
+            self._listening.start()
             self._say_started()
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._keep_house()
@@ -82,6 +94,18 @@ class Server:
             forced = self._stop(self._watch())
         if forced:
             _end_at_once()
+
+    def _is_healthy(self) -> bool:
+        """Whether the scheduler ticks and the store answers."""
+        silent = self._clock.monotonic() - self._beaten_at
+        if silent >= SILENT_AFTER.total_seconds():
+            return False
+        with self._engine.database.read() as connection:
+            installation.daemons(connection)
+        return True
+
+    def _is_ready(self) -> bool:
+        return self._listening.is_accepting and self._is_healthy()
 
     def _soon(self, name: str, action: Callable[[], object]) -> None:
         self._ticker.soon(name, partial(_say_refused, action))
@@ -97,6 +121,7 @@ class Server:
         self._ticker.every(RECOVER, "recover", recover)
         missed = partial(_say_refused, self._slots.catch_up)
         self._ticker.every(RECOVER, "missed", missed)
+        self._ticker.every(REFUSED, "refused", self._listening.say_refused)
         self._soon("prune", self._prune)
 
     def _recover(self) -> None:
@@ -117,14 +142,28 @@ class Server:
                     heartbeat_at=self._clock.wall(),
                 ),
             )
+        self._beaten_at = self._clock.monotonic()
 
     def _prune(self) -> None:
         keep = self._engine.blueprint.settings.store.keep_runs
         with self._engine.database.begin() as connection:
             rows = installation.prune(connection, now=self._clock.now(), keep=keep)
+        rows += self._prune_inbox()
         self._engine.database.give_space_back()
         if rows:
             emit(events.PRUNE_FINISHED, rows=rows)
+
+    def _prune_inbox(self) -> int:
+        """In steps of their own transaction, so that what arrives waits for none."""
+        rows, settings = 0, self._engine.blueprint.settings
+        while not self._engine.stop_event.is_set():
+            with self._engine.database.begin() as connection:
+                reached = folded(connection, settings)
+                dropped = inbox.prune(connection, self._clock.now(), reached)
+            if not dropped:
+                break
+            rows += dropped
+        return rows
 
     def _open_control_socket(self, stack: ExitStack) -> None:
         url = self._engine.blueprint.settings.store.read_url()
@@ -138,6 +177,9 @@ class Server:
                 "approve": partial(commands.approve, self._engine),
                 "reject": partial(commands.reject, self._engine),
             },
+            healthy=self._is_healthy,
+            ready=self._is_ready,
+            clock=self._clock,
         )
         control.start()
         stack.callback(control.stop)
@@ -185,6 +227,7 @@ class Server:
             loaded = self._load()
             _require_same_store(before, loaded)
             built = blueprint(loaded.settings, loaded.config_hash, self._clock)
+            self._listening.follow(loaded.settings)
             self._engine.replace(built)
         except SyncdError as error:
             _say_not_reloaded(error)
@@ -215,6 +258,7 @@ class Server:
         )
         self._engine.stop()
         self._ticker.stop(wait=False)
+        self._listening.stop()
         forced = self._wait_for_runs(started)
         with suppress(StoreError), self._engine.database.begin() as connection:
             installation.leave(connection, self._engine.holder)
@@ -274,9 +318,10 @@ def _say_refused(action: Callable[[], object]) -> None:
 
 def _require_same_store(before: Blueprint, loaded: Loaded) -> None:
     was, now = before.settings, loaded.settings
-    if (was.store.url, was.delivery_workers) != (now.store.url, now.delivery_workers):
+    fixed = (was.store.url, was.delivery_workers, was.web)
+    if fixed != (now.store.url, now.delivery_workers, now.web):
         raise StoreRefused(
-            "store.url and delivery.workers change only with a restart",
+            "store.url, delivery.workers and web change only with a restart",
             code="config.restart",
             hint="restart the daemon",
         )

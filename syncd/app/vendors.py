@@ -1,16 +1,18 @@
 """Clients of the connections that syncs use: one each, made when first needed."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from typing import TypeVar
 
 from syncd.app.turns import AT_ONCE, InTurn, Turns
-from syncd.clients import amplitude, segment
+from syncd.clients import amplitude, segment, segment_public
 from syncd.clients.amplitude import AmplitudeClient
 from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.http import HttpClient
 from syncd.clients.partner import PartnerClient
 from syncd.clients.segment import SegmentClient
+from syncd.clients.segment_public import AudienceSizes
 from syncd.clients.storage import StorageClient
 from syncd.clock import Clock
 from syncd.config.forecast import project_key
@@ -44,6 +46,7 @@ class Vendors:
         self.amplitude = cache(self._amplitude)
         self.downloads = cache(self._downloads)
         self.segment = cache(self._segment)
+        self.audience_sizes = cache(self._audience_sizes)
         self.partner = cache(self._partner)
 
     def close(self) -> None:
@@ -82,6 +85,18 @@ class Vendors:
         return SegmentClient(
             self._client(name, connection.transport, segment.HOSTS[connection.region]),
             secret_of(connection.write_key),
+            clock=self._clock,
+        )
+
+    def _audience_sizes(self, name: str) -> AudienceSizes:
+        connection = self._named(name, EngageConnection)
+        if connection.api_token is None or connection.space is None:
+            raise TypeError("the configuration asks for a token and a space")
+        public = replace(connection.transport, base_url=connection.api_base_url)
+        return AudienceSizes(
+            self._client(name, public, segment_public.HOSTS[connection.region]),
+            secret_of(connection.api_token),
+            space=connection.space,
             clock=self._clock,
         )
 
