@@ -21,7 +21,7 @@ class Simulator:
     """A running simulator: where the product finds it, and how tests drive it."""
 
     origins: Mapping[str, str]
-    """amplitude, storage, segment, partner and control."""
+    """amplitude, storage, segment, partner, public and control."""
     control: httpx.Client
 
     @property
@@ -91,6 +91,32 @@ class Simulator:
             params={"trait": trait, "value": str(value).lower()},
         )
         return set(answer.raise_for_status().json()["ids"])
+
+    def audience(self, key: str, **more: Any) -> dict[str, Any]:
+        """Make an audience of Engage; `members=` names people or a crowd."""
+        made: dict[str, Any] = self.post("/_sim/engage/audiences", {"key": key} | more)
+        return made
+
+    def move(self, key: str, **more: Any) -> dict[str, Any]:
+        """`enter=`, `leave=`, `size=` …: an audience changes."""
+        answer = self.control.patch(f"/_sim/engage/audiences/{key}", json=more)
+        moved: dict[str, Any] = answer.raise_for_status().json()
+        return moved
+
+    def engage_sender(self, sender_id: str, **settings: Any) -> None:
+        """Make Engage send an `audience=` to a `url=`."""
+        body = {"id": sender_id, "kind": "engage"} | settings
+        self.post("/_sim/senders", body)
+
+    def amplitude_sender(self, sender_id: str, **settings: Any) -> None:
+        """Make Amplitude push a `cohort=` to a `url=`."""
+        body = {"id": sender_id, "kind": "amplitude"} | settings
+        self.post("/_sim/senders", body)
+
+    def push(self, sender_id: str, **how: Any) -> dict[str, Any]:
+        """Let a sender push; its result, when all retries are over."""
+        result: dict[str, Any] = self.post(f"/_sim/senders/{sender_id}/push", how)
+        return result
 
     def downloads(self, app_id: int = 187520) -> dict[str, Any]:
         """What a project downloaded, and the most in any window."""

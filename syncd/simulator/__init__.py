@@ -11,6 +11,7 @@ port would hide leaked credentials:
     storage     where its downloads' files lie              storage.py
     segment     Segment's Tracking API                      segment.py
     partner     a receiver of cohorts, lists and traits     partner.py
+    public      Segment's Public API, audiences             public_api.py
     control     `/_sim/`: users, cohorts, faults, log, clock control.py
 
 What happens to a request, and when, is told once for all of them in `stage`. The way
@@ -20,6 +21,11 @@ of one on `amplitude`:
          -> auth -> busy (one request per cohort)
          -> listing | upload | membership | downloads
          -> world (projects, people, cohorts) -> log and traffic (what tests read)
+
+It sends too: Engage's webhooks and Amplitude's pushes, at a control call or by
+themselves. `senders` (who, when) -> engage_sender | amplitude_sender (what is new)
+-> engage_posts | amplitude_pushes (which bytes) -> sender (four threads, retries). A
+sender's threads touch nothing of the state but the clock.
 
 What the clock brings about (a job's end, a cohort's behaviour, a second spender)
 happens when somebody looks next: `Project.settle`, at the start of every request.

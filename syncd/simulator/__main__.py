@@ -18,6 +18,7 @@ def options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--storage-port", type=int, default=0)
     parser.add_argument("--segment-port", type=int, default=0)
     parser.add_argument("--partner-port", type=int, default=0)
+    parser.add_argument("--public-port", type=int, default=0)
     parser.add_argument("--control-port", type=int, default=0)
     parser.add_argument("--speed", type=float, default=default.speed)
     parser.add_argument("--origin", type=_instant, help="ISO 8601, UTC if no zone")

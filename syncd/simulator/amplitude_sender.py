@@ -83,9 +83,9 @@ class AmplitudeSender:
         raise ValueError(f"no cohort {self.settings.cohort!r}")
 
     async def push(self, *, full: bool = False, failed: bool = False) -> dict[str, Any]:
-        """One sync; `full` sends everybody. `failed` says nothing new: whatever
-        failed is sent again by the next sync anyway."""
-        del failed
+        """One sync; `full` sends everybody."""
+        if failed:
+            raise ValueError("the next sync sends again what failed")
         async with self._busy:
             cohort, members = self._cohort()
             if cohort.archived:
@@ -104,8 +104,9 @@ class AmplitudeSender:
     ) -> str | None:
         """Create, adds, removes; returns why it failed, None when it did not."""
         if self.settings.mode == "list":
-            again = self.synced is None and self._sim.switches.senders_recreate_list
-            if self.list_id is None or again:
+            if self.synced is None and self._sim.switches.senders_recreate_list:
+                self.list_id = None
+            if self.list_id is None:
                 await self._create(cohort, report)
             if self.list_id is None:
                 return "the list was not created" if report.failed else NO_LIST

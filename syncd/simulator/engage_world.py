@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from syncd.simulator.public_rate import Window
+
 SPACE = "spa_demo"
 """The space that is there at the start."""
 TOKEN = "demo-public-token"  # noqa: S105 - opens the simulator only
@@ -95,6 +97,8 @@ class EngageWorld:
         """An ordered set of space ids."""
         self.audiences: dict[str, Audience] = {}
         """By audience id, in the order of creation."""
+        self.rates: dict[str, Window] = {}
+        """Of the Public API, by endpoint."""
         self._profiles: dict[str, Profile] = {}
         """Those that are not plain: one user id and one anonymous id."""
 

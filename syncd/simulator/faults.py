@@ -42,7 +42,11 @@ from typing import Any
 
 from syncd.simulator.calls import NAMES, Call
 from syncd.simulator.partner_calls import NAMES as PARTNER
+from syncd.simulator.public_calls import NAMES as PUBLIC
 from syncd.simulator.segment_calls import NAMES as SEGMENT
+
+OTHERS = (*SEGMENT, *PARTNER, *PUBLIC)
+"""Endpoints of the origins beside Amplitude's."""
 
 KINDS: Mapping[str, Mapping[str, Any]] = {
     "status": {
@@ -171,7 +175,7 @@ def read_fault(number: int, script: dict[str, Any]) -> Fault:
     for name, value in given.items():
         _check_option(kind, name, value)
     endpoint = script.get("endpoint", "any")
-    if endpoint not in (*NAMES, "storage", *SEGMENT, *PARTNER, "unknown", "any"):
+    if endpoint not in (*NAMES, "storage", *OTHERS, "unknown", "any"):
         raise ValueError(f"no endpoint {endpoint!r}")
     calls = script.get("calls")
     if calls is not None and not _is_list_of_ints(calls):

@@ -122,6 +122,8 @@ class Engine:
             httpx.Client(verify=transport, trust_env=False, follow_redirects=False)
             for _ in range(THREADS)
         ]
+        for client in self._clients:
+            del client.headers["user-agent"]  # a vendor's own, or none
         self.kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
         """The newest requests with their first answer, oldest first."""
 
@@ -210,7 +212,7 @@ class Round:
             )
         except httpx.TimeoutException:
             return "timeout"
-        except httpx.HTTPError:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError):
             return "error"
 
     def _judge(
@@ -225,8 +227,8 @@ class Round:
             self.report.statuses[str(status or word)] += 1
             if not isinstance(answer, str):
                 self._note(answer, milliseconds)
-            self._keep(place, tries, str(status or word))
             self._decide(place, tries, status, answer)
+            self._keep(place, tries, str(status or word))
             self._changed.notify_all()
 
     def _note(self, answer: httpx.Response, milliseconds: float) -> None:

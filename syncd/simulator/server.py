@@ -24,6 +24,7 @@ import uvicorn
 from syncd.simulator.amplitude import AmplitudeApi
 from syncd.simulator.control import control_app
 from syncd.simulator.partner import PartnerApi
+from syncd.simulator.public_api import PublicApi
 from syncd.simulator.segment import SegmentApi
 from syncd.simulator.state import Simulator
 from syncd.simulator.storage import StorageOrigin
@@ -43,6 +44,7 @@ class Options:
     storage_port: int = 0
     segment_port: int = 0
     partner_port: int = 0
+    public_port: int = 0
     control_port: int = 0
     speed: float = 1.0
     """Virtual seconds per real second."""
@@ -102,6 +104,7 @@ async def _run(options: Options) -> None:
         "storage": (StorageOrigin(simulator), options.storage_port),
         "segment": (SegmentApi(simulator), options.segment_port),
         "partner": (PartnerApi(simulator), options.partner_port),
+        "public": (PublicApi(simulator), options.public_port),
         "control": (control_app(simulator), options.control_port),
     }
     sockets = {

@@ -17,6 +17,7 @@ from syncd.simulator.leaks import Leaks
 from syncd.simulator.log import RequestLog
 from syncd.simulator.partner_calls import NAMES as PARTNER
 from syncd.simulator.partner_world import PartnerWorld
+from syncd.simulator.public_calls import NAMES as PUBLIC
 from syncd.simulator.quota import DownloadStats
 from syncd.simulator.segment_calls import NAMES as SEGMENT
 from syncd.simulator.segment_calls import WRITES as SEGMENT_WRITES
@@ -69,7 +70,7 @@ class Simulator:
         if "latency" in parts:
             self.service_times = {
                 name: self._latency if name in SLOW else 0.0
-                for name in (*NAMES, "storage", *SEGMENT, *PARTNER)
+                for name in (*NAMES, "storage", *SEGMENT, *PARTNER, *PUBLIC)
             }
         if "clock" in parts:
             self.clock = VirtualClock(speed=self._speed, origin=self._origin)

@@ -14,6 +14,7 @@ CHOICES = {
     "partner_same_name": ("same", "new"),
     "snapshot_at": ("request", "completion"),
     "gzip": ("encoding", "raw", "none", "twice"),
+    "public_reset": ("iso", "http"),
     "sender_trait": tuple(
         "brackets_colon parentheses brackets_parentheses colon".split()
     ),
@@ -147,6 +148,12 @@ class Switches:
     """7.3: which spelling of the trait Amplitude sends (amplitude_pushes.TRAITS)."""
     senders_recreate_list: bool = False
     """After a first sync that failed, the next one creates the list again."""
+    public_list_per_minute: int = 60
+    """Segment section 7: pages of audiences in a minute."""
+    public_per_minute: int = 100
+    """Segment section 7: single audiences in a minute."""
+    public_reset: str = "iso"
+    """How `X-RateLimit-Reset` writes its date; or `http`."""
     engage_resync_repeats_ids: bool = False
     """Segment section 11.14: a resync has the message ids of the one before."""
 
