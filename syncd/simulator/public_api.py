@@ -120,7 +120,7 @@ class Asked:
 
     def _page(self, audiences: list[Audience]) -> dict[str, Any]:
         first, count = self._cursor(), self._count()
-        if first > len(audiences):
+        if not 0 <= first <= len(audiences):
             raise Refusal(400, "pagination.cursor is not valid")
         page = audiences[first : first + count]
         pagination: dict[str, Any] = {
