@@ -1,0 +1,68 @@
+"""Is this process alive, and may it be sent to?
+
+*Healthy* means that a restart would not help: the scheduler ticks and the store
+answers. A failing sync is no matter of health. *Ready* means that what is sent here
+will be stored. Both are for machines: whoever asks gets a yes or a no.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from syncd.clock import Clock
+from syncd.errors import SyncdError
+from syncd.store import installation, leases
+from syncd.store.database import Database
+from syncd.store.migrate import require_current
+
+SILENT_AFTER = timedelta(seconds=60)
+"""Real time without a heartbeat after which the scheduler counts as stuck."""
+STORE_PATIENCE = 1.0
+"""Real seconds for a read of one row; a store that takes longer hangs."""
+
+
+class Health:
+    """What `/-/healthy` and `/-/ready` ask. Thread-safe; may take as long as the store:
+    whoever asks does so with a limit of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        configured: Callable[[], bool],
+        accepting: Callable[[], bool],
+    ) -> None:
+        """`configured`: a configuration is in use; `accepting`: the intake takes what
+        arrives (true where nothing is received)."""
+        self._database = database
+        self._clock = clock
+        self._configured = configured
+        self._accepting = accepting
+        self._holder = leases.holder_name()
+
+    def healthy(self) -> bool:
+        """Whether this process's scheduler ticks and the store answers soon."""
+        started = self._clock.monotonic()
+        try:
+            with self._database.read() as connection:
+                daemons = installation.daemons(connection)
+        except SyncdError:
+            return False
+        if self._clock.monotonic() - started > STORE_PATIENCE:
+            return False
+        # On Postgres the others' heartbeats are in the same table.
+        oldest = self._clock.wall() - SILENT_AFTER
+        return any(
+            each.holder == self._holder and each.heartbeat_at > oldest
+            for each in daemons
+        )
+
+    def ready(self) -> bool:
+        """Whether the schema is ours, a configuration in use, and the intake open."""
+        if not self._configured() or not self._accepting():
+            return False
+        try:
+            require_current(self._database)
+        except SyncdError:
+            return False
+        return True

@@ -1,0 +1,228 @@
+"""What the store and the configuration say about each sync, as numbers for a scrape.
+
+Instants are Unix times on the clock of the runs. Nothing here reads members.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from syncd.app.feeding import feed_of
+from syncd.app.slots import shift
+from syncd.app.writing import direction_of
+from syncd.config.settings import Settings, SyncSettings
+from syncd.metrics import guard_word
+from syncd.model import BatchState, Outcome
+from syncd.schedule import describe, next_after, shortest_period
+from syncd.store import figures, inbox, runs
+from syncd.store.database import Connection
+from syncd.store.figures import Baseline, Outbox
+from syncd.store.runs import Run
+from syncd.sync.guard import Guard
+
+Sample = tuple[str, tuple[str, ...], float]
+"""(metric, values of its labels in their order, value)."""
+
+RECENT = 10
+"""Runs of a sync that are looked at; further ones only where these do not tell."""
+_RAN = tuple(outcome for outcome in Outcome if outcome is not Outcome.SKIPPED)
+
+SYNC = ("sync",)
+GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "syncd_sync_info": (
+        "1; what a sync is.",
+        ("sync", "direction", "owner", "schedule"),
+    ),
+    "syncd_sync_enabled": ("0: `enabled: false`.", SYNC),
+    "syncd_sync_held": ("1: it waits for a person.", SYNC),
+    "syncd_sync_interval_seconds": ("Shortest distance of its due times.", SYNC),
+    "syncd_sync_freshness_target_seconds": ("`fresh_within`.", SYNC),
+    "syncd_sync_max_runtime_seconds": ("`max_runtime`.", SYNC),
+    "syncd_sync_last_success_timestamp_seconds": (
+        "End of the last good run; before the first when the sync was configured.",
+        SYNC,
+    ),
+    "syncd_sync_last_run_timestamp_seconds": ("End of the last run.", SYNC),
+    "syncd_sync_next_run_timestamp_seconds": ("Next due time, with its jitter.", SYNC),
+    "syncd_sync_consecutive_failures": ("Failed runs since the last good one.", SYNC),
+    "syncd_run_in_progress": ("1 while a run has no end.", SYNC),
+    "syncd_run_started_timestamp_seconds": ("Begin of the run in progress.", SYNC),
+    "syncd_run_last_phase_duration_seconds": (
+        "Phases of the last run.",
+        ("sync", "phase"),
+    ),
+    "syncd_members": (
+        "acknowledged: by the destination; source: in the snapshot of the last plan.",
+        ("sync", "side"),
+    ),
+    "syncd_source_reported_members": (
+        "Size that the owner of what is pushed gave last.",
+        SYNC,
+    ),
+    "syncd_guard_tripped": ("1 while a plan is held by it.", ("sync", "guard")),
+    "syncd_outbox_batches": (
+        "Batches that are not settled: ready, retrying, held, dead.",
+        ("sync", "state"),
+    ),
+    "syncd_outbox_members": ("Ids in them.", ("sync", "state")),
+    "syncd_outbox_oldest_timestamp_seconds": (
+        "Plan of the oldest that is ready, retrying or dead; 0: none.",
+        SYNC,
+    ),
+}
+
+_STATES = ("ready", "retrying", "held", "dead")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is read for all syncs together."""
+
+    first_seen: Mapping[str, datetime]
+    held: Mapping[str, list[str]]
+    baselines: Mapping[str, Baseline]
+    outbox: list[Outbox]
+    started: Mapping[str, datetime]
+    """Begin of the run in progress."""
+
+
+def samples(
+    connection: Connection, settings: Settings, now: datetime
+) -> Iterator[Sample]:
+    """Every sample of every configured sync."""
+    known = _Known(
+        first_seen=figures.first_seen(connection),
+        held=figures.held(connection),
+        baselines=figures.baselines(connection),
+        outbox=figures.outbox(connection),
+        started={each.sync: each.started_at for each in runs.unfinished(connection)},
+    )
+    for sync in settings.syncs:
+        recent = runs.latest(
+            connection, sync_name=sync.name, outcomes=_RAN, limit=RECENT
+        )
+        yield from _configured(settings, sync, now)
+        yield from _runs(connection, sync.name, recent, known)
+        yield from _last_phases(sync.name, recent)
+        yield from _guards(sync.name, recent, known)
+        yield from _members(connection, sync, recent, known)
+        yield from _outbox(sync.name, known.outbox)
+
+
+def _configured(
+    settings: Settings, sync: SyncSettings, now: datetime
+) -> Iterator[Sample]:
+    name = (sync.name,)
+    target = settings.connections.get(sync.target.connection)
+    direction = direction_of(target) if target is not None else ""
+    info = (sync.name, direction, sync.team, describe(sync.schedule))
+    yield "syncd_sync_info", info, 1
+    yield "syncd_sync_enabled", name, sync.enabled
+    period = shortest_period(sync.schedule)
+    if period is not None:
+        yield "syncd_sync_interval_seconds", name, period.total_seconds()
+    if sync.fresh_within is not None:
+        target_s = sync.fresh_within.total_seconds()
+        yield "syncd_sync_freshness_target_seconds", name, target_s
+    longest = sync.max_runtime.total_seconds()
+    yield "syncd_sync_max_runtime_seconds", name, longest
+    added = shift(settings, sync)
+    due = next_after(sync.schedule, now - added) if sync.enabled else None
+    if due is not None:
+        at = (due + added).timestamp()
+        yield "syncd_sync_next_run_timestamp_seconds", name, at
+
+
+def _runs(
+    connection: Connection, name: str, recent: list[Run], known: _Known
+) -> Iterator[Sample]:
+    label = (name,)
+    good, failures = _since_good(connection, name, recent)
+    since = good.finished_at if good is not None else known.first_seen.get(name)
+    if since is not None:
+        at = since.timestamp()
+        yield "syncd_sync_last_success_timestamp_seconds", label, at
+    if recent and recent[0].finished_at is not None:
+        ended = recent[0].finished_at.timestamp()
+        yield "syncd_sync_last_run_timestamp_seconds", label, ended
+    yield "syncd_sync_consecutive_failures", label, failures
+    started = known.started.get(name)
+    yield "syncd_run_in_progress", label, started is not None
+    if started is not None:
+        yield "syncd_run_started_timestamp_seconds", label, started.timestamp()
+
+
+def _since_good(
+    connection: Connection, name: str, recent: list[Run]
+) -> tuple[Run | None, int]:
+    """The last good run, and how many failed since."""
+    failed = 0
+    for each in recent:
+        if each.outcome in runs.OK:
+            return each, failed
+        failed += each.outcome is Outcome.FAILED
+    if len(recent) < RECENT:
+        return None, failed
+    good = runs.latest(connection, sync_name=name, outcomes=runs.OK)
+    return (good[0] if good else None), runs.failures_in_a_row(connection, name)
+
+
+def _last_phases(name: str, recent: list[Run]) -> Iterator[Sample]:
+    times = recent[0].summary.get("phase_ms", {}) if recent else {}
+    for phase, ms in times.items():
+        yield "syncd_run_last_phase_duration_seconds", (name, phase), ms / 1000
+
+
+def _guards(name: str, recent: list[Run], known: _Known) -> Iterator[Sample]:
+    tripped = known.held.get(name, [])
+    newest = recent[0] if recent else None
+    target_held = (
+        newest is not None
+        and newest.outcome is Outcome.HELD
+        and newest.plan_hash is None
+    )
+    yield "syncd_sync_held", (name,), bool(tripped) or target_held
+    for guard in Guard:
+        labels = (name, guard_word(guard))
+        yield "syncd_guard_tripped", labels, guard in tripped
+
+
+def _members(
+    connection: Connection, sync: SyncSettings, recent: list[Run], known: _Known
+) -> Iterator[Sample]:
+    baseline, name = known.baselines.get(sync.name), sync.name
+    if baseline is not None:
+        members = baseline.members
+        if members is None:  # the run is not over, or died: what was known before it
+            counted = (each.summary.get("members_after") for each in recent)
+            members = next((each for each in counted if each is not None), None)
+        if members is not None:
+            yield "syncd_members", (name, "acknowledged"), members
+        if baseline.listed is not None:
+            yield "syncd_members", (name, "source"), baseline.listed
+    feed = feed_of(sync)
+    row = inbox.find(connection, feed) if feed is not None else None
+    if row is not None and row.reported is not None:
+        yield "syncd_source_reported_members", (name,), row.reported
+
+
+def _outbox(name: str, outbox: list[Outbox]) -> Iterator[Sample]:
+    ours = [each for each in outbox if each.sync == name]
+    for state in _STATES:
+        there = [each for each in ours if _state(each) == state]
+        labels = (name, state)
+        yield "syncd_outbox_batches", labels, sum(each.batches for each in there)
+        yield "syncd_outbox_members", labels, sum(each.ids for each in there)
+    oldest = [
+        each.oldest.timestamp()
+        for each in ours
+        if each.oldest is not None and each.state is not BatchState.HELD
+    ]
+    at = min(oldest, default=0.0)
+    yield "syncd_outbox_oldest_timestamp_seconds", (name,), at
+
+
+def _state(each: Outbox) -> str:
+    if each.state is BatchState.OPEN:
+        return "retrying" if each.tried else "ready"
+    return each.state.value
