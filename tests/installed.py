@@ -219,7 +219,7 @@ class Installation:
         } | changes
 
     def push(self, **changes: Any) -> None:
-        """Let Amplitude push to the connection `amplitude`: lists, properties, webhook."""
+        """Let Amplitude push to the connection `amplitude`, in all three ways."""
         self.secret("push_key", "demo-push-key")
         self.secret("push_secret", "demo-push-secret-of-thirty-two-bytes")
         self.config["connections"]["amplitude"]["push"] = {
