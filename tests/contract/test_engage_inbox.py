@@ -777,6 +777,8 @@ def test_without_a_second_factor_only_a_signature_announces():
     assert announce(at, "/audiences", CREATE, x_signature=signed(CREATE)).status == 200
     with pytest.raises(Refused, match="not of this body"):
         announce(at, "/audiences", CREATE, x_signature=signed(b"{}"))
+    with pytest.raises(Refused, match="40 hex digits"):
+        at.admit(head(path="/audiences", x_segment_signature="0"))
     with pytest.raises(Refused) as caught:
         announce(at, "/audiences", CREATE)
     assert (caught.value.status, caught.value.code) == (401, "hook.unproven")

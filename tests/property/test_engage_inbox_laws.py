@@ -65,12 +65,13 @@ def read(at: EngageDoor, body: bytes, signature: bytes) -> Delivery | None:
         at.admit(head)
         taken = at.read(head, body)
     except Refused as refusal:
-        return _with_a_reason(refusal)
+        assert_a_reason(refusal)
+        return None
     assert isinstance(taken, Delivery)
     return taken
 
 
-def _with_a_reason(refusal: Refused) -> None:
+def assert_a_reason(refusal: Refused) -> None:
     assert 400 <= refusal.status <= 499
     assert refusal.code.partition(".")[0] in CODES
 

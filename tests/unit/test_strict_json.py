@@ -186,6 +186,10 @@ def test_a_long_batch_is_not_taken_for_a_deep_one():
     assert element_span(body) == (1, 1 + len(element))
 
 
+def test_a_text_that_is_cut_off_is_not_taken_for_brackets():
+    assert element_span(b'[{"a":1},{"b":"' + b"[" * 20_000 + b'"}]') == (1, 8)
+
+
 def test_a_lone_member_is_found_inside_of_an_element():
     body = b'[{ "json" : {"a":1} },{"json":{}}]'
 
