@@ -63,8 +63,10 @@ class EngageDoor:
         return is_hook(head)
 
     def read(self, head: Head, body: bytes) -> Delivery | Reply:
-        """Prove, parse and understand a body. Raises `Refused`."""
-        self.admit(head)
+        """Prove, parse and understand a body. Raises `Refused`.
+
+        Proves all of it, whatever `admit` has seen of the head.
+        """
         if is_hook(head):
             return self._hooks.read(head, body, self._clock.now())
         proof = self._prover.prove(head, body, self._clock.now())
