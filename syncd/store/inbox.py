@@ -1,26 +1,32 @@
 """The inbox: the newest word about each person of what is pushed to us.
 
-Not a log. In and out are states, so the newest word is all that counts, and the same
-message twice changes nothing. Newest is by (event time, tie), of equal ones the later
-arrival; words without a time of their own are newest by arrival. That a person was
-deleted is a word, too: about every feed of the connection, and of equal time it wins.
-A word is dropped after `KEEP`, once every sync that reads its feed has made a plan of
-it (`pruning`).
+Not a log. In and out are states, so the newest word is all that counts (`newest` says
+which that is), and the same message twice changes nothing. That a person was deleted is
+a word, too, about every feed of the connection. A word is dropped after `KEEP`, once
+every sync that reads its feed has made a plan of it (`pruning`).
 
-Whoever writes takes the lock of `inbox_position` first, so that positions become
+Whoever writes words takes the lock of `inbox_position` first, so that positions become
 visible in their order: who has read up to one never meets a smaller one later.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Connection, collate, func, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql import ColumnElement
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    collate,
+    func,
+    select,
+    tuple_,
+    update,
+)
 
 from syncd.model import Feed, IdType, Message
-from syncd.store.database import insert_into
+from syncd.store.bulk import Rows, inserting, native, prepared
 from syncd.store.feeds import FeedRow as FeedRow  # a part of this API
 from syncd.store.feeds import by_list_id as by_list_id
 from syncd.store.feeds import ensure as ensure
@@ -29,13 +35,42 @@ from syncd.store.feeds import find as find
 from syncd.store.feeds import name_list as name_list
 from syncd.store.feeds import note_silence as note_silence
 from syncd.store.feeds import note_size as note_size
+from syncd.store.newest import Said, Word, lay, word
 from syncd.store.pruning import KEEP as KEEP
 from syncd.store.pruning import KEEP_DELETED as KEEP_DELETED
 from syncd.store.pruning import prune as prune
-from syncd.store.tables import feed, inbox, inbox_position, inbox_tally, message
+from syncd.store.tables import feed, inbox, inbox_position, message
+from syncd.store.tallies import tallies as tallies
+from syncd.store.tallies import tally as tally
 
 BLOCK = 4_096
-"""Words read at a time."""
+"""Words, or ids of messages, read at a time."""
+
+# Made once: making a statement costs more than running it.
+_LOCK = select(inbox_position.c.value).with_for_update()  # SQLite: has one writer
+_GIVEN = update(inbox_position).values(value=bindparam("highest"))
+_KNOWN = select(message.c.message_id).where(
+    message.c.connection == bindparam("name"),
+    message.c.message_id.in_(bindparam("ids", expanding=True)),
+)
+_NAMED = select(
+    feed.c.id, feed.c.connection, feed.c.key, feed.c.id_type, feed.c.name
+).where(
+    tuple_(feed.c.connection, feed.c.key, feed.c.id_type).in_(
+        bindparam("keys", expanding=True)
+    )
+)
+_OF_TYPE = select(feed.c.id).where(
+    feed.c.connection == bindparam("name"), feed.c.id_type == bindparam("type")
+)
+_ARRIVED = (
+    update(feed)
+    .where(feed.c.id.in_(bindparam("ids", expanding=True)))
+    .values(last_at=bindparam("now"))
+)
+_RENAME = (
+    update(feed).where(feed.c.id == bindparam("row")).values(name=bindparam("called"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +94,6 @@ class Backlog:
     newest: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """What is said of a person."""
-
-    rank: tuple[datetime, bool, str]
-    """(event time, deleted, tie): the greater one is newer."""
-    inside: bool
-    always: bool
-    """It is the newest whatever the store holds, by order of arrival."""
-
-
-_Said = dict[int, dict[bytes, _Word]]
-"""The newest word about each person, by feed."""
-
-
 def take(connection: Connection, messages: Sequence[Message], now: datetime) -> Taken:
     """Store messages, all or none; known ones (by connection and id) change nothing."""
     return take_each(connection, [messages], now)[0]
@@ -83,10 +103,9 @@ def take_each(
     connection: Connection, deliveries: Sequence[Sequence[Message]], now: datetime
 ) -> list[Taken]:
     """`take` of several deliveries at once: what came of each, in their order."""
-    highest = _lock(connection)
+    highest = int(connection.execute(_LOCK).scalar_one())
     fresh = _note(connection, deliveries, now)
-    messages = [each for delivery in fresh for each in delivery]
-    said = _fold(connection, messages, now)
+    said = _fold(connection, [each for new in fresh for each in new], now)
     _write(connection, said, highest, now)
     return [
         Taken(
@@ -103,12 +122,6 @@ def people(each: Message) -> int:
     return sum(len(told.ids) for told in each.told) + len(each.deleted)
 
 
-def _lock(connection: Connection) -> int:
-    """The highest position so far; nobody else gives one before this commits."""
-    query = select(inbox_position.c.value).with_for_update()  # SQLite: one writer
-    return int(connection.execute(query).scalar_one())
-
-
 # ---- messages ----------------------------------------------------------------------
 
 
@@ -117,29 +130,26 @@ def _note(
 ) -> list[list[Message]]:
     """The messages that were never seen; their ids are known from now on."""
     named = {
-        (each.connection, each.id)
+        (each.connection, each.id): None  # in order of arrival
         for delivery in deliveries
         for each in delivery
         if each.id
     }
     seen = _known(connection, named)
+    new = [key for key in named if key not in seen]
+    if new:
+        dialect = connection.dialect.name
+        arrival = native(dialect, now)
+        _noting(dialect)(connection, [(*key, arrival) for key in new])
     fresh: list[list[Message]] = []
     for delivery in deliveries:
         fresh.append([])
         for each in delivery:
-            if (each.connection, each.id) in seen:
-                continue
-            if each.id:
-                seen.add((each.connection, each.id))
-            fresh[-1].append(each)
-    rows = [
-        {"connection": each.connection, "message_id": each.id, "received_at": now}
-        for delivery in fresh
-        for each in delivery
-        if each.id
-    ]
-    if rows:
-        connection.execute(insert(message), rows)
+            key = each.connection, each.id
+            if key not in seen:
+                fresh[-1].append(each)
+                if each.id:
+                    seen.add(key)
     return fresh
 
 
@@ -152,163 +162,132 @@ def _known(
     found: set[tuple[str, str]] = set()
     for name, ids in by_connection.items():
         for first in range(0, len(ids), BLOCK):
-            rows = connection.execute(
-                select(message.c.message_id).where(
-                    message.c.connection == name,
-                    message.c.message_id.in_(ids[first : first + BLOCK]),
-                )
-            )
+            some = {"name": name, "ids": ids[first : first + BLOCK]}
+            rows = connection.execute(_KNOWN, some)
             found.update((name, message_id) for message_id in rows.scalars())
     return found
+
+
+@cache
+def _noting(dialect: str) -> Callable[[Connection, Rows], None]:
+    return prepared(dialect, inserting(dialect, message))
 
 
 # ---- what they say -----------------------------------------------------------------
 
 
-def _fold(connection: Connection, messages: Sequence[Message], now: datetime) -> _Said:
+def _fold(
+    connection: Connection, messages: Sequence[Message], now: datetime
+) -> dict[int, Said]:
+    """The newest that these messages say about each person, by feed."""
+    # All feeds first: a deletion is about those that the same messages name, too.
     ids = _feed_ids(connection, messages, now)
-    said: _Said = {}
+    of_type: dict[tuple[str, IdType], list[int]] = {}
+    said: dict[int, Said] = {}
     for each in messages:
         for told in each.told:
-            word = _word(told.at, now, inside=told.inside, tie=told.tie)
-            _say(said.setdefault(ids[told.feed], {}), told.ids, word)
+            new = word(told.at, now, inside=told.inside, tie=told.tie)
+            lay(said.setdefault(ids[told.feed], {}), told.ids, new)
         if not each.deleted:
             continue
-        word = _word(each.deleted_at, now, inside=False, deleted=True)
+        new = word(each.deleted_at, now, inside=False, deleted=True)
         for member_id, id_type in each.deleted:
-            for feed_id in _feeds_by(connection, each.connection, id_type):
-                _say(said.setdefault(feed_id, {}), [member_id], word)
+            key = each.connection, id_type
+            if key not in of_type:
+                of_type[key] = _of_type(connection, *key)
+            for feed_id in of_type[key]:
+                lay(said.setdefault(feed_id, {}), [member_id], new)
     return said
 
 
-def _word(
-    at: datetime | None,
-    now: datetime,
-    *,
-    inside: bool,
-    tie: str = "",
-    deleted: bool = False,
-) -> _Word:
-    return _Word((at or now, deleted, tie), inside, always=at is None)
-
-
-def _say(known: dict[bytes, _Word], ids: Sequence[bytes], word: _Word) -> None:
-    """Lay a word over those said before."""
-    if word.always:
-        known.update(dict.fromkeys(ids, word))
-        return
-    for member_id in ids:
-        old = known.get(member_id)
-        if old is None:
-            known[member_id] = word
-        elif word.rank >= old.rank:
-            known[member_id] = replace(word, always=True) if old.always else word
-
-
-def _feeds_by(
-    connection: Connection, connection_name: str, id_type: IdType
-) -> list[int]:
-    query = select(feed.c.id).where(
-        feed.c.connection == connection_name, feed.c.id_type == id_type
-    )
-    return list(connection.execute(query).scalars())
+def _of_type(connection: Connection, name: str, id_type: IdType) -> list[int]:
+    rows = connection.execute(_OF_TYPE, {"name": name, "type": id_type.value})
+    return list(rows.scalars())
 
 
 def _feed_ids(
     connection: Connection, messages: Sequence[Message], now: datetime
 ) -> dict[Feed, int]:
     """Rows of the feeds that are named, made where missing; words arrived in them."""
-    told = {each.feed: each for one in messages for each in one.told}
-    names = {each.feed: each.name for one in messages for each in one.told if each.name}
-    if not told:
+    # The last name that was said of each.
+    names: dict[Feed, str] = {}
+    for each in messages:
+        for told in each.told:
+            names[told.feed] = told.name or names.get(told.feed, "")
+    if not names:
         return {}
-    ids = _look_up(connection, told, names)
-    missing = [each for each in told if each not in ids]
+    ids = _look_up(connection, names)
+    missing = {each: name for each, name in names.items() if each not in ids}
     if missing:
-        ensure(connection, missing, now)
-        ids.update(_look_up(connection, missing, names))
-    connection.execute(
-        update(feed).where(feed.c.id.in_(ids.values())).values(last_at=now)
-    )
+        ensure(connection, list(missing), now)
+        ids.update(_look_up(connection, missing))
+    connection.execute(_ARRIVED, {"ids": sorted(ids.values()), "now": now})
     return ids
 
 
-def _look_up(
-    connection: Connection, wanted: Iterable[Feed], names: Mapping[Feed, str]
-) -> dict[Feed, int]:
-    keys = [(each.connection, each.key, each.id_type.value) for each in wanted]
-    rows = connection.execute(
-        select(
-            feed.c.id, feed.c.connection, feed.c.key, feed.c.id_type, feed.c.name
-        ).where(tuple_(feed.c.connection, feed.c.key, feed.c.id_type).in_(keys))
-    ).all()
-    ids = {}
-    for row in rows:
-        found = Feed(
-            connection=row.connection, key=row.key, id_type=IdType(row.id_type)
-        )
-        ids[found] = row.id
-        name = names.get(found, "")
-        if name and name != row.name:
-            connection.execute(
-                update(feed).where(feed.c.id == row.id).values(name=name)
-            )
+def _look_up(connection: Connection, names: Mapping[Feed, str]) -> dict[Feed, int]:
+    """Ids of the feeds that have a row; one that is called otherwise is renamed."""
+    keys = [(each.connection, each.key, each.id_type.value) for each in names]
+    ids: dict[Feed, int] = {}
+    rows = connection.execute(_NAMED, {"keys": keys}).all()
+    for row_id, name, key, id_type, called in rows:
+        found = Feed(connection=name, key=key, id_type=IdType(id_type))
+        ids[found] = row_id
+        if names[found] and names[found] != called:
+            connection.execute(_RENAME, {"row": row_id, "called": names[found]})
     return ids
 
 
 # ---- rows --------------------------------------------------------------------------
 
 
-def _write(connection: Connection, said: _Said, highest: int, now: datetime) -> None:
+def _write(
+    connection: Connection, said: Mapping[int, Said], highest: int, now: datetime
+) -> None:
     """Write what is newer than what the store holds."""
-    newer: list[dict[str, object]] = []
-    arrived: list[dict[str, object]] = []
-    position = highest
+    dialect = connection.dialect.name
+    arrival = native(dialect, now)
+    newer: list[tuple[Any, ...]] = []
+    arrived: list[tuple[Any, ...]] = []
+    position, before, says = highest, None, ()
     for feed_id, known in said.items():
-        for member_id, word in known.items():
+        for member_id, each in known.items():
             position += 1
-            at, deleted, tie = word.rank
-            (arrived if word.always else newer).append(
-                {
-                    "feed_id": feed_id,
-                    "member_id": member_id.decode(),
-                    "inside": word.inside,
-                    "deleted": deleted,
-                    "at": at,
-                    "tie": tie,
-                    "received_at": now,
-                    "position": position,
-                }
-            )
-    if position == highest:
-        return
+            if each is not before:  # thousands of people may share one
+                before, says = each, _columns(dialect, each)
+            rows = arrived if each.always else newer
+            rows.append((feed_id, member_id.decode(), *says, arrival, position))
     if newer:
-        connection.execute(_upsert(connection, by_rank=True), newer)
+        _putting(dialect, by_rank=True)(connection, newer)
     if arrived:
-        connection.execute(_upsert(connection, by_rank=False), arrived)
-    connection.execute(update(inbox_position).values(value=position))
+        _putting(dialect, by_rank=False)(connection, arrived)
+    if position > highest:
+        connection.execute(_GIVEN, {"highest": position})
 
 
-def _upsert(
-    connection: Connection, *, by_rank: bool
-) -> sqlite.Insert | postgresql.Insert:
-    statement = insert_into(connection, inbox)
+def _columns(dialect: str, each: Word) -> tuple[Any, ...]:
+    at, deleted, tie = each.rank
+    return each.inside, deleted, native(dialect, at), tie
+
+
+@cache
+def _putting(dialect: str, *, by_rank: bool) -> Callable[[Connection, Rows], None]:
+    statement = inserting(dialect, inbox)
     new = statement.excluded
     older = None
     if by_rank:
-        # Bytes decide of ties, as in Python, whatever language the database speaks.
-        tie: ColumnElement[str] = inbox.c.tie
-        if connection.dialect.name == "postgresql":
-            tie = collate(tie, "C")
+        # Bytes decide between ties, as in Python, whatever language the database has.
+        tie = collate(inbox.c.tie, "C") if dialect == "postgresql" else inbox.c.tie
         older = tuple_(new.at, new.deleted, new.tie) >= tuple_(
             inbox.c.at, inbox.c.deleted, tie
         )
     columns = ("inside", "deleted", "at", "tie", "received_at", "position")
-    return statement.on_conflict_do_update(
+    statement = statement.on_conflict_do_update(
         index_elements=[inbox.c.feed_id, inbox.c.member_id],
         set_={name: new[name] for name in columns},
         where=older,
     )
+    return prepared(dialect, statement)
 
 
 # ---- reading -----------------------------------------------------------------------
@@ -371,41 +350,3 @@ def word_of(
         )
     ).first()
     return None if row is None else (row.inside, row.at, row.received_at)
-
-
-# ---- counts ------------------------------------------------------------------------
-
-
-def tally(
-    connection: Connection,
-    connection_name: str,
-    results: Mapping[str, int],
-    now: datetime,
-) -> None:
-    """Add to the counts of what became of a connection's events."""
-    rows = [
-        {"connection": connection_name, "result": result, "n": n, "last_at": now}
-        for result, n in sorted(results.items())
-        if n
-    ]
-    if not rows:
-        return
-    statement = insert_into(connection, inbox_tally)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[inbox_tally.c.connection, inbox_tally.c.result],
-            set_={
-                "n": inbox_tally.c.n + statement.excluded.n,
-                "last_at": statement.excluded.last_at,
-            },
-        ),
-        rows,
-    )
-
-
-def tallies(connection: Connection) -> dict[str, dict[str, tuple[int, datetime]]]:
-    """Connection -> result -> (how many, last time)."""
-    found: dict[str, dict[str, tuple[int, datetime]]] = {}
-    for row in connection.execute(select(inbox_tally)):
-        found.setdefault(row.connection, {})[row.result] = (row.n, row.last_at)
-    return found
