@@ -15,6 +15,8 @@ from syncd.simulator.sender_settings import EngageSettings
 
 Event = dict[str, Any]
 
+ARRIVES = 868
+"""Milliseconds from an event's time to its `receivedAt`."""
 OTHERS = ("delete", "trait", "group", "journey_v1", "journey_v2", "test", "unmapped")
 """Events that are not the entry or exit of a member; `other_event` makes them."""
 
@@ -51,7 +53,7 @@ class Writer:
         head = {
             "messageId": self.message_id(who, number),
             "timestamp": instant(change.at),
-            "receivedAt": instant(change.at + 868),
+            "receivedAt": instant(change.at + ARRIVES),
         }
         traits = dict(self.settings.traits)
         if kind == "userId" and self.settings.email:
