@@ -32,17 +32,20 @@ CONNECTIONS = "connections"
 PIPELINED = "pipelined"
 DEADLINE = "deadline"
 HEAD = "head"
+UPGRADE = "upgrade"
 MALFORMED = "malformed"
 _MESSAGES = {
     CONNECTIONS: (503, "too many connections"),
     PIPELINED: (503, "too many requests wait on this connection"),
     DEADLINE: (408, "the request did not arrive in time"),
     HEAD: (431, "the head of the request is too long"),
+    UPGRADE: (400, "a body after an offer of another protocol cannot be read"),
     MALFORMED: (400, "not a request in HTTP/1.1"),
 }
 REASONS = frozenset(_MESSAGES)
 """Every word a `Gate` may be told: the cap is reached; too many requests were sent
-ahead on one connection; a request took too long; its head is too long; it is none."""
+ahead on one connection; a request took too long; its head is too long; it offers
+another protocol and has a body; it is none."""
 
 _BUSY = 503
 _EARLY = 0.005
@@ -111,6 +114,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # Lines with paths in them: never, whatever handlers there are.
+        self.access_log = False
         self._real: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._armed = inf
@@ -197,12 +202,23 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Hand the request on, if its head is one that we take."""
-        length = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
-        if length > self.limits.head or len(self.pipeline) >= self.limits.pipelined:
-            self._refusal = HEAD if length > self.limits.head else PIPELINED
-            raise ValueError("refused")
+        wrong = self._wrong_with_head()
+        if wrong is not None:
+            self._refusal = wrong
+            raise ValueError(wrong)
         self._head_whole = True
         super().on_headers_complete()
+
+    def _wrong_with_head(self) -> str | None:
+        length = len(self.url) + sum(len(n) + len(v) + 4 for n, v in self.headers)
+        if length > self.limits.head:
+            return HEAD
+        if len(self.pipeline) >= self.limits.pipelined:
+            return PIPELINED
+        if self.parser.should_upgrade() and _has_body(self.headers):
+            # The parser takes the body for bytes of the other protocol.
+            return UPGRADE
+        return None
 
     def on_body(self, body: bytes) -> None:
         """Some of the body: what stands between such pieces is limited as a head is."""
@@ -326,6 +342,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _tell(self, reason: str) -> None:
         type(self).gate(reason, _MESSAGES[reason][0])
+
+
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in headers
+    )
 
 
 def _answer(reason: str) -> bytes:

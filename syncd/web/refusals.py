@@ -20,7 +20,17 @@ PERIOD = 60.0
 """Seconds between two lines of one kind."""
 NOBODY = "-"
 """Stands for the connection where none is known."""
-NO_LOSS = frozenset({"accepted", "duplicate", "anonymous", "ignored", "test"})
+NO_LOSS = frozenset(
+    {
+        "accepted",
+        "duplicate",
+        "anonymous",
+        "unnamed",
+        "ignored",
+        "test",
+        "previous_secret",
+    }
+)
 """Results of events that are as they should be."""
 
 
