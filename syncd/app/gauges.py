@@ -139,15 +139,24 @@ def pushed_to(settings: Settings) -> list[str]:
     ]
 
 
-def _inboxes(connection: Connection, settings: Settings) -> Iterator[Sample]:
+def backlogs(connection: Connection, settings: Settings) -> dict[str, int]:
+    """Connection with a door -> people with news that a sync did not plan with yet.
+
+    Of several syncs that read one feed the one that is furthest behind counts.
+    """
     waiting = dict.fromkeys(pushed_to(settings), 0)
     # One that is switched off lets words wait for ever, and nobody waits for it.
     syncs = tuple(sync for sync in settings.syncs if sync.enabled)
     for feed, after in folded(connection, replace(settings, syncs=syncs)).items():
         row = inbox.find(connection, feed)
-        if row is not None:
+        if row is not None and feed.connection in waiting:
             count = figures.waiting(connection, row.id, after=after)
-            waiting[feed.connection] = waiting.get(feed.connection, 0) + count
+            waiting[feed.connection] += count
+    return waiting
+
+
+def _inboxes(connection: Connection, settings: Settings) -> Iterator[Sample]:
+    waiting = backlogs(connection, settings)
     for name, count in waiting.items():
         yield "syncd_inbox_backlog", (name,), count
     for name, at in figures.last_words(connection).items():

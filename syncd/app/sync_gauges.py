@@ -52,7 +52,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("sync", "phase"),
     ),
     "syncd_members": (
-        "acknowledged: by the destination; source: in the snapshot of the last plan.",
+        "acknowledged: by the destination; source: in the list as last compared.",
         ("sync", "side"),
     ),
     "syncd_source_reported_members": (
@@ -192,18 +192,26 @@ def _members(
 ) -> Iterator[Sample]:
     baseline, name = known.baselines.get(sync.name), sync.name
     if baseline is not None:
+        # None: the run that moved people is not over, or died. What was known before.
         members = baseline.members
-        if members is None:  # the run is not over, or died: what was known before it
-            counted = (each.summary.get("members_after") for each in recent)
-            members = next((each for each in counted if each is not None), None)
+        members = _newest(recent, "members_after") if members is None else members
         if members is not None:
             yield "syncd_members", (name, "acknowledged"), members
-        if baseline.listed is not None:
-            yield "syncd_members", (name, "source"), baseline.listed
+    listed = _newest(recent, "members")
+    if listed is None and baseline is not None:
+        listed = baseline.listed
+    if listed is not None:
+        yield "syncd_members", (name, "source"), listed
     feed = feed_of(sync)
     row = inbox.find(connection, feed) if feed is not None else None
     if row is not None and row.reported is not None:
         yield "syncd_source_reported_members", (name,), row.reported
+
+
+def _newest(recent: list[Run], number: str) -> int | None:
+    """As the newest run says that knows it."""
+    found = (each.summary.get(number) for each in recent)
+    return next((each for each in found if each is not None), None)
 
 
 def _outbox(name: str, outbox: list[Outbox]) -> Iterator[Sample]:

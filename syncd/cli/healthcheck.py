@@ -1,9 +1,11 @@
 """`syncd healthcheck`: is the daemon alive? For `HEALTHCHECK` and exec probes.
 
-Alive means: its scheduler ticks and the store answers. A failing sync never makes a
-container unhealthy; a restart would not help it (operations page, section 0, 13).
+The daemon is asked where it listens at a fixed port, else its heartbeat in the store
+is read. Alive means: its scheduler ticks and the store answers. A failing sync never
+makes a container unhealthy; a restart would not help it (operations page, 0, 13).
 """
 
+import json
 import signal
 import socket
 from collections.abc import Iterator
@@ -11,21 +13,26 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import FrameType
 
+from syncd.app.health import SILENT_AFTER
 from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.store import opened
 from syncd.cli.words import span
-from syncd.config.settings import Settings
+from syncd.clients.http import HttpClient, TransportError
+from syncd.clock import Clock
+from syncd.config.settings import Listen, Settings
 from syncd.errors import ConfigError, SyncdError
 from syncd.store import installation
 from syncd.store.installation import Daemon
 
-SILENT_AFTER = timedelta(seconds=60)
-"""Real time without a heartbeat after which a daemon counts as stuck."""
-
 PATIENCE_S = 2.0
 """Probes are killed by whoever started them soon after."""
+
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where one may ask
+"""Who listens everywhere is asked on this machine."""
+_LARGEST = 1024
+"""Bytes of a health answer."""
 
 
 class _TooSlow(BaseException):
@@ -41,9 +48,9 @@ def healthcheck(frame: Frame) -> ExitCode:
     now = frame.clock.wall()
     try:
         with _at_most(PATIENCE_S):
-            healthy, why = _judge(load(frame).settings, now)
+            healthy, why = _judge(load(frame).settings, frame.clock, now)
     except _TooSlow:
-        healthy, why = False, f"the store did not answer within {PATIENCE_S:.0f} s"
+        healthy, why = False, f"no answer within {PATIENCE_S:.0f} s"
     except ConfigError:
         healthy, why = False, "the configuration is invalid: syncd check"
     except SyncdError as error:
@@ -55,7 +62,44 @@ def healthcheck(frame: Frame) -> ExitCode:
     return ExitCode.OK if healthy else ExitCode.FAILED
 
 
-def _judge(settings: Settings, now: datetime) -> tuple[bool, str]:
+def _judge(settings: Settings, clock: Clock, now: datetime) -> tuple[bool, str]:
+    admin = settings.web.admin
+    if admin is not None and admin.port:
+        return ask(admin, clock)
+    return _look(settings, now)
+
+
+def ask(admin: Listen, clock: Clock) -> tuple[bool, str]:
+    """What the daemon that listens there says of itself."""
+    host = _LOOPBACK.get(admin.host, admin.host)
+    where = f"[{host}]:{admin.port}" if ":" in host else f"{host}:{admin.port}"
+    try:
+        with HttpClient(
+            f"http://{where}", clock=clock, workers=1, deadline=PATIENCE_S
+        ) as http:
+            answer = http.request("GET", "/-/healthy", max_bytes=_LARGEST)
+    except TransportError as error:
+        return False, f"no daemon answers at {where}: {error}"
+    word = _word(answer.body)
+    if answer.ok and word == "ok":
+        return True, f"the daemon at {where} ticks, and its store answers"
+    if word:
+        return False, f"the daemon at {where} is stuck, or its store is ({word})"
+    return False, f"what answers {answer.status} at {where} is no syncd: web.admin"
+
+
+def _word(body: bytes) -> str:
+    """The status in a health answer; empty where it is none."""
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return ""
+    word = said.get("status") if isinstance(said, dict) else None
+    return word if word in {"ok", "failing", "not_ready"} else ""
+
+
+def _look(settings: Settings, now: datetime) -> tuple[bool, str]:
+    """What the store says of the daemon of this host."""
     with opened(settings) as database, database.read() as connection:
         daemons = installation.daemons(connection)
         shared = database.dialect == "postgresql"

@@ -8,6 +8,7 @@ import click
 
 from syncd import __version__
 from syncd.cli import status_page
+from syncd.cli.arrivals import arrivals, arrivals_document, fed_by
 from syncd.cli.configured import chosen, load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
@@ -87,6 +88,7 @@ def _overview(
         daemons=installation.daemons(connection),
         standings=sorted(standings, key=_badness),
         quotas=_quotas(connection, settings),
+        arrivals=arrivals(connection, settings, syncs),
     )
 
 
@@ -146,6 +148,7 @@ def _document(seen: Overview) -> dict[str, Any]:
             }
             for each in seen.quotas
         ],
+        "inboxes": [arrivals_document(each) for each in seen.arrivals],
         "syncs": [_sync_document(one, seen.now) for one in seen.standings],
     }
 
@@ -154,6 +157,7 @@ def _sync_document(one: Standing, now: datetime) -> dict[str, Any]:
     return {
         "name": one.sync.name,
         "owner": one.sync.team or None,
+        "fed_by": fed_by(one.sync),
         "state": one.state,
         "overdue_seconds": one.overdue,
         "last_success_at": one.last_success_at,

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from syncd import __version__
+from syncd.cli.arrivals import Arrivals, show_arrivals
 from syncd.cli.due import without_times
 from syncd.cli.frame import Frame
 from syncd.cli.healthcheck import alive
@@ -68,6 +69,8 @@ class Overview:
     """Worst first."""
     quotas: list[Quota]
     """Of the projects that syncs download from, as last asked."""
+    arrivals: list[Arrivals]
+    """Of the connections that push to us."""
 
     @property
     def alive(self) -> list[Daemon]:
@@ -98,6 +101,8 @@ def show(frame: Frame, seen: Overview) -> None:
         out.table(_COLUMNS, [_row(one, seen.now) for one in seen.standings])
     for state in seen.connections:
         _show_connection(frame, seen, state)
+    for each in seen.arrivals:
+        show_arrivals(frame, each, seen.now)
     for quota in seen.quotas:
         _show_quota(frame, seen, quota)
     out.line()

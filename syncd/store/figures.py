@@ -43,7 +43,7 @@ class Baseline:
 
     binding_id: int
     listed: int | None
-    """People of the snapshot from which the last plan that went out was made."""
+    """Ids in the list from which the last plan that went out was made, repeats too."""
     compacted: int
     """Members in chunks."""
     counted: int | None
@@ -86,6 +86,7 @@ def baselines(connection: Connection) -> dict[str, Baseline]:
             batch.c.binding_id == binding.c.id,
             batch.c.state == BatchState.ACKNOWLEDGED,
         )
+        .correlate(binding)
         .scalar_subquery()
     )
     moved = batch.alias("moved")
@@ -98,6 +99,7 @@ def baselines(connection: Connection) -> dict[str, Baseline]:
             moved.c.id.label("moved"),
             run.c.summary,
         )
+        .select_from(binding)
         .outerjoin(moved, moved.c.id == newest)
         .outerjoin(run, run.c.id == moved.c.run_id)
         .where(binding.c.role == Role.CURRENT)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from syncd.cli.healthcheck import SILENT_AFTER, alive, verdict
+from syncd.app.health import SILENT_AFTER
+from syncd.cli.healthcheck import alive, verdict
 from syncd.cli.states import (
     GLYPHS,
     NEEDS_A_PERSON,
