@@ -18,7 +18,9 @@ from syncd.config.settings import (
 )
 from syncd.model import Feed
 from syncd.sources import Source
-from syncd.sources.pushed import FeedSettings, PushedSource, Sized, position_of
+from syncd.sources.feed_mark import position_of
+from syncd.sources.feed_watch import Sized
+from syncd.sources.pushed import FeedSettings, PushedSource
 from syncd.store import bindings
 from syncd.store.database import Connection
 
@@ -74,11 +76,14 @@ def pushed_source(
 
 
 def folded(connection: Connection, settings: Settings) -> dict[Feed, int]:
-    """Up to which position every sync that reads a feed has made a plan of it."""
+    """Up to which position every sync that reads a feed has made a plan of it.
+
+    A sync whose plans were made of something else has read nothing of it.
+    """
     reached: dict[Feed, int] = {}
     for sync, feed in fed(settings):
         binding = bindings.current(connection, sync.name)
-        position = position_of(binding.source_mark) if binding is not None else 0
+        position = position_of(binding.source_mark, feed) if binding else 0
         reached[feed] = min(position, reached.get(feed, position))
     return reached
 
@@ -89,7 +94,7 @@ def _sized(
     connection = settings.connections[sync.source.connection]
     match connection, sync.source:
         case EngageConnection(api_token=token), FromAudience() as audience:
-            if token is None or connection.space is None:
+            if token is None:
                 return None
             sizes = vendors.audience_sizes(connection.name)
             return lambda: sizes.size_of(audience.audience)

@@ -33,6 +33,8 @@ _SHAPES = {
     "csv": Shape.FORMATTED,
     "jsonl": Shape.JSON_LINES,
 }
+UNCHANGED_LISTS = 4
+"""So many due lists in a row are believed to be unchanged before one is downloaded."""
 DAYS_OF_FORECAST = 31
 """`config.forecast` counts a month of this many days."""
 
@@ -83,7 +85,7 @@ def _download(
         project=project,
         cohort_id=cohort.cohort_id,
         id_type=sync.match,
-        max_staleness=cohort.max_staleness,
+        max_staleness=_list_staleness(cohort),
         linked=cohort.linked,
         limit=connection.quota.downloads_per_month,
         rules=Rules(
@@ -100,6 +102,13 @@ def _download(
         ),
         project_of=projects_of(settings),
     )
+
+
+def _list_staleness(cohort: FromCohort) -> timedelta:
+    """Beside pushes a list that seems unchanged is as good as new for longer."""
+    if cohort.events is not None and cohort.events.relist_every is not None:
+        return cohort.events.relist_every * UNCHANGED_LISTS
+    return cohort.max_staleness
 
 
 def _list_period(sync: SyncSettings, cohort: FromCohort) -> timedelta | None:

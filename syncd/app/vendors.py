@@ -90,13 +90,13 @@ class Vendors:
 
     def _audience_sizes(self, name: str) -> AudienceSizes:
         connection = self._named(name, EngageConnection)
-        if connection.api_token is None or connection.space is None:
+        if connection.api_token is None or connection.space_id is None:
             raise TypeError("the configuration asks for a token and a space")
         public = replace(connection.transport, base_url=connection.api_base_url)
         return AudienceSizes(
             self._client(name, public, segment_public.HOSTS[connection.region]),
             secret_of(connection.api_token),
-            space=connection.space,
+            space=connection.space_id,
             clock=self._clock,
         )
 

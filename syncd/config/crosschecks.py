@@ -76,6 +76,7 @@ def _secret_choices(root: Mapping, name: str, connection: Mapping) -> Iterator[P
     if kind == "engage":
         yield from choice(root, path, ("write_key_file", "write_key_env"))
         yield from choice(root, path, ("api_token_file", "api_token_env"))
+        yield from _sizes_of_a_space(root, name, connection)
     if text(connection, "snapshot", "type") == "warehouse":
         snapshot = (*path, "snapshot")
         yield from choice(root, snapshot, ("url", "url_file"), needed=True)
@@ -83,6 +84,18 @@ def _secret_choices(root: Mapping, name: str, connection: Mapping) -> Iterator[P
     for header in headers.entries if isinstance(headers, Mapping) else ():
         owner = (*path, "secret_headers", header)
         yield from choice(root, owner, ("file", "env"), needed=True)
+
+
+def _sizes_of_a_space(
+    root: Mapping, name: str, connection: Mapping
+) -> Iterator[Problem]:
+    """A token of the Public API asks for the sizes of one space."""
+    token = {"api_token_file", "api_token_env"} & given(connection)
+    if token and "space_id" not in given(connection):
+        place = key_place(root, ("connections", name, min(token)))
+        message = f"'{name}' needs 'space_id' beside a token"
+        hint = "as in the address of the space in Segment: spa_…"
+        yield place.problem("key.missing", message, hint=hint)
 
 
 def _double_headers(root: Mapping) -> Iterator[Problem]:

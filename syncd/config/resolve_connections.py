@@ -72,6 +72,7 @@ def _engage(name: str, shape: EngageShape, locator: Locator) -> EngageConnection
         inbox=inbox_of(name, shape.inbox, locator) if shape.inbox else None,
         api_token=locator.secret(owner, "api_token", shape, token=True),
         api_base_url=shape.api_base_url,
+        space_id=shape.space_id,
         transport=_transport(name, shape, locator),
     )
 

@@ -93,6 +93,7 @@ class EngageShape(TransportShape):
     api_token_file: Text | None = None
     api_token_env: Text | None = None
     api_base_url: BaseUrl | None = None
+    space_id: Text | None = None
 
 
 class QuotaShape(Shape):

@@ -166,6 +166,8 @@ class EngageConnection:
     """None where Engage pushes nothing to us."""
     api_token: SecretRef | None
     """Of Segment's Public API: sizes of audiences, for free; None does without."""
+    space_id: str | None
+    """Of the space in that API (`spa_…`); set where there is a token."""
     api_base_url: str | None
     """Stands in for the Public API; None is Segment's host of the region."""
     transport: Transport

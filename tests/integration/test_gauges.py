@@ -63,6 +63,7 @@ def engage(**changes: Any) -> EngageConnection:
             max_body=1,
         ),
         "api_token": None,
+        "space_id": None,
         "api_base_url": None,
         "transport": TRANSPORT,
     }

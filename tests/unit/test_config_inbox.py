@@ -240,13 +240,14 @@ def test_a_variable_with_a_secret_is_not_taken_for_a_setting(tmp_path: Path) -> 
 def test_sizes_of_audiences_can_be_asked_for_with_a_token(tmp_path: Path) -> None:
     text = document(
         inbox=INBOX,
-        engage="api_token_file: api_token\n    api_base_url: http://127.0.0.1:9000/",
+        engage="api_token_file: api_token\n    space_id: spa_1Ab\n    api_base_url: http://127.0.0.1:9000/",
     )
 
     engage = load_text(tmp_path, text).settings.connections["engage"]
 
     assert isinstance(engage, EngageConnection)
     assert str(engage.api_token) == "/run/secrets/api_token"
+    assert engage.space_id == "spa_1Ab"
     assert engage.api_base_url == "http://127.0.0.1:9000"
 
 
@@ -1020,9 +1021,19 @@ def test_a_pair_that_does_not_exist_is_the_only_thing_said_of_it(
     assert [one.code for one in problems(tmp_path, text)] == ["connection.pair"]
 
 
+def test_a_token_without_the_space_it_asks_for_is_refused(tmp_path: Path) -> None:
+    text = document(inbox=INBOX, engage="api_token_file: a")
+
+    assert found(tmp_path, text) == [
+        "8:5 key.missing 'engage' needs 'space_id' beside a token"
+    ]
+
+
 def test_a_plain_token_and_two_tokens_are_refused(tmp_path: Path) -> None:
     inline = document(inbox=INBOX, engage="api_token: hush")
-    two = document(inbox=INBOX, engage="api_token_file: a\n    api_token_env: B")
+    two = document(
+        inbox=INBOX, engage="api_token_file: a\n    api_token_env: B\n    space_id: s"
+    )
     insecure = document(inbox=INBOX, engage="api_base_url: http://api.example")
 
     assert found(tmp_path, inline) == [
