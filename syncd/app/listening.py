@@ -11,6 +11,7 @@ from syncd.app.directory import Directory
 from syncd.app.doors import doors_of
 from syncd.app.engine import Engine
 from syncd.app.feeding import fed
+from syncd.app.health import Health
 from syncd.app.vendors import secret_of
 from syncd.clock import Clock
 from syncd.config.settings import Listen, Settings, WebSettings
@@ -35,18 +36,10 @@ WAITING = 64
 class Listening:
     """The servers of one daemon, and what they hand on to."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        clock: Clock,
-        *,
-        healthy: Callable[[], bool],
-        ready: Callable[[], bool],
-    ) -> None:
+    def __init__(self, engine: Engine, clock: Clock, health: Health) -> None:
         self._engine = engine
         self._clock = clock
-        self._healthy = healthy
-        self._ready = ready
+        self._health = health
         self._intake = Intake(engine.writer, clock)
         self._directory = Directory(engine.database, engine.writer, clock)
         self._threads = Threads("receiver", size=READERS, waiting=WAITING)
@@ -128,8 +121,8 @@ class Listening:
     def _admin(self, web: WebSettings) -> Callable[..., object]:
         token = web.admin_token
         return admin_app(
-            healthy=self._healthy,
-            ready=self._ready,
+            healthy=self._health.healthy,
+            ready=self._health.ready,
             denied=self._denied,
             token=secret_of(token) if token is not None else lambda: None,
         )

@@ -15,16 +15,18 @@ from contextlib import ExitStack, suppress
 from datetime import timedelta
 from functools import partial
 
-from syncd import __version__, events
+from syncd import __version__, events, metrics
 from syncd.app import commands
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.feeding import folded
+from syncd.app.gauges import StoreGauges
+from syncd.app.health import Health
 from syncd.app.listening import Listening
 from syncd.app.slots import Slots, timings
 from syncd.app.store import OpenStore
 from syncd.clock import Clock
-from syncd.config.settings import Loaded
+from syncd.config.settings import Loaded, Settings
 from syncd.errors import ConfigError, StoreError, StoreRefused, SyncdError
 from syncd.events import emit
 from syncd.scheduler import Ticker
@@ -36,8 +38,6 @@ from syncd.web.control import ControlServer, socket_path
 HEARTBEAT = timedelta(seconds=10)
 PROBE = timedelta(seconds=60)
 PRUNE = timedelta(hours=24)
-SILENT_AFTER = timedelta(seconds=60)
-"""Real time without a heartbeat after which the scheduler counts as stuck."""
 REFUSED = timedelta(seconds=60)
 RECOVER = timedelta(seconds=60)
 LAST_WORDS = 1.0
@@ -68,10 +68,14 @@ class Server:
         self._ticker = Ticker(
             clock, due=self._slots.due, overlapped=self._slots.overlapped
         )
-        self._beaten_at = clock.monotonic()
-        self._listening = Listening(
-            self._engine, clock, healthy=self._is_healthy, ready=self._is_ready
+        self._health = Health(
+            store.database,
+            clock,
+            # `follow` keeps what it had where a new configuration is no good.
+            configured=lambda: True,
+            accepting=lambda: self._listening.is_accepting,
         )
+        self._listening = Listening(self._engine, clock, self._health)
         self._started_at = clock.wall()
         self._retired: list[Blueprint] = []
 
@@ -87,6 +91,9 @@ class Server:
             # Before anything is sent: who stops here has nothing in flight.
             stack.callback(self._listening.stop)
             self._listening.start()
+            gauges = StoreGauges(self._engine.database, self._settings, self._clock)
+            metrics.REGISTRY.register(gauges)
+            stack.callback(metrics.REGISTRY.unregister, gauges)
             self._say_started()
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._keep_house()
@@ -95,17 +102,8 @@ class Server:
         if forced:
             _end_at_once()
 
-    def _is_healthy(self) -> bool:
-        """Whether the scheduler ticks and the store answers."""
-        silent = self._clock.monotonic() - self._beaten_at
-        if silent >= SILENT_AFTER.total_seconds():
-            return False
-        with self._engine.database.read() as connection:
-            installation.daemons(connection)
-        return True
-
-    def _is_ready(self) -> bool:
-        return self._listening.is_accepting and self._is_healthy()
+    def _settings(self) -> Settings:
+        return self._engine.blueprint.settings
 
     def _soon(self, name: str, action: Callable[[], object]) -> None:
         self._ticker.soon(name, partial(_say_refused, action))
@@ -142,7 +140,6 @@ class Server:
                     heartbeat_at=self._clock.wall(),
                 ),
             )
-        self._beaten_at = self._clock.monotonic()
 
     def _prune(self) -> None:
         keep = self._engine.blueprint.settings.store.keep_runs
@@ -177,8 +174,8 @@ class Server:
                 "approve": partial(commands.approve, self._engine),
                 "reject": partial(commands.reject, self._engine),
             },
-            healthy=self._is_healthy,
-            ready=self._is_ready,
+            healthy=self._health.healthy,
+            ready=self._health.ready,
             clock=self._clock,
         )
         control.start()
