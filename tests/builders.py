@@ -10,7 +10,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from sqlalchemy import Connection, text
 
 from syncd.app.build import Blueprint
 from syncd.app.engine import Engine
+from syncd.app.feeding import feed_of
 from syncd.app.store import OpenStore
 from syncd.clock import Clock
 from syncd.config.place import Place
 from syncd.config.settings import (
     DeliverySettings,
+    Events,
     FromAudience,
     GuardSettings,
     LogSettings,
@@ -36,11 +38,29 @@ from syncd.config.settings import (
 from syncd.delivery.lane import Route
 from syncd.delivery.retry import RetryPolicy
 from syncd.errors import DeliveryError, Fault, StoreUnavailable, TargetUnusable
-from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
+from syncd.model import (
+    Batch,
+    Found,
+    IdType,
+    Message,
+    Operation,
+    Receipt,
+    Target,
+    Told,
+)
 from syncd.schedule import Manual
 from syncd.sinks import Capabilities
-from syncd.sources import Postponed, Question, Standing, Unchanged, WholeList
-from syncd.store import acknowledged, bindings, runs
+from syncd.sources import (
+    Answer,
+    Postponed,
+    Question,
+    Source,
+    Standing,
+    Unchanged,
+    WholeList,
+)
+from syncd.sources.pushed import FeedSettings, PushedSource
+from syncd.store import acknowledged, bindings, inbox, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database, create_file
 from syncd.store.migrate import migrate
@@ -147,6 +167,81 @@ class AskedSource(ListSource):
     def mark(self) -> str | None:
         """See `Listing.mark`."""
         return self.version
+
+
+class PushedFeed:
+    """A source that is fed by what a test says, above a whole list where it has one.
+
+    It says things as a door would: into the store's inbox.
+    """
+
+    def __init__(
+        self,
+        sync: SyncSettings,
+        database: Database,
+        clock: Clock,
+        whole: ListSource | None = None,
+        *,
+        begins_whole: bool = False,
+        list_costs: bool = False,
+    ) -> None:
+        feed, told = feed_of(sync), sync.source.events
+        assert feed is not None
+        assert told is not None
+        self.feed, self.whole = feed, whole
+        self.size: int | None = None
+        """What the owner gives as its size."""
+        self._database, self._clock = database, clock
+        self._settings = FeedSettings(
+            feed=feed,
+            snapshot_lag=told.snapshot_lag,
+            relist_every=told.relist_every,
+            begins_whole=begins_whole,
+            list_costs=list_costs,
+        )
+
+    def ask(self, question: Question) -> Answer:
+        """See `Source.ask`."""
+        return self._source().ask(question)
+
+    def fingerprint(self) -> str:
+        """See `Source.fingerprint`."""
+        return self._source().fingerprint()
+
+    def say(
+        self,
+        *,
+        enter: Iterable[bytes] = (),
+        leave: Iterable[bytes] = (),
+        forget: Iterable[bytes] = (),
+        at: datetime | None = None,
+    ) -> None:
+        """One message: who entered, who left, who was deleted; `at` by the sender's
+        clock, None where it has none."""
+        said = (sorted(enter), True), (sorted(leave), False)
+        message = Message(
+            connection=self.feed.connection,
+            id="",
+            told=tuple(
+                Told(feed=self.feed, ids=ids, inside=inside, at=at)
+                for ids, inside in said
+                if ids
+            ),
+            deleted=tuple((each, self.feed.id_type) for each in sorted(forget)),
+            deleted_at=at,
+        )
+        with self._database.begin() as connection:
+            inbox.take(connection, [message], self._clock.now())
+
+    def _source(self) -> PushedSource:
+        whole: Source | None = None
+        if isinstance(self.whole, AskedSource):
+            whole = self.whole
+        elif self.whole is not None:
+            whole = Standing(self.whole)
+        return PushedSource(
+            self._settings, self._clock, whole=whole, sized=lambda: self.size
+        )
 
 
 # ---- where they go ------------------------------------------------------------------
@@ -387,6 +482,8 @@ def _found(cohort: Cohort) -> Found:
     return Found(external_id=cohort.id, name=cohort.name, size=len(cohort.members))
 
 
+AnySource = WholeList | PushedFeed
+
 # ---- settings and parts of one sync -------------------------------------------------
 
 
@@ -463,7 +560,7 @@ def cohort_of(sync: SyncSettings) -> ToCohort:
     return sync.target
 
 
-def identity(sync: SyncSettings, source: WholeList) -> Identity:
+def identity(sync: SyncSettings, source: AnySource) -> Identity:
     """As `app.build` makes it."""
     return Identity(
         connection=sync.target.connection,
@@ -475,7 +572,7 @@ def identity(sync: SyncSettings, source: WholeList) -> Identity:
 
 def spec_of(
     sync: SyncSettings,
-    source: WholeList,
+    source: AnySource,
     sink: FakeVendor,
     request_deadline: timedelta = timedelta(seconds=30),
     neighbours: frozenset[str] = frozenset(),
@@ -489,7 +586,9 @@ def spec_of(
         target_id=cohort_of(sync).cohort_id,
         naming=lambda: cohort_of(sync).cohort,
         owner=cohort_of(sync).owner or "",
-        source=source if isinstance(source, AskedSource) else Standing(source),
+        source=source
+        if isinstance(source, AskedSource | PushedFeed)
+        else Standing(source),
         source_connection=sync.source.connection,
         neighbours=neighbours,
         sink=sink,
@@ -519,7 +618,7 @@ def route_of(spec: Spec, policy: RetryPolicy = NO_DELAY) -> Route:
 
 def blueprint_of(
     settings: Settings,
-    sources: Mapping[str, WholeList],
+    sources: Mapping[str, AnySource],
     sinks: Mapping[str, FakeVendor],
     request_deadline: timedelta = timedelta(seconds=30),
 ) -> Blueprint:
@@ -567,6 +666,8 @@ class World:
     clock: Clock = field(default_factory=ManualClock)
     syncs: dict[str, SyncSettings] = field(default_factory=dict)
     sources: dict[str, ListSource] = field(default_factory=dict)
+    feeds: dict[str, PushedFeed] = field(default_factory=dict)
+    """Of the syncs that are fed by events, which read no source beside."""
     vendors: dict[str, FakeVendor] = field(default_factory=dict)
     request_deadline: timedelta = timedelta(seconds=30)
 
@@ -585,6 +686,37 @@ class World:
         self.sync(**changes)
         return source
 
+    def fed(
+        self,
+        name: str = "vip",
+        *,
+        whole: ListSource | None = None,
+        snapshot_lag: timedelta = timedelta(hours=2),
+        relist_every: timedelta | None = None,
+        begins_whole: bool = False,
+        list_costs: bool = False,
+        audience: str = "",
+        **changes: Any,
+    ) -> PushedFeed:
+        """Configure one sync that is fed by events; returns what feeds it."""
+        before = sync_settings(audience or name).source
+        assert isinstance(before, FromAudience)
+        told = Events(
+            snapshot_lag=snapshot_lag,
+            relist_every=relist_every,
+            without_value="ignore",
+        )
+        self.sync(name, **({"source": replace(before, events=told)} | changes))
+        self.feeds[name] = PushedFeed(
+            self.syncs[name],
+            self.database,
+            self.clock,
+            whole,
+            begins_whole=begins_whole,
+            list_costs=list_costs,
+        )
+        return self.feeds[name]
+
     @property
     def vendor(self) -> FakeVendor:
         """The only vendor there is."""
@@ -594,7 +726,8 @@ class World:
     def blueprint(self) -> Blueprint:
         """The configuration as it is now."""
         settings = settings_of(*self.syncs.values(), spool=self.spool)
-        return blueprint_of(settings, self.sources, self.vendors, self.request_deadline)
+        sources: dict[str, AnySource] = {**self.sources, **self.feeds}
+        return blueprint_of(settings, sources, self.vendors, self.request_deadline)
 
     def engine(self, database: Database | None = None) -> Engine:
         """One process; use it as a context."""

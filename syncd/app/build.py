@@ -129,12 +129,16 @@ def _spec(
 def _probes(
     settings: Settings, sync: SyncSettings, sink: Sink, vendors: Vendors
 ) -> Mapping[str, Callable[[], object]]:
-    """A free check of the credentials at either end, where there is such a thing."""
+    """A free check of the credentials at either end, where there is such a thing.
+
+    What is pushed to us needs no credentials of ours: only its whole list does.
+    """
     probes: dict[str, Callable[[], object]] = {}
     if sink.capabilities.can_probe:
         probes[sync.target.connection] = sink.probe
     name = sync.source.connection
-    if isinstance(settings.connections[name], AmplitudeConnection):
+    pulls = sync.source.events is None
+    if pulls and isinstance(settings.connections[name], AmplitudeConnection):
         probes[name] = vendors.amplitude(name).list_cohorts
     return probes
 

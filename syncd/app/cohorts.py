@@ -18,7 +18,7 @@ from syncd.config.settings import (
 )
 from syncd.sources.amplitude_download.gate import State, gate_state
 from syncd.sources.amplitude_download.refusal import our_writers
-from syncd.sources.pushed import list_mark_of
+from syncd.sources.feed_mark import list_mark_of
 from syncd.store import bindings, fetches
 from syncd.store.database import Connection
 from syncd.store.fetches import RESUMABLE, Fetch, FetchState

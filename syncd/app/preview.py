@@ -28,8 +28,17 @@ from syncd.config.settings import (
     Settings,
     SyncSettings,
 )
+from syncd.errors import SourceError
 from syncd.model import IdType, SnapshotDigest
-from syncd.sources import Answer, Postponed, Pushed, Question, Source, Unchanged
+from syncd.sources import (
+    Answer,
+    Listing,
+    Postponed,
+    Pushed,
+    Question,
+    Source,
+    Unchanged,
+)
 from syncd.sources.amplitude_download import row_count
 from syncd.sources.amplitude_download.members import Members
 from syncd.store import acknowledged, bindings, runs
@@ -39,6 +48,7 @@ from syncd.store.fetches import Fetch
 from syncd.sync.draft import (
     Draft,
     Reading,
+    Snapshot,
     draft,
     spread_of,
     take_pushed,
@@ -85,6 +95,14 @@ class PaidFile:
     """Of the cohort, as listed now."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The last plan's binding, and how the configuration differs from it."""
+
+    binding: Binding | None
+    change: Change | None
+
+
 def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Preview:
     """Plan one sync. Raises `SourceError` when the source cannot be believed.
 
@@ -93,7 +111,7 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
     source = source_of(look.settings, sync, look.vendors, look.clock)
     binding, waits = _stored(look.database, sync.name)
     change = _change(look, sync, source, binding)
-    answer = _answer(look, sync, source, file, binding if change is None else None)
+    answer = _answer(look, sync, source, file, _Known(binding, change))
     if isinstance(answer, Unchanged | Postponed):
         note = answer.message if isinstance(answer, Postponed) else "nothing new"
         return nothing_new(look, sync, note)
@@ -106,17 +124,13 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
         n_buckets=spread,
         stop=threading.Event(),
     )
-    if isinstance(answer, Pushed):
-        snapshot = take_pushed(answer, look.database, how)
-    else:
-        snapshot = take_snapshot(answer, how)
-    with closing(snapshot):
+    with closing(_read(answer, look.database, how)) as snapshot:
         made = draft(
             look.database,
             snapshot,
             binding=compared,
             leaving=binding if _emptied(change) else None,
-            below=binding if _same_people(change) else None,
+            below=None if snapshot.anew else binding,
             batch_size=batch_size_of(look.settings, sync),
             folder=look.folder,
             now=look.clock.now(),
@@ -128,6 +142,18 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
         refused=snapshot.refused,
         waits=waits,
     )
+
+
+def _read(answer: Listing | Pushed, database: Database, how: Reading) -> Snapshot:
+    """As a run reads: a list that only corrects what was pushed may fail."""
+    if not isinstance(answer, Pushed):
+        return take_snapshot(answer, how)
+    try:
+        return take_pushed(answer, database, how)
+    except SourceError:
+        if answer.instead is None:
+            raise
+        return take_pushed(answer.instead, database, how)
 
 
 def nothing_new(look: Look, sync: SyncSettings, why: str) -> Preview:
@@ -156,9 +182,9 @@ def _answer(
     sync: SyncSettings,
     source: Source,
     file: PaidFile | None,
-    known: Binding | None,
+    known: _Known,
 ) -> Answer:
-    """What the source says; `known` is the binding whose last plan still counts."""
+    """What the source says."""
     if sync.source.events is not None:
         return _pushed(look, sync, sync.source.events, known)
     if isinstance(sync.source, FromCohort):
@@ -169,16 +195,16 @@ def _answer(
     return source.ask(_question(look, sync))
 
 
-def _pushed(
-    look: Look, sync: SyncSettings, events: Events, known: Binding | None
-) -> Answer:
+def _pushed(look: Look, sync: SyncSettings, events: Events, known: _Known) -> Answer:
     """What was pushed; above a whole list where that costs nothing."""
     whole = None
     if isinstance(sync.source, FromAudience):
         whole = whole_list_of(look.settings, sync, look.vendors, look.clock)
     source = pushed_source(look.settings, sync, events, look.vendors, look.clock, whole)
-    mark = known.source_mark if known is not None else None
-    return source.ask(replace(_question(look, sync), mark=mark, again=True))
+    below = known.binding.source_mark if known.binding is not None else None
+    mark = below if known.change is None else None
+    question = replace(_question(look, sync), mark=mark, below=below, again=True)
+    return source.ask(question)
 
 
 class _File:
@@ -259,11 +285,6 @@ def _stored(database: Database, name: str) -> tuple[Binding | None, runs.Run | N
 
 def _moved(change: Change | None) -> bool:
     return change is not None and change.aspect is not Aspect.SOURCE
-
-
-def _same_people(change: Change | None) -> bool:
-    """Whether the plans so far wanted people of this audience, by this kind of id."""
-    return change is None or change.aspect is Aspect.TARGET
 
 
 def _emptied(change: Change | None) -> bool:

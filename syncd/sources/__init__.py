@@ -46,7 +46,12 @@ class Question:
     database: Database
     """Where sources keep what they must not forget (requests, spent quota)."""
     mark: str | None
-    """The mark of the list that the last plan was made from; None: no such plan."""
+    """The mark of the list that the last plan was made from; None: no such plan, or it
+    says nothing any more."""
+    below: str | None = None
+    """The mark of the last plan whatever became of it since (another target, another
+    source, stored members that were lost): whom that plan wanted can still be told, so
+    words about the same people can stand above it. None: there was no plan."""
     again: bool = False
     """The list is wanted even if it is unchanged, as long as that costs nothing."""
     by_person: bool = False
@@ -102,6 +107,8 @@ class Pushed:
     """Reads them, in blocks of any size; called once."""
     mark: Callable[[], str]
     """As `Listing.mark`, to be asked once words and list are read."""
+    anew: bool = False
+    """The words name everybody: whom the plans so far wanted counts for nothing."""
     whole: Listing | None = None
     instead: "Pushed | None" = None
     """What to go on with where the list turns out to be unreadable; None: it is needed.

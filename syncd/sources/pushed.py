@@ -3,7 +3,8 @@
 The store keeps the newest word about each person of a feed. Since the last plan only
 some are new; they stand above whom the plans so far wanted. A whole list comes first
 where the sender does not begin with everybody, and again every `relist_every`, to find
-what was never pushed. It says nothing about people of whom something newer was.
+what was never pushed. It says nothing about people of whom something newer was, and
+whatever it knew of is not said again by a word that comes late.
 """
 
 import json
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 from syncd import events
 from syncd.clock import Clock
@@ -28,16 +28,11 @@ from syncd.sources import (
     Unchanged,
     Words,
 )
+from syncd.sources.feed_mark import Mark
+from syncd.sources.feed_watch import Sized, size_now, watch
 from syncd.store import inbox
 from syncd.store.database import Database
 from syncd.store.inbox import FeedRow
-
-QUIET = timedelta(hours=1)
-"""So long after a word nothing more may arrive although the size moves."""
-SAY_AGAIN = timedelta(days=1)
-MOVED_IDS = 10
-MOVED_SHARE = 0.01
-"""Sizes that differ by less say nothing: they count profiles, we count ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,52 +49,15 @@ class FeedSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """How far the last plan had read."""
+class _Asked:
+    """One question, and what the store knows of the feed while it is answered."""
 
-    position: int = 0
-    listed_at: datetime | None = None
-    """When a whole list was last read, or was found to be unnecessary."""
-    list_mark: str | None = None
-    """The mark of that list."""
-    beyond: int | None = None
-    """People the owner counts whom no id names (anonymous), as of that list."""
-
-    @classmethod
-    def parse(cls, text: str | None) -> "Mark | None":
-        """The mark as text; that of a list alone counts as nothing read of the feed."""
-        if text is None:
-            return None
-        try:
-            raw = json.loads(text)
-            listed_at = raw["listed_at"]
-            return cls(
-                position=raw["position"],
-                listed_at=datetime.fromisoformat(listed_at) if listed_at else None,
-                list_mark=raw["list_mark"],
-                beyond=raw["beyond"],
-            )
-        except (ValueError, TypeError, KeyError):
-            return cls(list_mark=text)
-
-    def text(self) -> str:
-        """As a plan keeps it."""
-        listed_at = self.listed_at.isoformat() if self.listed_at else None
-        return json.dumps(
-            {
-                "position": self.position,
-                "listed_at": listed_at,
-                "list_mark": self.list_mark,
-                "beyond": self.beyond,
-            },
-            sort_keys=True,
-        )
-
-
-class Sized(Protocol):
-    """Asks the owner for the size of the audience or cohort, for free."""
-
-    def __call__(self) -> int | None: ...
+    question: Question
+    row: FeedRow | None
+    position: int
+    """The highest there is; words above it may be read as well, and are read again."""
+    size: int | None
+    now: datetime
 
 
 class PushedSource:
@@ -129,72 +87,92 @@ class PushedSource:
 
     def ask(self, question: Question) -> Answer:
         """See `Source.ask`. Asks for a whole list first where one is due."""
-        now, mark = self._clock.now(), Mark.parse(question.mark)
+        now = self._clock.now()
         with question.database.read() as connection:
             row = inbox.find(connection, self._settings.feed)
             position = inbox.position(connection)
-        size = self._size()
+        size = size_now(self._sized)
         if row is not None and size is not None and not question.look_only:
-            self._watch(question, row, size, now)
-        if mark is None:
-            return self._first(question, row, position, now)
-        return self._next(question, row, position, mark, size, now)
+            watch(question.database, question.sync, row, size, now)
+        asked = _Asked(
+            question=question, row=row, position=position, size=size, now=now
+        )
+        mark = self._mark(question)
+        return self._first(asked) if mark is None else self._next(asked, mark)
+
+    def _mark(self, question: Question) -> Mark | None:
+        """What words may stand on; None where nobody of this feed was wanted so far."""
+        mark = Mark.parse(question.below, self._settings.feed)
+        if mark is None or question.mark is not None:
+            return mark
+        # Another target, another list, a baseline that lost members: whom the plans
+        # wanted is known all the same, but a list had better be read.
+        of_a_list_alone = mark == Mark(list_mark=mark.list_mark)
+        return None if of_a_list_alone else replace(mark, listed_at=None)
 
     # ---- the first plan, and those after it -----------------------------------------
 
-    def _first(
-        self, question: Question, row: FeedRow | None, position: int, now: datetime
-    ) -> Answer:
+    def _first(self, asked: _Asked) -> Answer:
         """Nothing is known of what was wanted: everybody must be named."""
+        row = asked.row
         lost = row is not None and row.pruned_to > 0
-        mark = Mark(position=position, listed_at=now)
+        mark = Mark(position=asked.position, listed_at=asked.now)
         if self._whole is not None and (lost or not self._settings.begins_whole):
-            answer = self._whole.ask(replace(question, mark=None))
+            answer = self._whole.ask(replace(asked.question, mark=None))
             if isinstance(answer, Unchanged | Postponed | Pushed):
                 return answer
-            return self._above(answer, row, mark, now)
+            return self._above(asked, answer, mark)
         if row is None or row.last_at is None:
             return _nothing_yet(self._settings.feed)
-        if lost and not question.look_only:
-            emit(events.INBOX_INCOMPLETE, sync=question.sync, since=row.first_at)
-        return self._alone(question, row, mark, after=0)
+        if lost:
+            _say_incomplete(asked)
+        return replace(self._alone(asked, mark, after=0), anew=True)
 
-    def _next(
-        self,
-        question: Question,
-        row: FeedRow | None,
-        position: int,
-        mark: Mark,
-        size: int | None,
-        now: datetime,
-    ) -> Answer:
-        reached = replace(mark, position=position)
-        if self._is_list_due(mark, now):
-            if self._sizes_agree(question, mark, size):
-                reached = replace(reached, listed_at=now)
-                return self._alone(question, row, reached, after=mark.position)
-            answer = self._ask_for_list(question, mark)
-            if isinstance(answer, Unchanged):
-                reached = replace(reached, listed_at=now)
-            elif answer is not None:
-                above = self._above(answer, row, replace(reached, listed_at=now), now)
-                alone = self._alone(question, row, reached, after=mark.position)
-                return replace(above, instead=alone)
-        if not question.again and not self._has_news(question, row, mark):
-            return Unchanged(since=row.last_at if row is not None else None)
-        return self._alone(question, row, reached, after=mark.position)
+    def _next(self, asked: _Asked, mark: Mark) -> Answer:
+        """What is new stands above whom the plans so far wanted, or above a list."""
+        if _is_incomplete(asked, mark):
+            # What is missing was never read: equal sizes prove nothing.
+            mark = replace(mark, listed_at=None, beyond=None)
+            if self._whole is None:
+                _say_incomplete(asked)
+        elif not self._is_list_due(asked, mark) and not _has_news(asked, mark):
+            return Unchanged(since=asked.row.last_at if asked.row is not None else None)
+        # Words said twice change nothing: where it all begins anew, all are read again.
+        after = mark.position if asked.question.mark is not None else 0
+        if not self._is_list_due(asked, mark):
+            reached = replace(mark, position=asked.position)
+            return self._alone(asked, reached, after=after)
+        return self._with_list(asked, mark, after)
 
-    def _is_list_due(self, mark: Mark, now: datetime) -> bool:
+    def _with_list(self, asked: _Asked, mark: Mark, after: int) -> Pushed:
+        """A list is due: above it, or without it where it may not be had."""
+        alone = partial(self._alone, asked, after=after)
+        reached = replace(mark, position=asked.position)
+        listed = replace(reached, listed_at=asked.now)
+        if self._sizes_agree(asked, mark):
+            return alone(listed)
+        match self._ask_for_list(asked.question, mark):
+            case None:
+                return alone(reached)
+            case Unchanged(since=since):
+                return alone(replace(listed, sure_until=self._sure(mark, since)))
+            case listing:
+                above = self._above(asked, listing, listed)
+                return replace(above, instead=alone(reached))
+
+    def _is_list_due(self, asked: _Asked, mark: Mark) -> bool:
+        if self._whole is None:
+            return False
+        if mark.listed_at is None:
+            return True
         every = self._settings.relist_every
-        if self._whole is None or every is None:
-            return False
-        return mark.listed_at is None or mark.listed_at + every <= now
+        return every is not None and mark.listed_at + every <= asked.now
 
-    def _sizes_agree(self, question: Question, mark: Mark, size: int | None) -> bool:
+    def _sizes_agree(self, asked: _Asked, mark: Mark) -> bool:
         """Whether a list that costs something would bring nothing new."""
-        if not self._settings.list_costs or size is None or mark.beyond is None:
+        if not self._settings.list_costs or asked.size is None or mark.beyond is None:
             return False
-        return size == question.count() + mark.beyond
+        return asked.size == asked.question.count() + mark.beyond
 
     def _ask_for_list(
         self, question: Question, mark: Mark
@@ -202,92 +180,61 @@ class PushedSource:
         """The list; None where it may not be had now: events go on without it."""
         if self._whole is None:
             return None
-        asked = replace(question, mark=mark.list_mark, again=False)
         try:
-            answer = self._whole.ask(asked)
+            answer = self._whole.ask(
+                replace(question, mark=mark.list_mark, again=False)
+            )
         except (SourceError, DeliveryError) as error:
-            name = question.sync
-            emit(events.INBOX_LIST_FAILED, sync=name, error=str(error), code=error.code)
+            if error.code == INTERRUPTED:
+                raise
+            if not question.look_only:
+                say_list_failed(question.sync, error)
             return None
         return None if isinstance(answer, Postponed | Pushed) else answer
 
-    def _has_news(self, question: Question, row: FeedRow | None, mark: Mark) -> bool:
-        if row is None:
-            return False
-        with question.database.read() as connection:
-            new = inbox.backlog(connection, row.id, after=mark.position)
-        return new.people > 0
+    def _sure(self, mark: Mark, since: datetime | None) -> datetime | None:
+        """Up to when a list knew of everything that has not changed since then."""
+        if since is None:
+            return mark.sure_until
+        until = since - self._settings.snapshot_lag
+        return max(until, mark.sure_until) if mark.sure_until is not None else until
 
     # ---- answers --------------------------------------------------------------------
 
-    def _alone(
-        self, question: Question, row: FeedRow | None, mark: Mark, *, after: int
-    ) -> Pushed:
+    def _alone(self, asked: _Asked, mark: Mark, *, after: int) -> Pushed:
         """Words above whom the plans so far wanted."""
+        row, text = asked.row, partial(mark.text, self._settings.feed)
         if row is None:
-            return Pushed(words=_no_words, mark=mark.text)
-        if not question.look_only:
-            _say_folded(question, row, after)
-        return Pushed(words=partial(_words, row.id, after=after), mark=mark.text)
+            return Pushed(words=_no_words, mark=text)
+        _say_folded(asked, row, after)
+        words = partial(_words, row.id, after=after, newer_than=mark.sure_until)
+        return Pushed(words=words, mark=text)
 
-    def _above(
-        self, listing: Listing, row: FeedRow | None, mark: Mark, now: datetime
-    ) -> Pushed:
+    def _above(self, asked: _Asked, listing: Listing, mark: Mark) -> Pushed:
         """Words above a list: those newer than it is sure of."""
-        read_at = listing.as_of() or now
-        newer_than = read_at - self._settings.snapshot_lag
+        row, sure = asked.row, listing.as_of() or asked.now
+        mark = replace(mark, sure_until=sure - self._settings.snapshot_lag)
+        words = _no_words
+        if row is not None:
+            words = partial(_words, row.id, after=0, newer_than=mark.sure_until)
         return Pushed(
-            words=_no_words
-            if row is None
-            else partial(_words, row.id, newer_than=newer_than),
-            mark=partial(_after_list, mark, listing),
-            whole=listing,
+            words=words, mark=partial(self._after, listing, mark), whole=listing
         )
 
-    # ---- is anything lost? ----------------------------------------------------------
-
-    def _size(self) -> int | None:
-        """The owner's size; None where nobody gives one now (it is only a hint)."""
-        try:
-            return self._sized() if self._sized is not None else None
-        except (DeliveryError, SourceError):
-            return None
-
-    def _watch(
-        self, question: Question, row: FeedRow, size: int, now: datetime
-    ) -> None:
-        """Say so when the size moves and nothing arrives; at most once a day."""
-        before, seen_at = row.reported, row.reported_at
-        arrived = row.last_at is not None and (seen_at is None or row.last_at > seen_at)
-        if before is None or seen_at is None or arrived:
-            with question.database.begin() as connection:
-                inbox.note_size(connection, row.id, size, now)
-            return
-        moved = abs(size - before) >= max(MOVED_IDS, before * MOVED_SHARE)
-        said = row.silent_at is not None and now - row.silent_at < SAY_AGAIN
-        if not moved or said or now - seen_at < QUIET:
-            return
-        with question.database.begin() as connection:
-            inbox.note_silence(connection, row.id, now)
-        emit(
-            events.INBOX_SILENT,
-            sync=question.sync,
-            last_event_at=row.last_at,
-            reported=size,
-            before=before,
-        )
+    def _after(self, listing: Listing, mark: Mark) -> str:
+        """The mark of a plan above a list that was read."""
+        beyond = sum(listing.left_out().values())
+        mark = replace(mark, list_mark=listing.mark(), beyond=beyond)
+        return mark.text(self._settings.feed)
 
 
-def position_of(mark: str | None) -> int:
-    """Up to which position a plan with this mark has read its feed."""
-    parsed = Mark.parse(mark)
-    return parsed.position if parsed is not None else 0
+INTERRUPTED = "source.interrupted"
+"""Code of the error of a source that was told to stop."""
 
 
-def list_mark_of(mark: str | None) -> str | None:
-    """The mark of the whole list that a plan with this mark last read."""
-    parsed = Mark.parse(mark)
-    return parsed.list_mark if parsed is not None else None
+def say_list_failed(sync: str, error: SourceError | DeliveryError) -> None:
+    """A list that only corrects what was pushed could not be read."""
+    emit(events.INBOX_LIST_FAILED, sync=sync, error=str(error), code=error.code)
 
 
 def _nothing_yet(feed: Feed) -> Postponed:
@@ -297,28 +244,51 @@ def _nothing_yet(feed: Feed) -> Postponed:
     )
 
 
+# ---- words --------------------------------------------------------------------------
+
+
 def _no_words(database: Database) -> Iterator[Words]:
     return iter(())
 
 
 def _words(
-    feed_id: int,
-    database: Database,
-    *,
-    after: int = 0,
-    newer_than: datetime | None = None,
+    feed_id: int, database: Database, *, after: int, newer_than: datetime | None
 ) -> Iterator[Words]:
     with database.read() as connection:
         yield from inbox.words(connection, feed_id, after=after, newer_than=newer_than)
 
 
-def _after_list(mark: Mark, listing: Listing) -> str:
-    return replace(
-        mark, list_mark=listing.mark(), beyond=sum(listing.left_out().values())
-    ).text()
+def _has_news(asked: _Asked, mark: Mark) -> bool:
+    if asked.question.again or asked.question.mark is None:
+        return True
+    return _new_people(asked, mark.position) > 0
 
 
-def _say_folded(question: Question, row: FeedRow, after: int) -> None:
+def _new_people(asked: _Asked, after: int) -> int:
+    if asked.row is None:
+        return 0
+    with asked.question.database.read() as connection:
+        return inbox.backlog(connection, asked.row.id, after=after).people
+
+
+def _is_incomplete(asked: _Asked, mark: Mark) -> bool:
+    """Whether words were dropped that no plan of this sync has read."""
+    return asked.row is not None and asked.row.pruned_to > mark.position
+
+
+def _say_incomplete(asked: _Asked) -> None:
+    question, row = asked.question, asked.row
+    if row is None or question.look_only:
+        return
+    with question.database.read() as connection:
+        oldest = inbox.backlog(connection, row.id, after=0).oldest
+    emit(events.INBOX_INCOMPLETE, sync=question.sync, since=oldest or asked.now)
+
+
+def _say_folded(asked: _Asked, row: FeedRow, after: int) -> None:
+    question = asked.question
+    if question.look_only:
+        return
     with question.database.read() as connection:
         new = inbox.backlog(connection, row.id, after=after)
     if new.people:

@@ -29,7 +29,8 @@ class FeedRow:
     last_at: datetime | None
     """When the last word arrived."""
     pruned_to: int
-    """The highest position whose word was dropped before a sync read it; 0: none."""
+    """The highest position whose word was dropped; 0: none. Whoever has not read so far
+    lacks words."""
     reported: int | None
     """Size its owner gave, when words last arrived or it was first asked."""
     reported_at: datetime | None

@@ -1,7 +1,8 @@
 """Old words and ids of messages are dropped, in steps that keep nobody waiting.
 
 A word goes once it is old and every sync that reads its feed has made a plan of it; of
-feeds that nobody reads, once it is old: then it is noted up to where they lack words.
+feeds that nobody reads, once it is old. It is noted up to where a feed lacks words: for
+a sync that begins to read it, or to read it again.
 """
 
 from collections.abc import Mapping
@@ -72,7 +73,7 @@ def _words(
         .returning(inbox.c.position)
     )
     positions = list(gone.scalars())
-    if read is None and positions:
+    if positions:
         highest = max(positions)
         connection.execute(
             update(feed)

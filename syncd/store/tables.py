@@ -160,8 +160,11 @@ unaccepted = _table(
     Column("last_at", Instant, nullable=False),
     Column("next_at", Instant, nullable=False),
     Column("offers", Integer, nullable=False),
+    Column("leaves_with", Text),
     Index("ix_unaccepted_binding_id_bucket", "binding_id", "bucket"),
 )
+"""Ids that were offered and not taken. `leaves_with` is the run that holds a plan which
+does not want this id any more: forgotten once that plan is approved."""
 
 run = _table(
     "run",
@@ -286,7 +289,7 @@ feed = _table(
     sqlite_autoincrement=True,
 )
 """One audience or cohort that is pushed to us. `list_id` is what its sender calls it
-since we told it so; `pruned_to` the highest position whose row was dropped unread;
+since we told it so; `pruned_to` the highest position whose row was dropped;
 `reported` the size its owner gave at `reported_at`."""
 
 inbox = _table(

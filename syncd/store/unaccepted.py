@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from syncd.store.buckets import bucket_of
 from syncd.store.database import insert_into
@@ -92,6 +92,32 @@ def forget(connection: Connection, binding_id: int, ids: Iterable[bytes]) -> Non
             ),
             rows,
         )
+
+
+def leave_with(
+    connection: Connection, binding_id: int, ids: Iterable[bytes], run_id: str
+) -> None:
+    """A plan that this run holds does not want the ids any more."""
+    rows = [{"gone": member_id.decode()} for member_id in ids]
+    if rows:
+        connection.execute(
+            update(unaccepted)
+            .where(
+                unaccepted.c.binding_id == binding_id,
+                unaccepted.c.id == bindparam("gone"),
+            )
+            .values(leaves_with=run_id),
+            rows,
+        )
+
+
+def forget_with(connection: Connection, binding_id: int, run_id: str) -> None:
+    """The plan that this run held was approved: it does without these ids."""
+    connection.execute(
+        delete(unaccepted).where(
+            unaccepted.c.binding_id == binding_id, unaccepted.c.leaves_with == run_id
+        )
+    )
 
 
 def any_of(connection: Connection, binding_id: int) -> bool:

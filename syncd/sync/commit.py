@@ -36,6 +36,7 @@ def store_plan(
                 plan_hash=made.plan.hash,
                 expires_at=held_until,
             )
+            unaccepted.leave_with(connection, work.id, made.vanished, run.report.run_id)
         for binding, file in _files(run, work, made):
             outbox.add(
                 connection,

@@ -19,6 +19,7 @@ from syncd.store import (
     leases,
     outbox,
     runs,
+    unaccepted,
 )
 from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection, Database
@@ -140,6 +141,7 @@ def _open_plan(run: Run, decision: Decision) -> int:
             outbox.take_over(connection, old.id)
             if _lost_baseline(held):
                 compaction.accept_baseline(connection, old.id)
+        unaccepted.forget_with(connection, work.id, held.id)
         reopen_retiring(connection, run, now)
         count = _open_batches(connection, run, now)
         digest = SnapshotDigest(

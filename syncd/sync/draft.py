@@ -51,6 +51,8 @@ class Snapshot:
 
     partition: Partition | None
     """The whole list; None: the words stand above whom the plans so far wanted."""
+    anew: bool = False
+    """Nobody was wanted so far: the words name everybody."""
     news: News | None = None
     digest: SnapshotDigest
     """Of the list alone."""
@@ -159,6 +161,7 @@ def take_pushed(pushed: Pushed, database: Database, how: Reading) -> Snapshot:
             nobody = SnapshotDigest(count=0, total=0)
             snapshot = Snapshot(partition=None, digest=nobody, refused={}, doubts={})
         on_error.enter_context(closing(snapshot))
+        snapshot.anew = pushed.anew
         snapshot.news = _news(pushed, database, how)
         snapshot.mark = pushed.mark()
         on_error.pop_all()
@@ -228,7 +231,7 @@ def draft(
     """Compare the snapshot with what `binding` has acknowledged.
 
     `below` is the binding whose plans say who was wanted so far, where the snapshot is
-    words without a list; None: nobody was.
+    words without a list; None: nobody was. It is `binding`, unless the target changed.
     `leaving` is the binding of the old id type when that changed: everybody known
     under it is removed, on top of the comparison with `binding`.
     """
@@ -240,11 +243,11 @@ def draft(
             removals = files.enter_context(closing(PlanFile(folder)))
             _fill(removals, _emptying(connection, leaving, notes, now), batch_size)
         file = files.enter_context(closing(PlanFile(folder)))
-        lists = _Lists(connection, snapshot, below, n_buckets, now)
+        lists = _Lists(connection, snapshot, below, n_buckets, now, notes)
         found = _compare(lists, binding, notes)
         _fill(file, found, batch_size)
-        if binding is not None:
-            notes.intact &= is_intact(connection, binding)
+        for known in _stood_on(snapshot, binding, below):
+            notes.intact &= is_intact(connection, known)
         files.pop_all()
     count = len(file) + (len(removals) if removals else 0)
     hashes = [each.digest for each in (removals, file) if each is not None]
@@ -260,6 +263,16 @@ def draft(
         baseline_intact=notes.intact,
         mark=snapshot.mark,
     )
+
+
+def _stood_on(
+    snapshot: Snapshot, binding: Binding | None, below: Binding | None
+) -> Iterator[Binding]:
+    """The bindings whose stored members the plan relies on."""
+    if binding is not None:
+        yield binding
+    if below is not None and below is not binding and snapshot.partition is None:
+        yield below
 
 
 def _fill(file: PlanFile, found: Iterator[BucketChanges], batch_size: int) -> None:
@@ -299,6 +312,7 @@ class _Lists:
     below: Binding | None
     n_buckets: int
     now: datetime
+    notes: _Drafting
 
     def beside(
         self, known: Iterator[Bucket], binding: Binding | None
@@ -311,7 +325,7 @@ class _Lists:
         elif self.below is not None and binding is self.below:
             pairs = ((bucket, _so_far(bucket)) for bucket in known)
         else:
-            pairs = zip(known, map(_so_far, self.read(self.below)), strict=True)
+            pairs = zip(known, map(self._elsewhere, self.read(self.below)), strict=True)
         if news is None:
             return pairs
         return _overlaid(pairs, news, self.n_buckets)
@@ -321,6 +335,11 @@ class _Lists:
         if binding is None:
             return (Bucket(index) for index in range(self.n_buckets))
         return acknowledged.read(self.connection, binding.id, self.n_buckets, self.now)
+
+    def _elsewhere(self, bucket: Bucket) -> list[bytes]:
+        """Whom the plans for the former target wanted."""
+        self.notes.intact &= bucket.chunk_intact
+        return _so_far(bucket)
 
 
 def _so_far(bucket: Bucket) -> list[bytes]:

@@ -15,6 +15,7 @@ from syncd.errors import DeliveryError, Fault, SourceError, TargetUnusable
 from syncd.events import emit
 from syncd.model import BatchState, Found, Settlement, Trigger
 from syncd.sources import Answer, Listing, Pushed, Question
+from syncd.sources.pushed import INTERRUPTED, say_list_failed
 from syncd.store import (
     acknowledged,
     bindings,
@@ -130,15 +131,6 @@ def identity_of(binding: Binding) -> Identity:
     )
 
 
-def binding_below(run: Run) -> Binding | None:
-    """The binding whose plans wanted what words without a list stand above.
-
-    Another audience, or another kind of id: then nobody was wanted so far.
-    """
-    same = run.change is None or run.change.aspect is Aspect.TARGET
-    return run.binding if same else None
-
-
 def compared_binding(run: Run) -> Binding | None:
     """The binding whose acknowledged set the snapshot is compared with."""
     moved = run.change is not None and run.change.aspect is not Aspect.SOURCE
@@ -224,13 +216,14 @@ def _elsewhere(run: Run) -> bool:
 def ask(run: Run) -> Answer:
     """Ask the source whether there is anything to read; it may take minutes."""
     spec, parts = run.spec, run.parts
-    mark, unsettled = _what_is_known(run)
+    mark, below, unsettled = _what_is_known(run)
     return spec.source.ask(
         Question(
             sync=spec.name,
             run_id=run.report.run_id,
             database=parts.database,
             mark=mark,
+            below=below,
             again=unsettled,
             by_person=run.report.trigger is Trigger.MANUAL,
             count=partial(_count_acknowledged, run),
@@ -247,19 +240,21 @@ def _count_acknowledged(run: Run) -> int:
         return acknowledged.count(connection, run.binding, run.parts.clock.now())
 
 
-def _what_is_known(run: Run) -> tuple[str | None, bool]:
-    """The mark of the last plan, and whether a comparison is wanted all the same.
+def _what_is_known(run: Run) -> tuple[str | None, str | None, bool]:
+    """The mark of the last plan as it still counts, the mark itself, and whether a
+    comparison is wanted all the same.
 
-    No mark when there is no such plan, or when it says nothing any more: another
-    identity, a baseline that lost members.
+    No mark when there is no such plan. It does not count any more for another
+    identity, or a baseline that lost members.
     """
     binding = run.binding
-    if binding is None or run.change is not None or binding.digest is None:
-        return None, False
+    if binding is None or binding.digest is None:
+        return None, None, False
+    mark = binding.source_mark
     with run.parts.database.read() as connection:
-        if not is_intact(connection, binding):
-            return None, False
-        return binding.source_mark, not _is_settled(run, connection, binding)
+        if run.change is not None or not is_intact(connection, binding):
+            return None, mark, False
+        return mark, mark, not _is_settled(run, connection, binding)
 
 
 def _is_settled(run: Run, connection: Connection, binding: Binding) -> bool:
@@ -282,7 +277,7 @@ def collect(run: Run, answer: Listing | Pushed) -> Snapshot:
         n_buckets=spread,
         stop=parts.stop,
     )
-    snapshot = _read(answer, parts.database, how)
+    snapshot = _read(spec.name, answer, parts.database, how)
     run.report.numbers |= {"refused": snapshot.refused, "doubts": snapshot.doubts}
     if snapshot.news is not None:
         run.report.numbers |= {
@@ -301,7 +296,9 @@ def collect(run: Run, answer: Listing | Pushed) -> Snapshot:
     return snapshot
 
 
-def _read(answer: Listing | Pushed, database: Database, how: Reading) -> Snapshot:
+def _read(
+    name: str, answer: Listing | Pushed, database: Database, how: Reading
+) -> Snapshot:
     """A list that only corrects what was pushed does not stop it when it fails."""
     if not isinstance(answer, Pushed):
         return take_snapshot(answer, how)
@@ -309,8 +306,10 @@ def _read(answer: Listing | Pushed, database: Database, how: Reading) -> Snapsho
         return take_pushed(answer, database, how)
     try:
         return take_pushed(answer, database, how)
-    except SourceError as error:
-        emit(events.INBOX_LIST_FAILED, error=str(error), code=error.code)
+    except (SourceError, DeliveryError) as error:
+        if error.code == INTERRUPTED:
+            raise
+        say_list_failed(name, error)
         return take_pushed(answer.instead, database, how)
 
 
@@ -321,7 +320,7 @@ def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
         snapshot,
         binding=compared_binding(run),
         leaving=leaving_binding(run),
-        below=binding_below(run),
+        below=None if snapshot.anew else run.binding,
         batch_size=run.spec.batch_size,
         folder=run.parts.spool,
         now=run.parts.clock.now(),

@@ -12,7 +12,9 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """`feed`, `inbox`, `message`, `inbox_position` with its row, `inbox_tally`."""
+    """`feed`, `inbox`, `message`, `inbox_position` with its row, `inbox_tally`; which
+    held plan does without an unaccepted id."""
+    op.add_column("unaccepted", sa.Column("leaves_with", sa.Text(), nullable=True))
     _feed()
     _inbox()
     op.create_table(
@@ -71,7 +73,11 @@ def _feed() -> None:
 def _inbox() -> None:
     op.create_table(
         "inbox",
-        sa.Column("feed_id", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "feed_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            nullable=False,
+        ),
         sa.Column("member_id", sa.Text(), nullable=False),
         sa.Column("inside", sa.Boolean(), nullable=False),
         sa.Column("deleted", sa.Boolean(), nullable=False),
