@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from syncd import events, metrics
+from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.web.answers import RETRY_AFTER
 from syncd.web.refusals import Denied
@@ -74,15 +75,20 @@ def admin_app(
     denied: Denied,
     token: Callable[[], str | None] = lambda: None,
     routes: Sequence[BaseRoute] = (),
+    health_patience: float = HEALTH_PATIENCE,
+    metrics_patience: float = METRICS_PATIENCE,
 ) -> Starlette:
     """The app. `healthy` and `ready` may ask the store and take their time; an error of
-    theirs is a no. `token`, where there is one, is asked for by `/metrics`.
+    theirs is a no. `token`, where there is one, must be shown for `/metrics`; it is
+    read at each request, on the loop.
     """
-    counted = OneAtATime("metrics", _metrics, METRICS_PATIENCE)
+    is_healthy = OneAtATime("web-healthy", healthy, health_patience)
+    is_ready = OneAtATime("web-ready", ready, health_patience)
+    counted = OneAtATime("web-metrics", _metrics, metrics_patience)
     return Starlette(
         routes=[
-            Route("/-/healthy", _health("healthy", healthy, "failing")),
-            Route("/-/ready", _health("ready", ready, "not_ready")),
+            Route("/-/healthy", _health(is_healthy, "failing")),
+            Route("/-/ready", _health(is_ready, "not_ready")),
             Route("/metrics", _guarded(_counts(counted), token, denied)),
             *routes,
         ],
@@ -90,9 +96,7 @@ def admin_app(
     )
 
 
-def _health(name: str, ask: Callable[[], bool], failing: str) -> Endpoint:
-    question = OneAtATime(f"web-{name}", ask, HEALTH_PATIENCE)
-
+def _health(question: OneAtATime[bool], failing: str) -> Endpoint:
     async def answer(_: Request) -> Response:
         try:
             well = await question.answer()
@@ -133,8 +137,7 @@ def _guarded(
     endpoint: Endpoint, token: Callable[[], str | None], denied: Denied
 ) -> Endpoint:
     async def answer(request: Request) -> Response:
-        wanted = token()
-        if wanted is None or _presents(request.headers, wanted):
+        if _may(request.headers, token):
             return await endpoint(request)
         denied.add(request.url.path)
         return Response(
@@ -142,6 +145,14 @@ def _guarded(
         )
 
     return answer
+
+
+def _may(headers: Mapping[str, str], token: Callable[[], str | None]) -> bool:
+    try:
+        wanted = token()
+    except SyncdError:
+        return False  # a secret that cannot be read opens nothing
+    return wanted is None or (wanted != "" and _presents(headers, wanted))
 
 
 def _presents(headers: Mapping[str, str], token: str) -> bool:

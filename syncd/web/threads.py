@@ -12,6 +12,9 @@ from typing import ParamSpec, TypeVar
 
 from syncd.errors import SyncdError
 
+IDLE = 30.0
+"""Seconds after which a thread without a call ends."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -78,10 +81,11 @@ class Threads:
     def _work(self) -> None:
         while True:
             with self._something:
-                self._something.wait_for(lambda: self._calls or self._stopped)
-                if self._stopped:
-                    return
+                self._something.wait_for(lambda: self._calls or self._stopped, IDLE)
                 self._free -= 1
+                if self._stopped or not self._calls:
+                    self._threads -= 1
+                    return
                 call = self._calls.popleft()
             call()
             with self._something:
