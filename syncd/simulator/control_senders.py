@@ -21,9 +21,9 @@
                                        a JSON array), "none", or "signed": the text to
                                        sign; "headers": {}, "retries": 0} -> RESULT
     POST   /_sim/senders/{id}/hook     Engage: {"hook": "create" (audienceName) or "get"
-                                       (externalId), "url", "name", "external_id"} ->
-                                       RESULT with "external_id", which later events
-                                       carry
+                                       (externalId), "url", "name", "external_id",
+                                       "sign": false} -> RESULT with "external_id",
+                                       which later events carry
     GET    /_sim/senders/{id}/sent     ?last=N: {"sent": [{"method", "url", "body",
                                        "tries", "outcome"}]}: every try, newest last, of
                                        the last 50; without headers
@@ -203,10 +203,10 @@ async def hook(request: Request) -> Response:
     if wanted not in ("create", "get") or not isinstance(url, str):
         raise ControlError("hook must be create or get, url a text")
     name = body.get("name") or _name(found)
-    if wanted == "create":
-        return await _told(found.hook(url, wanted, {"audienceName": name}))
     external = body.get("external_id") or found.settings.external_audience_id
-    return await _told(found.hook(url, wanted, {"externalId": external}))
+    asked = {"audienceName": name} if wanted == "create" else {"externalId": external}
+    sign = body.get("sign") is True
+    return await _told(found.hook(url, wanted, asked, sign=sign))
 
 
 def _name(found: EngageSender) -> str:

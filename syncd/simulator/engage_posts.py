@@ -67,13 +67,19 @@ def _single(settings: EngageSettings, event: Event) -> Post:
 
 
 def _batch(settings: EngageSettings, events: Sequence[Event]) -> Post:
-    elements: list[Event] = [event | settings.extras for event in events]
-    if settings.flavour == "extensible":
-        elements = [{"json": event} for event in elements]
-    body = stringify(elements)
-    # Signed before the extras come in, and unwrapped (H9, H10).
-    signed = body if settings.signing == "whole" else stringify(events[0])
+    body = _array(settings, [event | settings.extras for event in events])
+    # Signed before the extras come in (H9), and a first element unwrapped (H10).
+    if settings.signing in ("whole", "segment_header"):
+        signed = _array(settings, events) if settings.extras else body
+    else:
+        signed = stringify(events[0])
     return request(settings, body, signed=signed, items=len(events))
+
+
+def _array(settings: EngageSettings, events: Sequence[Event]) -> bytes:
+    if settings.flavour == "extensible":
+        return stringify([{"json": event} for event in events])
+    return stringify(events)
 
 
 def request(
@@ -90,7 +96,9 @@ def request(
         "User-Agent": AGENT.get(settings.flavour, FRAMEWORK),
     }
     if signed is not None and settings.secret and settings.signing != "none":
-        own["X-Signature"] = signature(settings.secret, signed)
+        new = settings.signing == "segment_header"
+        header = "X-Segment-Signature" if new else "X-Signature"
+        own[header] = signature(settings.secret, signed)
     given = own | settings.headers | (headers or {})
     return Post(
         url=settings.url,

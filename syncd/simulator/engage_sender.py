@@ -18,6 +18,7 @@ from syncd.simulator.engage_posts import disordered, policy, posts_of, request
 from syncd.simulator.engage_world import Audience
 from syncd.simulator.sender import Engine, Post, Report
 from syncd.simulator.sender_settings import EngageSettings, changed, shown
+from syncd.simulator.signing import stringify
 from syncd.simulator.state import Simulator
 
 
@@ -124,14 +125,17 @@ class EngageSender:
         settings = changed(self.settings, {"retries": retries})
         return await self._deliver([post], settings)
 
-    async def hook(self, url: str, name: str, body: Event) -> dict[str, Any]:
+    async def hook(
+        self, url: str, name: str, body: Event, *, sign: bool
+    ) -> dict[str, Any]:
         """Webhook Audiences: ask the receiver to make or find the audience (H11).
 
-        What it answers as `externalId` goes into every later event. No signature, as
-        there is no event to sign.
+        What it answers as `externalId` goes into every later event. Whether Segment
+        signs a hook, which has no event, is not confirmed.
         """
         settings = changed(self.settings, {"url": url, "method": "POST"})
-        post = request(settings, orjson.dumps(body), signed=None, items=1)
+        content = stringify(body)
+        post = request(settings, content, signed=content if sign else None, items=1)
         async with self._busy:
             result = await self._deliver([post], settings)
         external = _external_id(result)

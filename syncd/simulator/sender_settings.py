@@ -24,8 +24,9 @@ class EngageSettings:
     flavour: str = "classic"
     """`classic`, `actions_single`, `actions_batch`, `extensible`."""
     signing: str = "today"
-    """Of batches: `today` the first element (H7), `whole` the body (PR #3989); `none`:
-    the header is missing altogether (H10)."""
+    """Of batches: `today` the first element (H7), `whole` the body (PR #3989);
+    `segment_header`: the body too, in `X-Segment-Signature` instead of `X-Signature`, a
+    setting of the destination since 2026; `none`: no header at all (H10)."""
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     """Sent with every request: the second factor."""
@@ -65,7 +66,7 @@ class EngageSettings:
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
         "flavour": ("classic", "actions_single", "actions_batch", "extensible"),
-        "signing": ("today", "whole", "none"),
+        "signing": ("today", "whole", "segment_header", "none"),
         "method": ("POST", "PUT", "PATCH"),
         "type": ("identify", "track"),
         "id_sync": ("all", "first"),

@@ -277,7 +277,7 @@ def hex_of(body: bytes) -> str:
     return hmac.digest(SECRET.encode(), body, "sha1").hex()
 
 
-@pytest.mark.parametrize("signing", ["today", "whole"])
+@pytest.mark.parametrize("signing", ["today", "whole", "segment_header"])
 def test_a_batch_is_signed_over_its_first_element_or_whole(sim, receiver, signing):
     sim.audience(KEY, members=["u-1", "u-2", "u-3"])
     engage(sim, receiver, flavour="actions_batch", batch_size=2, signing=signing)
@@ -287,9 +287,12 @@ def test_a_batch_is_signed_over_its_first_element_or_whole(sim, receiver, signin
     assert (result["requests"], result["sent"], result["accepted"]) == (2, 3, 3)
     assert sorted(len(one.json) for one in receiver.got) == [1, 2]
     for got in receiver.got:
-        signed = got.body if signing == "whole" else stringify(got.json[0])
+        signed = stringify(got.json[0]) if signing == "today" else got.body
+        new = signing == "segment_header"
+        header = "x-segment-signature" if new else "x-signature"
         assert got.body.startswith(b"[" + stringify(got.json[0]))
-        assert got.headers["x-signature"] == hex_of(signed)
+        assert got.headers[header] == hex_of(signed)
+        assert ("x-signature" in got.headers) is not new
         assert got.headers["user-agent"] == "Segment (Actions)"
 
 
@@ -332,7 +335,7 @@ def test_a_hook_binds_the_audience_to_what_the_receiver_answers(sim, receiver):
     url = f"{receiver.url}/audiences"
 
     made = sim.post("/_sim/senders/e/hook", {"hook": "create", "url": url})
-    found = sim.post("/_sim/senders/e/hook", {"hook": "get", "url": url})
+    found = sim.post("/_sim/senders/e/hook", {"hook": "get", "url": url, "sign": True})
     sim.push("e")
 
     assert made["external_id"] == found["external_id"] == "k3v9x1q"
@@ -342,6 +345,8 @@ def test_a_hook_binds_the_audience_to_what_the_receiver_answers(sim, receiver):
         {"audienceName": "Lapsed Trials"},
     )
     assert get.json == {"externalId": "k3v9x1q"}
+    assert "x-signature" not in create.headers
+    assert get.headers["x-signature"] == hex_of(get.body)
     assert event.json["context"]["personas"]["external_audience_id"] == "k3v9x1q"
 
 
