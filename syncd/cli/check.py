@@ -10,11 +10,13 @@ import click
 
 from syncd.cli.clock_changes import notes
 from syncd.cli.configured import load
+from syncd.cli.doors import doors_document, listening
 from syncd.cli.due import next_times, without_times
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.failure import report, style_of
 from syncd.cli.forecast import forecast_document, show_forecast
 from syncd.cli.frame import Frame, verb
+from syncd.cli.lines import sentence
 from syncd.cli.output import Column
 from syncd.cli.words import moment, plural
 from syncd.config import (
@@ -101,6 +103,8 @@ def _show_valid(frame: Frame, form: Literal["full", "concise"], loaded: Loaded) 
     for sync in syncs:
         for note in notes(sync.schedule, now) if sync.enabled else []:
             out.line(f"note: {sync.name}: {note}")
+    for line in listening(loaded.settings):
+        sentence(out, line, hanging=2)
     show_forecast(out, forecast(loaded.settings))
 
 
@@ -159,5 +163,6 @@ def _document(loaded: Loaded, now: datetime) -> dict[str, Any]:
             }
             for sync in settings.syncs
         ],
+        "listens": doors_document(settings),
         "quota": forecast_document(forecast(settings)),
     }

@@ -40,6 +40,8 @@ class Page:
     """Of the newest plans of the sync up to this one, oldest first."""
     sent_by: Run | None
     """The run that sent its plan after it was approved."""
+    fed_by: str
+    """`inbox engage-main`: where events come from; empty where whole lists do alone."""
 
     @property
     def plan(self) -> str | None:
@@ -86,7 +88,7 @@ def show(frame: Frame, page: Page) -> None:
         sentence(out, message, indent=2, hanging=2)
     if run.plan_hash is not None:
         _show_plan(frame, page)
-    _show_steps(frame, run.summary)
+    _show_steps(frame, page)
     _show_members(frame, run.summary)
     _show_failures(frame, page)
     _show_last_lines(frame, page)
@@ -179,11 +181,12 @@ def _show_decision(frame: Frame, page: Page) -> None:
 # --- what it did ----------------------------------------------------------------------
 
 
-def _show_steps(frame: Frame, numbers: Mapping[str, Any]) -> None:
+def _show_steps(frame: Frame, page: Page) -> None:
+    numbers = page.run.summary
     times: Mapping[str, float] = numbers.get("phase_ms", {})
     if not times:
         return
-    did = dict(_did(numbers))
+    did = dict(_did(numbers, page.fed_by))
     columns = [Column(title="step"), Column(title="took", right=True), Column(title="")]
     rows = [
         [step, span(timedelta(milliseconds=ms)), did.get(step, "")]
@@ -193,9 +196,11 @@ def _show_steps(frame: Frame, numbers: Mapping[str, Any]) -> None:
     frame.out.table(columns, rows, header=False, indent=2)
 
 
-def _did(numbers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _did(numbers: Mapping[str, Any], fed_by: str) -> Iterator[tuple[str, str]]:
     """What each step of the run came to, as far as the row says."""
-    if "snapshot" in numbers:
+    if "events_in" in numbers:
+        yield "collect", events_words(numbers, fed_by)
+    elif "snapshot" in numbers:
         refused = sum(numbers.get("refused", {}).values())
         read = f"{number(numbers['snapshot'])} ids read"
         yield "collect", read + (f", {number(refused)} refused" if refused else "")
@@ -208,6 +213,16 @@ def _did(numbers: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "commit", plural(numbers["batches"], "batch")
     if "requests" in numbers:
         yield "deliver", ", ".join(_delivered(numbers))
+
+
+def events_words(numbers: Mapping[str, Any], fed_by: str) -> str:
+    """`events 26 people: 20 in, 6 out, from inbox engage-main`."""
+    entered, exited = numbers["events_in"], numbers["events_out"]
+    people = (
+        "1 person" if entered + exited == 1 else f"{number(entered + exited)} people"
+    )
+    told = f"events {people}: {number(entered)} in, {number(exited)} out"
+    return told + (f", from {fed_by}" if fed_by else "")
 
 
 def _delivered(numbers: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from syncd.cli import run_page
+from syncd.cli.arrivals import fed_by
 from syncd.cli.configured import load
 from syncd.cli.frame import Frame, verb
 from syncd.cli.run_page import Page
@@ -93,7 +94,17 @@ def _page(frame: Frame, connection: Connection, settings: Settings, run: Run) ->
         failures=ledger.failures(connection, run.id),
         exit_shares=_exit_shares(run, recent),
         sent_by=next((r for r in recent if r.summary.get("approves") == run.id), None),
+        fed_by=_fed_by(settings, run),
     )
+
+
+def _fed_by(settings: Settings, run: Run) -> str:
+    """Where the sync's events come from, as configured today."""
+    for sync in settings.syncs:
+        door = fed_by(sync)
+        if sync.name == run.sync and door is not None:
+            return f"{door} {sync.source.connection}"
+    return ""
 
 
 def _exit_shares(run: Run, recent: list[Run]) -> list[float]:
@@ -113,6 +124,7 @@ def _document(page: Page) -> dict[str, Any]:
         "now": page.now,
         "run": run_document(page.run, page.now, alive=page.alive),
         "share": page.share,
+        "fed_by": page.fed_by or None,
         "plan": page.plan,
         "choices": [command for _, command, _ in page.choices()] if page.waits else [],
         "decisions": [
