@@ -145,7 +145,7 @@ class Intake:
         return group
 
     def _store(self, group: Sequence[_Waiting]) -> Sequence[_Outcome]:
-        """Store a group in one transaction; if one of it cannot be, each alone."""
+        """Store a group in one transaction; if one of it cannot be, all the others."""
         if not group:
             return []
         now = self._clock.now()
@@ -156,7 +156,8 @@ class Intake:
         except Exception as error:  # noqa: BLE001  # whoever waits gets an answer
             if len(group) == 1:
                 return [_as_store_error(error)]
-            return [self._store([each])[0] for each in group]
+            half = len(group) // 2
+            return [*self._store(group[:half]), *self._store(group[half:])]
         _count(_results(group, taken))
         return taken
 
@@ -194,7 +195,7 @@ def _results(
 def _count(results: Mapping[str, Mapping[str, int]]) -> None:
     for name, counts in results.items():
         for result, n in counts.items():
-            if n:
+            if n > 0:
                 metrics.INBOX_EVENTS.labels(connection=name, result=result).inc(n)
 
 
