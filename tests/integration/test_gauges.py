@@ -5,8 +5,10 @@ import socket
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event, text
@@ -29,8 +31,16 @@ from syncd.config.settings import (
 from syncd.model import Feed, IdType, Message, Outcome, Told, Trigger
 from syncd.schedule import Every
 from syncd.store import connections, inbox, installation, leases, quotas
+from syncd.store.database import Database
 from syncd.store.installation import Daemon
-from tests.builders import FAILED_BEFORE, NOW, ManualClock, World, people
+from tests.builders import (
+    FAILED_BEFORE,
+    NOW,
+    THROTTLED,
+    ManualClock,
+    World,
+    people,
+)
 
 HOUR = timedelta(hours=1)
 Samples = Mapping[tuple[str, tuple[str, ...]], float]
@@ -112,6 +122,12 @@ class Ticking(ManualClock):
 
     def pass_seconds(self, seconds: float) -> None:
         self.__dict__["_seconds"][0] += seconds
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> World:
+    """On each kind of store in turn."""
+    return World(database=database, spool=tmp_path)
 
 
 def collector(world: World, clock: ManualClock | None = None) -> StoreGauges:
@@ -428,3 +444,49 @@ def test_no_label_holds_a_person(world: World) -> None:
 
     assert b'syncd_runs_total{outcome="partial",sync="vip"}' in page
     assert b"person-" not in page
+
+
+# ---- what a process counts while it runs -----------------------------------------
+
+
+def counted(name: str, **labels: str) -> float:
+    return metrics.REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_a_run_counts_its_end_its_people_and_its_retries(world: World) -> None:
+    name = f"counted-{world.database.dialect}"
+    world.sync(name, members=people(1, 2, 3, 4, 5))
+    known(world, 1, 2, 3)
+    world.vendor.script.extend([None, THROTTLED])
+    with world.engine() as engine:
+        engine.run(name, Trigger.MANUAL)
+
+    good = {"sync": name, "outcome": "success"}
+    assert counted("syncd_runs_total", **good) == 1
+    assert counted("syncd_run_duration_seconds_count", sync=name) == 1
+    entered = {"sync": name, "change": "entered"}
+    assert counted("syncd_members_changed_total", **entered) == 3
+    sent = "syncd_members_sent_total"
+    assert counted(sent, **entered, result="accepted") == 3
+    assert counted(sent, **entered, result="unmatched") == 2
+    rejected = {"sync": name, "reason": "unknown_user"}
+    assert counted("syncd_members_rejected_total", **rejected) == 2
+    retries = {"api": "amplitude", "reason": "rate_limited"}
+    assert counted("syncd_api_retries_total", **retries) >= 1
+
+
+def test_a_guard_that_trips_is_counted_and_nobody_is_moved(world: World) -> None:
+    name = f"tripping-{world.database.dialect}"
+    source = world.sync(name, members=people(*range(200)))
+    known(world, *range(200))
+    with world.engine() as engine:
+        engine.run(name, Trigger.MANUAL)
+        source.members = people(*range(100))
+        engine.run(name, Trigger.MANUAL)
+
+    tripped = {"sync": name, "guard": "max_exit"}
+    assert counted("syncd_guard_trips_total", **tripped) == 1
+    held = {"sync": name, "outcome": "held"}
+    assert counted("syncd_runs_total", **held) == 1
+    left = {"sync": name, "change": "exited"}
+    assert counted("syncd_members_changed_total", **left) == 0
