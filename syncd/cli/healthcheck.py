@@ -83,7 +83,7 @@ def ask(admin: Listen, clock: Clock) -> tuple[bool, str]:
     word = _word(answer.body)
     if answer.ok and word == "ok":
         return True, f"the daemon at {where} ticks, and its store answers"
-    if word:
+    if word not in ("", "ok"):
         return False, f"the daemon at {where} is stuck, or its store is ({word})"
     return False, f"what answers {answer.status} at {where} is no syncd: web.admin"
 

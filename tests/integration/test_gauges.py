@@ -30,7 +30,9 @@ from syncd.config.settings import (
 )
 from syncd.model import Feed, IdType, Message, Outcome, Told, Trigger
 from syncd.schedule import Every
-from syncd.store import connections, inbox, installation, leases, quotas
+from syncd.sources.feed_mark import Mark
+from syncd.store import bindings, connections, inbox, installation, leases, quotas
+from syncd.store.bindings import Role
 from syncd.store.database import Database
 from syncd.store.installation import Daemon
 from tests.builders import (
@@ -143,6 +145,24 @@ def scrape(collector: StoreGauges) -> Samples:
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     }
+
+
+def plan_of_all(world: World, feed: Feed) -> None:
+    """The sync `vip` has made a plan of everything that was pushed."""
+    with world.database.begin() as connection:
+        made = bindings.create(
+            connection,
+            sync="vip",
+            role=Role.CURRENT,
+            connection_name="amplitude",
+            target="name:VIP",
+            owner="o@x",
+            id_type=IdType.USER_ID,
+            source_fingerprint="f",
+            now=NOW,
+        )
+        mark = Mark(position=inbox.position(connection)).text(feed)
+        bindings.plan_went_out(connection, made.id, None, "f", mark)
 
 
 def known(world: World, *numbers: int) -> None:
@@ -303,6 +323,26 @@ def test_what_was_pushed_shows_until_every_sync_planned_with_it(world: World) ->
     assert seen["syncd_inbox_backlog", ("engage",)] == 3
     assert seen["syncd_inbox_last_event_timestamp_seconds", ("engage",)] == at
     assert seen["syncd_source_reported_members", ("vip",)] == 48
+
+    plan_of_all(world, feed)
+
+    assert scrape(collector(world))["syncd_inbox_backlog", ("engage",)] == 0
+
+
+def test_a_sync_that_is_switched_off_keeps_nobody_waiting(world: World) -> None:
+    world.sync()
+    fed_by_events(world)
+    world.syncs["off"] = replace(world.syncs["vip"], name="off", enabled=False)
+    feed = Feed(connection="engage", key="vip", id_type=IdType.USER_ID)
+    told = Told(feed=feed, ids=tuple(people(1, 2, 3)), inside=True)
+    with world.database.begin() as connection:
+        inbox.take(
+            connection, [Message(connection="engage", id="m", told=(told,))], NOW
+        )
+
+    plan_of_all(world, feed)
+
+    assert scrape(collector(world))["syncd_inbox_backlog", ("engage",)] == 0
 
 
 def test_a_quota_shows_by_the_connection_and_is_unused_once_its_month_is_over(
