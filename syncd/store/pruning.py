@@ -27,8 +27,8 @@ KEEP = timedelta(days=7)
 """Of words and of the ids of messages (Segment retries for 4 h, Amplitude for less)."""
 KEEP_DELETED = timedelta(days=30)
 """Of the word that a person was deleted: so long may a warehouse still list them."""
-STEP = 20_000
-"""Rows dropped at most in one transaction."""
+STEP = 5_000
+"""Rows dropped at most in one transaction: each may be on a page of its own."""
 PEEK = 100
 """Words looked at to see whether a feed has old ones at all."""
 
