@@ -61,6 +61,7 @@ _PORT = click.IntRange(0, 65535)
 @click.option("--storage-port", type=_PORT, default=0, help="Default: any free port.")
 @click.option("--segment-port", type=_PORT, default=0, help="Default: any free port.")
 @click.option("--partner-port", type=_PORT, default=0, help="Default: any free port.")
+@click.option("--public-port", type=_PORT, default=0, help="Default: any free port.")
 @click.option("--control-port", type=_PORT, default=0, help="Default: any free port.")
 @click.option(
     "--seed",
@@ -89,10 +90,14 @@ def simulate(frame: Frame, **options: object) -> ExitCode:
     """Serve a local Amplitude, Segment and partner until SIGTERM or Ctrl-C.
 
     One JSON line on stdout names the origins (loopback ports), the project and its key
-    as soon as requests are taken. The control origin (`/_sim/`) makes users, reads
-    cohorts, traits and lists, scripts faults and shows the request log.
+    as soon as requests are taken; `public` is Segment's Public API. The control origin
+    (`/_sim/`) makes users, reads cohorts, traits and lists, lets Engage and Amplitude
+    push to a URL, scripts faults and shows the request log.
     """
-    frame.out.detail("Point each connection's base_url at the origin of its kind.")
+    frame.out.detail(
+        "Point each connection's base_url at the origin of its kind, and api_base_url"
+        " at public."
+    )
     try:
         return ExitCode(serve(Options(**options)))  # type: ignore[arg-type]
     except OSError as error:
