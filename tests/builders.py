@@ -715,6 +715,8 @@ class World:
             begins_whole=begins_whole,
             list_costs=list_costs,
         )
+        with self.database.begin() as connection:  # as whoever listens does at first
+            inbox.ensure(connection, [self.feeds[name].feed], self.clock.now())
         return self.feeds[name]
 
     @property
