@@ -57,6 +57,8 @@ class Arrivals:
     """Of which nothing arrives although its size moves."""
     awaited: tuple[str, ...]
     """Syncs that wait for the first word about what they read."""
+    listed: tuple[str, ...]
+    """Syncs without a word as well, which begin with a whole list all the same."""
 
     @property
     def noun(self) -> str:
@@ -97,6 +99,8 @@ def _of(
     enabled = [each for each in readers if each[0].enabled]
     times = [row.last_at for row in rows if row.last_at is not None]
     arrived = {row.feed for row in rows if row.last_at is not None}
+    without = [sync for sync, feed in enabled if feed not in arrived]
+    begins = {sync.name for sync in without if _begins_with_a_list(settings, sync)}
     return Arrivals(
         connection=name,
         door=door,
@@ -105,8 +109,18 @@ def _of(
         left_out=_left_out(connection, name),
         unread=_unread(rows, {feed.key for _, feed in readers}),
         silent=tuple(row for row in rows if _is_silent(row)),
-        awaited=tuple(sync.name for sync, feed in enabled if feed not in arrived),
+        awaited=tuple(sync.name for sync in without if sync.name not in begins),
+        listed=tuple(sync.name for sync in without if sync.name in begins),
     )
+
+
+def _begins_with_a_list(settings: Settings, sync: SyncSettings) -> bool:
+    """Whether its first run needs nothing that is pushed.
+
+    Amplitude begins with everybody, so a sync that it pushes to waits for that.
+    """
+    connection = settings.connections[sync.source.connection]
+    return isinstance(connection, EngageConnection) and connection.snapshot is not None
 
 
 def _left_out(connection: Connection, name: str) -> tuple[LeftOut, ...]:
@@ -149,6 +163,8 @@ def show_arrivals(frame: Frame, each: Arrivals, now: datetime) -> None:
 def _oddities(each: Arrivals, now: datetime) -> Iterator[str]:
     for sync in each.awaited:
         yield f"{sync} waits for its first events: nothing was pushed for it so far"
+    for sync in each.listed:
+        yield f"{sync} lives by whole lists: nothing was pushed for it so far"
     lately = [one for one in each.left_out if now - one.last_at < LATELY]
     if lately:
         parts = (f"{number(one.events)} {said(one.reason)}" for one in lately)
@@ -187,6 +203,7 @@ def arrivals_document(each: Arrivals) -> dict[str, Any]:
         "unread": [_row_document(row) for row in each.unread],
         "silent": [_row_document(row) for row in each.silent],
         "awaited_by": list(each.awaited),
+        "only_listed": list(each.listed),
     }
 
 

@@ -48,10 +48,14 @@ syncs:
 """
 
 
-def configured(folder: Path, *, port: int = 0) -> None:
+def configured(folder: Path, *, port: int = 0, lists: bool = True) -> None:
     """One sync that is fed by events; where no port is given, none is fixed."""
     (folder / "config").mkdir()
     text = CONFIG.replace("PORT", str(port))
+    if not lists:
+        text = "".join(
+            line for line in text.splitlines(True) if "snapshot:" not in line
+        )
     (folder / "config/syncd.yaml").write_text(text, encoding="utf-8")
 
 
@@ -104,13 +108,28 @@ def now() -> datetime:
 def test_a_sync_that_waits_for_its_first_events_says_so(
     database: Database, tmp_path: Path
 ) -> None:
-    configured(tmp_path)
+    configured(tmp_path, lists=False)
 
     shown = syncd("status", cwd=tmp_path)
+    (told,) = json.loads(syncd("status", "--json", cwd=tmp_path).stdout)["inboxes"]
 
     assert shown.returncode == 0, shown.stderr
     assert "inbox engage-main: last event never, 0 waiting\n" in shown.stdout
     assert "  vip waits for its first events: nothing was pushed" in shown.stdout
+    assert (told["awaited_by"], told["only_listed"]) == (["vip"], [])
+
+
+def test_a_sync_that_begins_with_a_list_does_not_wait_for_events(
+    database: Database, tmp_path: Path
+) -> None:
+    configured(tmp_path)
+
+    shown = syncd("status", cwd=tmp_path).stdout
+    (told,) = json.loads(syncd("status", "--json", cwd=tmp_path).stdout)["inboxes"]
+
+    assert "  vip lives by whole lists: nothing was pushed for it so far\n" in shown
+    assert "waits for its first events" not in shown
+    assert (told["awaited_by"], told["only_listed"]) == ([], ["vip"])
 
 
 def test_status_says_what_arrived_what_waits_and_what_was_left_out(
@@ -130,7 +149,7 @@ def test_status_says_what_arrived_what_waits_and_what_was_left_out(
     assert "ago, 2 waiting\n" in shown
     assert "left out so far: 12 anonymous, 3 unknown value (the last" in shown
     assert "4 audiences arrive that no sync reads: b, c, d, …" in shown
-    assert "waits for its first events" not in shown
+    assert "nothing was pushed" not in shown
     assert "malformed" not in shown
     assert "ignored" not in shown
     assert "person-1" not in shown
@@ -151,7 +170,7 @@ def test_status_as_json_has_the_same_facts(database: Database, tmp_path: Path) -
     assert datetime.fromisoformat(told["last_event_at"]) == at
     assert [(e["reason"], e["events"]) for e in told["left_out"]] == [("anonymous", 12)]
     assert [each["key"] for each in told["unread"]] == ["other"]
-    assert told["awaited_by"] == []
+    assert (told["awaited_by"], told["only_listed"]) == ([], [])
     assert seen["syncs"][0]["fed_by"] == "inbox"
 
 
