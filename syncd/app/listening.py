@@ -24,7 +24,7 @@ from syncd.web.deadlines import Limits
 from syncd.web.receiver import Receiver
 from syncd.web.refusals import Denied, Refusals
 from syncd.web.server import WebServer
-from syncd.web.sockets import Tcp
+from syncd.web.sockets import Tcp, allow_connections
 from syncd.web.threads import Threads
 
 READERS = 4
@@ -57,6 +57,8 @@ class Listening:
     def start(self) -> None:
         """Open the configured ports. Raises `SecretUnavailable`, `DaemonError`."""
         web = self._engine.blueprint.settings.web
+        if web.inbound is not None:
+            allow_connections(web.max_connections)
         self._intake.start()
         self.follow(self._engine.blueprint.settings)
         if web.inbound is not None:

@@ -1,9 +1,11 @@
 """What one connection may cost: a cap, one deadline per request, a limit of its head.
 
 uvicorn waits for ever for the rest of a request and takes heads of any length. This
-protocol counts. Who connects beyond the cap is turned away before a byte is read. From
-the first byte of a request to its last one deadline runs (not one per read, which a
-client could renew byte by byte). Unread answers and idle connections end as well.
+protocol counts. From the first byte of a request to its last one deadline runs (not one
+per read, which a client could renew byte by byte). Unread answers and idle connections
+end as well. At the cap, whom we have waited for longest makes room for who connects:
+else as many stalled clients as the cap allows would keep everybody out until their
+deadline. Where every connection waits for *us*, who connects is turned away unread.
 
 One timer per connection: it is set again only when it rings too early, so a request
 costs no timer of its own.
@@ -20,34 +22,25 @@ from typing import Any, ClassVar
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 
+from syncd.web.turned_away import (
+    CONNECTIONS,
+    CROWDED,
+    DEADLINE,
+    HEAD,
+    MALFORMED,
+    PIPELINED,
+    UPGRADE,
+    answer_of,
+    status_of,
+)
+
 Gate = Callable[[str, int], None]
-"""Told what was turned away before it was a request: a word of `REASONS`, a status."""
+"""Told what was turned away before it was a request: a reason and a status of it."""
 
-CONNECTIONS = "connections"
-PIPELINED = "pipelined"
-DEADLINE = "deadline"
-HEAD = "head"
-UPGRADE = "upgrade"
-MALFORMED = "malformed"
-_MESSAGES = {
-    CONNECTIONS: (503, "too many connections"),
-    PIPELINED: (503, "too many requests wait on this connection"),
-    DEADLINE: (408, "the request did not arrive in time"),
-    HEAD: (431, "the head of the request is too long"),
-    UPGRADE: (400, "a body after an offer of another protocol cannot be read"),
-    MALFORMED: (400, "not a request in HTTP/1.1"),
-}
-REASONS = frozenset(_MESSAGES)
-"""Every word a `Gate` may be told: the cap is reached; too many requests were sent
-ahead on one connection; a request took too long; its head is too long; it offers
-another protocol and has a body; it is none."""
-
-_BUSY = 503
 _EARLY = 0.005
 """Seconds; timers of the loop are exact to a millisecond."""
 
@@ -79,7 +72,7 @@ class Limits:
 
 def limited(limits: Limits, gate: Gate = _open_gate) -> type["LimitedProtocol"]:
     """The protocol under these limits: uvicorn is given a class, not an instance."""
-    namespace = {"limits": limits, "gate": staticmethod(gate)}
+    namespace = {"limits": limits, "gate": staticmethod(gate), "waiting": {}}
     return type("LimitedProtocol", (LimitedProtocol,), namespace)
 
 
@@ -111,6 +104,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[Limits] = Limits()
     gate: ClassVar[Gate] = staticmethod(_open_gate)
+    waiting: ClassVar[dict["LimitedProtocol", None]] = {}
+    """Connections that wait for their client, the longest first."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -132,9 +127,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Turn it away, or wait for its first byte."""
-        if len(self.connections) >= self.limits.connections:
+        full = len(self.connections) >= self.limits.connections
+        if full and not self._make_room():
             self.transport = transport
-            transport.write(_answer(CONNECTIONS))
+            transport.write(answer_of(CONNECTIONS))
             transport.close()
             self._tell(CONNECTIONS)
             return
@@ -146,10 +142,32 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
         self._reading = False
+        self.waiting.pop(self, None)
         super().connection_lost(exc)
         if self._timer is not None:
             self._timer.cancel()
         self._real = self._timer = None
+
+    def _make_room(self) -> bool:
+        """End the connection whose client we have waited for longest, if any."""
+        longest = next(iter(self.waiting), None)
+        return longest is not None and longest.give_way()
+
+    def give_way(self) -> bool:
+        """End for the sake of another; False if it did already.
+
+        What was sent is half a request at most, of which nothing was taken.
+        """
+        real = self._real
+        if real is None:
+            return False
+        if self._lingering:
+            real.abort()
+        else:
+            self._give_up(real, CROWDED)
+        if real.get_write_buffer_size():
+            real.abort()  # who does not read either would keep its place
+        return True
 
     def shutdown(self) -> None:
         """End it, or the answer in progress first; nobody waits for half a request."""
@@ -166,9 +184,16 @@ class LimitedProtocol(HttpToolsProtocol):
     # ---- what arrives --------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Parse it, unless the request is answered and only its rest arrives."""
-        if self._lingering:
-            return
+        """Parse it, unless the request is answered and only its rest arrives.
+
+        In pieces: what comes at once may be longer than any head that we take.
+        """
+        for start in range(0, len(data), self.limits.head):
+            if self._lingering or self._real is None or self._real.is_closing():
+                return
+            self._parse(data[start : start + self.limits.head])
+
+    def _parse(self, data: bytes) -> None:
         if self._reading:
             self._uncounted += len(data)
         else:
@@ -229,6 +254,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """The last byte of a request: from now on it waits for us."""
         self._reading = False
         self._due = inf
+        self.waiting.pop(self, None)
         super().on_message_complete()
         if self.cycle.response_complete:
             self._expect(self.limits.idle)
@@ -265,7 +291,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Answer what is no request that the app could answer, and close."""
         assert self._real is not None  # noqa: S101  # data arrives while it is open
         if self._may_answer():
-            self._real.write(_answer(reason))
+            self._real.write(answer_of(reason))
         self._tell(reason)
         self._reading = True
         self.transport.close()
@@ -300,6 +326,9 @@ class LimitedProtocol(HttpToolsProtocol):
             real.close()
 
     def _expect(self, seconds: float) -> None:
+        """Wait for the client from now on, that long."""
+        self.waiting.pop(self, None)
+        self.waiting[self] = None
         self._due = self.loop.time() + seconds
         self._arm()
 
@@ -327,44 +356,26 @@ class LimitedProtocol(HttpToolsProtocol):
             self._due = self._unread_due = inf
             self._real.abort()
         elif self._due <= now:
-            self._overdue(self._real)
+            self._give_up(self._real, DEADLINE)
         self._arm()
 
-    def _overdue(self, real: asyncio.Transport) -> None:
-        """A request that did not arrive, or none within the idle time."""
+    def _give_up(self, real: asyncio.Transport, reason: str) -> None:
+        """Wait no longer for the rest of a request, or for the next one."""
         self._due = inf
+        self.waiting.pop(self, None)
         if self._reading:
             if self._may_answer():
-                real.write(_answer(DEADLINE))
-            self._tell(DEADLINE)
+                real.write(answer_of(reason))
+            self._tell(reason)
         self._expect_read()
         real.close()
 
     def _tell(self, reason: str) -> None:
-        type(self).gate(reason, _MESSAGES[reason][0])
+        type(self).gate(reason, status_of(reason))
 
 
 def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
     return any(
         name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
         for name, value in headers
-    )
-
-
-def _answer(reason: str) -> bytes:
-    """A whole answer, after which the connection ends."""
-    status, message = _MESSAGES[reason]
-    body = b'{"error":{"code":"http.%b","message":"%b","hint":""}}' % (
-        reason.encode(),
-        message.encode(),
-    )
-    return b"".join(
-        [
-            STATUS_LINE[status],
-            b"content-type: application/json\r\n",
-            b"content-length: %d\r\n" % len(body),
-            b"retry-after: 5\r\n" if status == _BUSY else b"",
-            b"connection: close\r\n\r\n",
-            body,
-        ]
     )

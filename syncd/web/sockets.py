@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from syncd.errors import DaemonError
 
 BACKLOG = 1024
 """Connections that wait to be accepted; the system may allow fewer."""
+_OWN_FILES = 256
+"""Descriptors for all else: the store, requests of ours, spools, a health probe."""
 _LONGEST_PATH = 100
 """Bytes; the system allows 108 for a socket's path."""
 _HINTS = {
@@ -28,6 +31,26 @@ class Tcp:
     """An IPv4 or IPv6 address, or a name, of which the first address counts."""
     port: int
     """0: a free one."""
+
+
+def allow_connections(count: int) -> None:
+    """Let this process hold so many connections beside its own files.
+
+    Each is a descriptor, and the usual soft limit of 1,024 is for programs that use
+    select(2); servers raise it themselves. Raises `DaemonError` where the system's hard
+    limit is lower: without descriptors the store could not be opened either.
+    """
+    needed = count + _OWN_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise DaemonError(
+            f"{count} connections need {needed} open files, the system allows {hard}",
+            hint="lower web.inbound.max_connections, or raise the limit: ulimit -Hn,"
+            " LimitNOFILE= of systemd, --ulimit nofile= of docker",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def reachable_path(path: Path) -> str:

@@ -411,24 +411,86 @@ def received(client: Client) -> bytes:
 
 
 def test_one_connection_more_than_the_cap_is_turned_away_before_it_is_read() -> None:
-    gate = Gate()
-    limits = Limits(connections=3)
-    with serving(limits=limits, gate=gate) as server, ExitStack() as stack:
+    gate, app = Gate(), Echo()
+    app.go_on.clear()
+    with serving(app, Limits(connections=3), gate=gate) as server, ExitStack() as stack:
+        stack.callback(app.go_on.set)
         clients = [stack.enter_context(connected(server)) for _ in range(3)]
         for client in clients:
-            client.send(GET)
-            assert client.answer()[0] == 200
+            client.send(GET.replace(b"/a", b"/wait"))
+            assert app.began.acquire(timeout=PATIENCE)
 
         one_more = stack.enter_context(connected(server))
         status, body = one_more.answer()
         ended = one_more.ended()
-        clients[0].send(GET)
+        app.go_on.set()
 
         assert status == 503
         assert b"too many connections" in body
         assert ended
-        assert clients[0].answer()[0] == 200
+        assert [client.answer()[0] for client in clients] == [200] * 3
         assert gate.told == [("connections", 503)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "ends_with", "told"),
+    [
+        (b"", 0, []),
+        (GET, 0, []),
+        (GET[:-2], 503, [("crowded", 503)]),
+        (POST % 10 + b"half", 503, [("crowded", 503)]),
+    ],
+    ids=["nothing", "idle", "half a head", "half a body"],
+)
+def test_at_the_cap_whom_we_waited_for_longest_makes_room(
+    sent: bytes, ends_with: int, told: list[tuple[str, int]]
+) -> None:
+    gate = Gate()
+    limits = Limits(connections=3)
+    with serving(limits=limits, gate=gate) as server, ExitStack() as stack:
+        first, second, third = (
+            stack.enter_context(connected(server)) for _ in range(3)
+        )
+        for each in (first, second):
+            each.send(sent)
+            assert sent != GET or each.answer()[0] == 200
+        third.send(GET)
+        assert third.answer()[0] == 200  # by now all the others' bytes were read
+        newcomers = [stack.enter_context(connected(server)) for _ in range(2)]
+        for each in newcomers:
+            each.send(GET)
+
+        assert [each.answer()[0] for each in newcomers] == [200] * 2
+        assert [each.answer()[0] for each in (first, second)] == [ends_with] * 2
+        assert gate.told == told * 2
+        third.send(GET)
+        assert third.answer()[0] == 200
+
+
+def test_a_client_that_reads_nothing_makes_room_as_well() -> None:
+    with serving(limits=Limits(connections=1)) as server, ExitStack() as stack:
+        deaf = stack.enter_context(connected(server))
+        deaf.send(POST % 4 + b"half" + b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+        assert deaf.answer()[0] == 200
+        deaf.send(b"GET /a HTTP")
+
+        newcomer = stack.enter_context(connected(server))
+        newcomer.send(GET)
+
+        assert newcomer.answer()[0] == 200
+
+
+def test_a_refused_client_that_still_sends_makes_room_as_well() -> None:
+    with serving(limits=Limits(connections=1)) as server, ExitStack() as stack:
+        talking = stack.enter_context(connected(server))
+        talking.send(b"no request\r\n\r\n" + b"x" * 100)
+        assert talking.answer()[0] == 400
+
+        newcomer = stack.enter_context(connected(server))
+        newcomer.send(GET)
+
+        assert newcomer.answer()[0] == 200
+        assert talking.ended()
 
 
 def test_a_connection_that_ends_makes_room_for_another() -> None:
@@ -447,8 +509,9 @@ def test_a_connection_that_ends_makes_room_for_another() -> None:
         b"GET /a HTTP/1.1\r\nX: " + b"a" * 17_000 + b"\r\n\r\n",
         b"GET /a HTTP/1.1\r\n" + b"X: y\r\n" * 3_000 + b"\r\n",
         b"GET /a HTTP/1.1\r\nX: " + b"a" * 600_000,
+        b"GET /a HTTP/1.1\r\nX: " + b"a" * 40_000,
     ],
-    ids=["path", "header", "headers", "endless"],
+    ids=["path", "header", "headers", "endless", "without an end, in one piece"],
 )
 def test_a_long_head_is_refused(long: bytes) -> None:
     gate = Gate()
