@@ -42,6 +42,9 @@ WORKDIR /
 USER 10001:10001
 RUN ["syncd", "--version"]
 VOLUME /data
+# What senders reach (web.inbound); open only where a connection is pushed to. The admin
+# port (8081: health, metrics) listens inside the container alone, unless told otherwise.
+EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --start-period=20s --interval=30s --timeout=5s --retries=3 \
   CMD ["syncd", "healthcheck"]

@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from syncd.config.resolve_inbound import INBOUND
+
 ROOT = Path(__file__).parents[2]
 RECIPE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
 BUILD, FINAL = RECIPE.split("\nFROM ")[1:]
@@ -34,6 +36,10 @@ def test_it_probes_itself_with_its_own_command() -> None:
 def test_only_the_data_volume_is_written() -> None:
     assert arguments(FINAL, "VOLUME") == ["/data"]
     assert "PYTHONDONTWRITEBYTECODE=1" in FINAL
+
+
+def test_only_the_port_for_senders_is_published() -> None:
+    assert arguments(FINAL, "EXPOSE") == [str(INBOUND.port)]
 
 
 def test_every_package_is_installed_by_its_hash_or_from_our_own_wheel() -> None:
