@@ -1,8 +1,8 @@
 """`syncd demo`: the whole product on fake APIs, in fast motion, without credentials.
 
 The real commands run as processes of their own: `syncd simulate` stands for Amplitude,
-Segment and a partner, `syncd serve` is the daemon, `show`, `approve` and `reject` are
-typed for you.
+Engage, Segment and a partner, `syncd serve` is the daemon, `show`, `approve` and
+`reject` are typed for you.
 """
 
 import os
@@ -97,7 +97,7 @@ def _play(
             out=out, world=world, processes=processes, watch=watch, stack=stack
         )
         vendors = start_vendors(curtain)
-        records = start_daemon(curtain)
+        records, pushes = start_daemon(curtain, vendors)
         teller = Teller(out, records, processes, world.syncs)
         ending = _tell_all(
             Story(
@@ -106,6 +106,7 @@ def _play(
                 watch=watch,
                 records=records,
                 vendors=vendors,
+                pushes=pushes,
             )
         )
     seconds = frame.clock.monotonic() - started
@@ -124,6 +125,7 @@ def _tell_all(story: Story) -> Ending:
         audiences=story.proofs(),
         cohorts=story.cohort_proofs(),
         spending=story.spending(),
+        pushes=story.pushed(),
     )
 
 

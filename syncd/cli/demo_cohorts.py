@@ -2,7 +2,7 @@
 
 They are defined by behaviour, so only Amplitude decides who is in them; their people
 are among those it knows. Some were never identified: they are in the cohort and can be
-named to nobody.
+named to nobody. One is downloaded when it changed, the other one is pushed to us.
 """
 
 from collections.abc import Iterable
@@ -27,6 +27,8 @@ class Cohort:
     """As the configuration calls its sync."""
     trait: str | None
     """What Segment calls it; None: it becomes a partner's list."""
+    pushed: bool
+    """Whether Amplitude pushes it to us; else it is downloaded."""
     members: list[str]
     newcomers: list[str]
     """Not members yet."""
@@ -64,6 +66,7 @@ def cohorts_among(known: Iterable[str], count: int) -> list[Cohort]:
             name="Churn risk",
             sync="churn-risk",
             trait="churn_risk",
+            pushed=False,
             members=list(islice(people, churn)),
             newcomers=list(islice(people, max(churn // 20, 10))),
             anonymous=25,
@@ -73,6 +76,7 @@ def cohorts_among(known: Iterable[str], count: int) -> list[Cohort]:
             name="Feature adopters",
             sync="feature-adopters",
             trait=None,
+            pushed=True,
             members=list(islice(people, adopters)),
             newcomers=list(islice(people, max(adopters // 20, 10))),
             anonymous=10,

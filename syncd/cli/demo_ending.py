@@ -5,6 +5,7 @@ from typing import Any
 
 from syncd.cli.demo_cohort_proof import CohortProof
 from syncd.cli.demo_proof import Proof
+from syncd.cli.demo_pushes import Push
 from syncd.cli.demo_spending import Spending
 from syncd.cli.output import Output
 
@@ -16,6 +17,7 @@ class Ending:
     audiences: list[Proof]
     cohorts: list[CohortProof]
     spending: Spending
+    pushes: list[Push]
 
     @property
     def holds(self) -> bool:
@@ -47,4 +49,5 @@ class Ending:
             "audiences": [each.document() for each in self.audiences],
             "cohorts": [each.document() for each in self.cohorts],
             "downloads": self.spending.document(),
+            "pushes": [each.document() for each in self.pushes],
         }

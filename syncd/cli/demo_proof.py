@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from syncd.cli.demo_audiences import Audience
 from syncd.cli.demo_vendors import FakeVendors
 from syncd.cli.demo_watch import Records
-from syncd.cli.demo_world import Audience, World
+from syncd.cli.demo_world import World
 from syncd.cli.lines import sentence
 from syncd.cli.output import Column, Output
 from syncd.cli.words import number, plural
@@ -31,7 +32,7 @@ class Proof:
     audience: str
     cohort_id: str
     source: set[str]
-    """By the warehouse."""
+    """By the warehouse, or by Engage's own word where its webhooks tell of it."""
     unmatched: set[str]
     """Listed by syncd as unknown to Amplitude."""
     acknowledged: set[str]
@@ -87,13 +88,17 @@ def prove(
     vendors: FakeVendors,
     now: datetime,
 ) -> Proof:
-    """Ask all three: the warehouse, syncd's store and the fake Amplitude."""
+    """Ask all three: the source, syncd's store and the fake Amplitude."""
     binding = records.binding(audience.sync)
+    webhook = audience.by_webhook
+    named = (
+        vendors.in_audience(audience.key) if webhook else world.in_warehouse(audience)
+    )
     cohort_id = binding.external_id or ""
     return Proof(
         audience=audience.key,
         cohort_id=cohort_id,
-        source=world.in_source(audience),
+        source=named,
         unmatched=records.unmatched(binding),
         acknowledged=records.acknowledged(binding, now),
         cohort=vendors.members(cohort_id),

@@ -28,9 +28,11 @@ class Spending:
     hours: int
     """Full hours that have struck since the first cohort was asked about."""
     cohorts: int
-    """How many cohorts are wanted every hour."""
+    """How many cohorts are wanted."""
+    pushed: Mapping[str, str]
+    """Cohort id -> name of those that are pushed to us."""
     gates: int
-    """How often syncd asked whether one of them changed."""
+    """How often syncd asked whether one of the others changed."""
     lists: int
     """Free list calls of all syncs, as Amplitude counts them."""
 
@@ -46,15 +48,20 @@ class Spending:
 
     @property
     def holds(self) -> bool:
-        """Amplitude and syncd count alike, cohort by cohort."""
-        return dict(self.counted) == dict(self.recorded)
+        """Amplitude and syncd count alike, and what is pushed cost nothing."""
+        return dict(self.counted) == dict(self.recorded) and not self.wasted
+
+    @property
+    def wasted(self) -> int:
+        """Downloads of cohorts that are pushed to us."""
+        return sum(self.counted.get(each, 0) for each in self.pushed)
 
     def difference(self) -> str:
         """What is wrong, in a sentence."""
         recorded = sum(self.recorded.values())
         return (
             f"Amplitude counts {plural(self.used, 'download')}, syncd's store "
-            f"{number(recorded)}"
+            f"{number(recorded)}; {number(self.wasted)} were of cohorts that are pushed"
         )
 
     def lines(self) -> list[str]:
@@ -63,11 +70,14 @@ class Spending:
         hours, cohorts = plural(self.hours, "hour"), plural(self.cohorts, "cohort")
         asked, lists = plural(self.gates, "time"), plural(self.lists, "list call")
         spent = f"Used: {used} of {number(self.limit)} downloads a month"
+        names, wasted = ", ".join(self.pushed.values()), number(self.wasted)
+        known = f"syncd asked {asked} whether the other one changed"
         naive = f"A naive hourly daemon: {number(self.naive)} ({hours} x {cohorts})"
         return [
             f"{spent}, by Amplitude's count; {recorded} by syncd's.",
+            f"{wasted} of them for {names}: Amplitude pushes it to us.",
             f"{naive}, and {number(_MONTH * self.cohorts)} a month.",
-            f"syncd asked {asked} whether a cohort changed; all {lists} were free.",
+            f"{known}; all {lists} were free.",
         ]
 
     def document(self) -> dict[str, Any]:
@@ -81,6 +91,7 @@ class Spending:
             "list_calls": self.lists,
             "by_cohort": dict(self.counted),
             "recorded": dict(self.recorded),
+            "of_pushed": self.wasted,
             "equal": self.holds,
         }
 
@@ -90,7 +101,13 @@ def add_up(
 ) -> Spending:
     """Read both counts now."""
     traffic, now = vendors.traffic(), watch.clock.now()
-    gates = [run for each in world.cohorts for run in records.runs(each.sync)]
+    pushed = {each.id: each.name for each in world.cohorts if each.pushed}
+    gates = [
+        run
+        for each in world.cohorts
+        if not each.pushed
+        for run in records.runs(each.sync)
+    ]
     began = min((run.started_at for run in gates), default=now)
     return Spending(
         counted=traffic.downloads,
@@ -98,6 +115,7 @@ def add_up(
         limit=vendors.download_limit(),
         hours=_hour(now) - _hour(began) + 1,
         cohorts=len(world.cohorts),
+        pushed=pushed,
         gates=len(gates),
         lists=traffic.lists,
     )

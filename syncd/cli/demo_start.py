@@ -9,6 +9,7 @@ import orjson
 from syncd import config
 from syncd.cli import store
 from syncd.cli.demo_processes import Processes
+from syncd.cli.demo_pushes import Pushes
 from syncd.cli.demo_vendors import FakeVendors
 from syncd.cli.demo_watch import Records, Watch, daemon_beats, none_if_absent
 from syncd.cli.demo_world import World
@@ -33,7 +34,7 @@ class Curtain:
 
 
 def start_vendors(curtain: Curtain) -> FakeVendors:
-    """`syncd simulate`, the people it knows, and the warehouse meanwhile."""
+    """`syncd simulate`, and whom the fake vendors know."""
     world, watch = curtain.world, curtain.watch
     ready = world.folder / "simulator.json"
     arguments = ["simulate", "--latency", LATENCY, "--ready-file", str(ready)]
@@ -42,22 +43,23 @@ def start_vendors(curtain: Curtain) -> FakeVendors:
         [*arguments, *_fast(watch.clock)],
         world.folder / "simulator.log",
     )
-    world.build_warehouse(watch.clock.now())
     watch.until("the fake vendors", lambda: ready.exists() or None)
     origins: dict[str, str] = orjson.loads(ready.read_bytes())["origins"]
     vendors = FakeVendors(origins["control"], watch.clock)
     curtain.stack.callback(vendors.close)
     vendors.answer_inline()
     vendors.know(world.known)
-    for each in world.cohorts:
-        each.create(vendors)
+    for audience in world.audiences:
+        audience.create(vendors, world.warehouse)
+    for cohort in world.cohorts:
+        cohort.create(vendors)
     world.write_config(origins)
     _introduce(curtain.out, world, origins)
     return vendors
 
 
-def start_daemon(curtain: Curtain) -> Records:
-    """`syncd serve`, on the same fast clock."""
+def start_daemon(curtain: Curtain, vendors: FakeVendors) -> tuple[Records, Pushes]:
+    """`syncd serve`, on the same fast clock, and the vendors that push to it."""
     world, watch, processes = curtain.world, curtain.watch, curtain.processes
     arguments = ["serve", "-c", str(world.config), *_fast(watch.clock)]
     pid = processes.start("the daemon", arguments, world.log)
@@ -69,11 +71,18 @@ def start_daemon(curtain: Curtain) -> Records:
         ),
     )
     watch.until("the daemon to serve", partial(daemon_beats, database))
+    url = f"http://{watch.until('the daemon to listen', watch.listening)}"
+    records = Records(database)
+    pushes = Pushes(vendors, records, watch)
+    pushes.connect(url, [*world.audiences, *world.cohorts])
     tell(
         curtain.out,
         f"One daemon, syncd serve, does all of it; it runs as process {pid}.",
+        f"On {url} it takes what is pushed: Engage's webhooks, signed batches",
+        "with a second factor, here out of order and a fifth of the events twice; "
+        "Amplitude's lists.",
     )
-    return Records(database)
+    return records, pushes
 
 
 def tell(out: Output, *lines: str) -> None:
@@ -91,8 +100,9 @@ def _introduce(out: Output, world: World, origins: dict[str, str]) -> None:
     )
     tell(
         out,
-        f"A warehouse: {number(len(first.members))} people in the audience "
-        f"{first.key}, {number(len(second.members))} in {second.key}.",
+        f"A fake Engage: {number(len(first.members))} people in the audience "
+        f"{first.key}, {number(len(second.members))} in {second.key};",
+        "whoever enters or leaves is in its warehouse, too.",
         f"A fake Amplitude on {origins['amplitude']}; it knows all but "
         f"{len(world.strangers)} of them.",
         "It computes two cohorts: "

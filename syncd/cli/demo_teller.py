@@ -51,7 +51,7 @@ class Teller:
         self.out.stdout.flush()
 
     def show_runs(self) -> None:
-        """What ran since the last table; runs with nothing to do are only counted."""
+        """What ran since the last table; runs that changed nothing are only counted."""
         new = [
             run
             for each in self._syncs
@@ -60,12 +60,17 @@ class Teller:
         ]
         self._shown |= {run.id for run in new}
         new.sort(key=lambda run: (run.started_at, run.id))
-        telling = [run for run in new if run.outcome is not Outcome.NO_CHANGE]
+        telling = [run for run in new if not _is_idle(run) and not _is_asking(run)]
         self.runs += telling
         if telling:
             self.out.table(COLUMNS, [_row(run) for run in telling], indent=3)
-        if idle := len(new) - len(telling):
+        asking = sum(map(_is_asking, new))
+        if idle := len(new) - len(telling) - asking:
             self.say(f"({plural(idle, 'run')} found nothing to do and sent nothing)")
+        if asking:
+            self.say(
+                f"({plural(asking, 'run')} offered unmatched people again, in vain)"
+            )
         self.out.stdout.flush()
 
     def quote(self, verb: str, *arguments: str) -> None:
@@ -77,6 +82,16 @@ class Teller:
         self.say(*done.stdout.splitlines(), "")
         if done.returncode != ExitCode.OK:
             raise DemoFailed(f"syncd {verb} ended with {done.returncode}")
+
+
+def _is_idle(run: Run) -> bool:
+    return run.outcome is Outcome.NO_CHANGE
+
+
+def _is_asking(run: Run) -> bool:
+    """Whether all it did was to offer people again who are still unknown there."""
+    moved = run.summary.get("entered", 0) or run.summary.get("exited", 0)
+    return run.outcome is Outcome.SUCCESS and not moved
 
 
 def _row(run: Run) -> list[str]:

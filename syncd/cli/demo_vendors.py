@@ -1,7 +1,8 @@
 """The fake vendors as the demo sees them from outside: their control origin."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,8 @@ from syncd.errors import SyncdError
 
 LARGEST_COHORT = 200_000
 """Members of the largest cohort that the demo may make."""
+_DEADLINE = 60.0
+"""Real seconds of a call: a push ends with the answer to its last retry."""
 _LARGEST = 256 << 20
 """Bytes of an answer: every member of a cohort."""
 
@@ -39,12 +42,25 @@ class Traffic:
     """Cohort id -> downloads that count for the month."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What a vendor sent to us at once, and how that went."""
+
+    requests: int
+    items: int
+    """Events or ids; those that were sent twice count twice."""
+    at_once: int
+    """Most requests in flight at a time."""
+    retried: int
+    """Requests that were sent again, since they were not taken at first."""
+
+
 class FakeVendors:
     """What nobody could ask the real ones: make people, read everything as it is."""
 
     def __init__(self, control: str, clock: Clock) -> None:
         """`control` is the origin of the control calls."""
-        self._client = HttpClient(control, clock=clock)
+        self._client = HttpClient(control, clock=clock, deadline=_DEADLINE)
 
     def close(self) -> None:
         self._client.close()
@@ -107,6 +123,47 @@ class FakeVendors:
         """Downloads a month that Amplitude grants."""
         (project,) = self._json("GET", "/_sim/projects")["projects"]
         return int(project["download_limit"])
+
+    # ---- Engage ----------------------------------------------------------------------
+
+    def make_audience(self, key: str, members: list[str], warehouse: Path) -> None:
+        """An audience, in a warehouse file, too, which follows every change."""
+        made = {"key": key, "members": members, "warehouse": str(warehouse)}
+        self._json("POST", "/_sim/engage/audiences", made)
+
+    def change_audience(
+        self, key: str, *, enter: Sequence[str] = (), leave: Sequence[str] = ()
+    ) -> None:
+        """People enter and leave an audience. That is in the warehouse at once; a
+        webhook is told by `push`."""
+        edit = {"enter": list(enter), "leave": list(leave)}
+        self._json("PATCH", f"/_sim/engage/audiences/{key}", edit)
+
+    def in_audience(self, key: str) -> set[str]:
+        """Who is in the audience by Engage's own word."""
+        return self._people(f"/_sim/engage/audiences/{key}/members?format=text")
+
+    # ---- what they send to us --------------------------------------------------------
+
+    def connect(self, sender: str, settings: Mapping[str, Any]) -> None:
+        """Make a sender, which pushes when it is told to."""
+        self._json("POST", "/_sim/senders", {"id": sender} | dict(settings))
+
+    def push(self, sender: str) -> Sent:
+        """Let it send what changed since the last time; waits for the last answer.
+
+        Raises `SyncdError` when not everything was taken.
+        """
+        result = self._json("POST", f"/_sim/senders/{sender}/push")
+        if result["outcome"] != "success":
+            why = result.get("error") or result["refusals"] or result["statuses"]
+            raise SyncdError(f"{sender} could not push: {why}", code="demo.simulator")
+        return Sent(
+            requests=result["requests"],
+            items=result["sent"],
+            at_once=result["max_in_flight"],
+            retried=result["retried"],
+        )
 
     # ---- Segment and the partner -----------------------------------------------------
 

@@ -11,11 +11,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import orjson
+
 from syncd.cli.demo_processes import DemoFailed, Processes
 from syncd.clock import Clock
 from syncd.errors import StoreError
 from syncd.model import Outcome
-from syncd.store import acknowledged, bindings, fetches, installation, runs, unaccepted
+from syncd.store import (
+    acknowledged,
+    bindings,
+    fetches,
+    inbox,
+    installation,
+    runs,
+    unaccepted,
+)
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.fetches import FetchState
@@ -65,13 +75,27 @@ class Watch:
             raise DemoFailed(f"{gone} ended by itself")
         self._nobody.wait(1)
 
+    def listening(self) -> str | None:
+        """The address on which the daemon takes what is pushed, once it does."""
+        for line in self._lines():
+            if '"web.listening"' not in line:
+                continue
+            said = orjson.loads(line)
+            if said["server"] == "inbound":
+                return str(said["address"])
+        return None
+
     def last_words(self, count: int = 15) -> list[str]:
         """The last lines of the daemon's log."""
+        return self._lines()[-count:]
+
+    def _lines(self) -> list[str]:
+        """Whole lines only: the daemon may be writing the next one."""
         try:
             text = self._log.read_text("utf-8", errors="replace")
         except FileNotFoundError:
             return []
-        return text.splitlines()[-count:]
+        return text.rpartition("\n")[0].splitlines()
 
 
 class Records:
@@ -131,6 +155,12 @@ class Records:
         """People without a user id in the list that the sync read last."""
         read = [each for each in self.runs(sync) if "refused" in each.summary]
         return int(read[-1].summary["refused"].get("anonymous", 0)) if read else 0
+
+    def seen_twice(self, connection_name: str) -> int:
+        """Pushed messages that were known already and changed nothing."""
+        with self._database.read() as connection:
+            results = inbox.tallies(connection).get(connection_name, {})
+        return results.get("duplicate", (0, None))[0]
 
     def downloads(self) -> Counter[str]:
         """Cohort id -> downloads that syncd counts as spent."""
