@@ -61,11 +61,12 @@ class Listening:
             allow_connections(web.max_connections)
         self._intake.start()
         self.follow(self._engine.blueprint.settings)
+        # What is listened to is taken: whoever reads the log may send at once.
+        self._accepting = True
         if web.inbound is not None:
             self._open("inbound", web.inbound, self._receiver(), self._limits(web))
         if web.admin is not None:
             self._open("admin", web.admin, self._admin(web), Limits())
-        self._accepting = True
 
     def follow(self, settings: Settings) -> None:
         """Have the doors of this configuration. Raises `SecretUnavailable`, and keeps

@@ -161,12 +161,10 @@ class LimitedProtocol(HttpToolsProtocol):
         real = self._real
         if real is None:
             return False
-        if self._lingering:
-            real.abort()
+        if self._lingering or real.get_write_buffer_size():
+            real.abort()  # it would keep its place until it has read our answer
         else:
             self._give_up(real, CROWDED)
-        if real.get_write_buffer_size():
-            real.abort()  # who does not read either would keep its place
         return True
 
     def shutdown(self) -> None:

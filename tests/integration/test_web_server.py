@@ -467,19 +467,6 @@ def test_at_the_cap_whom_we_waited_for_longest_makes_room(
         assert third.answer()[0] == 200
 
 
-def test_a_client_that_reads_nothing_makes_room_as_well() -> None:
-    with serving(limits=Limits(connections=1)) as server, ExitStack() as stack:
-        deaf = stack.enter_context(connected(server))
-        deaf.send(POST % 4 + b"half" + b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
-        assert deaf.answer()[0] == 200
-        deaf.send(b"GET /a HTTP")
-
-        newcomer = stack.enter_context(connected(server))
-        newcomer.send(GET)
-
-        assert newcomer.answer()[0] == 200
-
-
 def test_a_refused_client_that_still_sends_makes_room_as_well() -> None:
     with serving(limits=Limits(connections=1)) as server, ExitStack() as stack:
         talking = stack.enter_context(connected(server))
