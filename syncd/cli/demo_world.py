@@ -18,7 +18,8 @@ version: 1
 instance: demo
 secrets_dir: secrets
 store: {{url: {store}}}
-web: {{inbound: {{listen: "127.0.0.1:0"}}, admin: {{listen: "127.0.0.1:0"}}}}   # any
+web: {{inbound: {{listen: "127.0.0.1:0"}},   # port 0: any that is free
+  admin: {{listen: "127.0.0.1:0"}}}}
 connections:   # fake ones; without base_url: the real ones
   engage: {{type: engage, snapshot: {{type: warehouse, url: {warehouse}}},
     inbox: {{secret_file: webhook_secret, second_factor: {{file: webhook_key}}}},
@@ -59,7 +60,7 @@ WEBHOOK_KEY = "demo-second-factor"
 """Comes with every webhook: a signature covers only the first event of a batch."""
 PUSH_KEY = "demo-push-key"
 """Amplitude presents it to us."""
-_SECRETS = {
+SECRETS = {
     "amplitude_api_key": "demo-api-key",
     "amplitude_secret_key": "demo-secret-key",
     "segment_write_key": "demo-write-key",
@@ -122,7 +123,7 @@ class World:
         """Write the configuration and the files with its secrets."""
         secrets = self.folder / "secrets"
         secrets.mkdir(mode=0o700)
-        for name, value in _SECRETS.items():
+        for name, value in SECRETS.items():
             _write_private(secrets / name, value)
         _write_private(self.config, self.config_text(origins))
 

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,20 @@ from syncd import config
 from syncd.cli.demo_cohort_proof import CohortProof
 from syncd.cli.demo_ending import Ending
 from syncd.cli.demo_proof import Proof
+from syncd.cli.demo_pushes import Push
 from syncd.cli.demo_spending import Spending
-from syncd.cli.demo_world import World
+from syncd.cli.demo_vendors import FakeVendors
+from syncd.cli.demo_world import SECRETS, World
+from syncd.clock import Clock
+from syncd.errors import SyncdError
+from tests.simulated import Simulator
 
 PEOPLE = 3_000
 OTHER_TOOL = {"name": "Amplitude Cohort Sync", "version": "1.0.0"}
 ORIGIN = "http://127.0.0.1:1"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+USUAL_PORTS = (8080, 8081)
+"""Where a daemon listens that is told nothing else."""
 
 
 def command(*args: str) -> list[str]:
@@ -84,6 +93,25 @@ def runs(told: str, sync: str) -> list[list[str]]:
     return [row for row in rows(told, sync) if len(row) > 3]
 
 
+def pushes(told: str, about: str) -> list[list[str]]:
+    """The rows about one audience or cohort in the tables of pushes."""
+    found = rows(told, "Engage") + rows(told, "Amplitude")
+    return [row for row in found if row[1] == about]
+
+
+def sums(told: str, sync: str) -> tuple[int, int]:
+    """How many entered and exited in all runs of a sync.
+
+    A run may begin while the requests of one push are arriving, so one change can be
+    told in two rows.
+    """
+    told_of = runs(told, sync)
+    entered, exited = (
+        [int(row[n].replace(",", "")) for row in told_of] for n in (5, 6)
+    )
+    return sum(entered), sum(exited)
+
+
 def numbers(told: str, pattern: str) -> list[int]:
     """The numbers that a sentence tells."""
     found = re.search(pattern, told)
@@ -112,7 +140,26 @@ def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> str:
+def taken() -> Iterator[list[int]]:
+    """The ports that a daemon listens on by default are taken, by us or by others."""
+    with ExitStack() as stack:
+        for port in USUAL_PORTS:
+            ours = stack.enter_context(socket.socket())
+            try:
+                ours.bind(("127.0.0.1", port))
+                ours.listen()
+            except OSError:
+                continue
+        yield [port for port in USUAL_PORTS if is_taken(port)]
+
+
+def is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def told(taken: list[int], tmp_path_factory: pytest.TempPathFactory) -> str:
     """One whole demo as a newcomer starts it; what it told."""
     scratch = tmp_path_factory.mktemp("demo") / "scratch"
     misleading = {"SYNCD_LOG__LEVEL": "nonsense", "SYNCD_CONFIG": "/nowhere.yaml"}
@@ -131,6 +178,13 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> str:
     assert list(scratch.iterdir()) == []
     assert alive_with(str(scratch)) == []
     return done.stdout
+
+
+def test_the_demo_listens_on_ports_that_are_free(taken: list[int], told: str) -> None:
+    (inbound,) = numbers(told, r"On http://127\.0\.0\.1:(\d+) it takes what is pushed")
+
+    assert taken == list(USUAL_PORTS)
+    assert inbound not in taken
 
 
 def test_the_demo_compares_audience_and_cohort_person_by_person(told: str) -> None:
@@ -187,37 +241,65 @@ def test_the_demo_compares_cohort_and_trait_or_list_person_by_person(
 def test_the_demo_sends_a_cohort_once_and_then_only_who_moved(told: str) -> None:
     churn, adopters = runs(told, "churn-risk"), runs(told, "feature-adopters")
 
+    assert {row[-1] for row in adopters} == {"success"}
+    assert adopters[-1][4] == "122"
+    assert sums(told, "feature-adopters") == (125, -3)
     # before, after, entered, exited, unmatched, requests
     assert [row[2:] for row in churn] == [
         ["0", "→", "600", "+600", "0", "0", "1", "success"],
         ["600", "→", "602", "+5", "-3", "0", "2", "success"],
     ]
-    assert [row[4:7] for row in adopters] == [["120", "+120", "0"], ["122", "+5", "-3"]]
+
+
+def test_the_demo_is_told_by_webhooks_who_enters_and_leaves(told: str) -> None:
+    first, second, gone, back = pushes(told, "trial_expiring_7d")
+
+    # by, about, requests, at once, sent, twice, stored after, acknowledged
+    assert [first[4:6], second[4:6]] == [["10", "2"]] * 2
+    assert [gone[4:6], back[4:6]] == [["218", "36"]] * 2
+    assert {each[0] for each in (first, second, gone, back)} == {"Engage"}
+    for each in (first, second):
+        assert re.fullmatch(r"[\d.]+ m?s", each[7])
+    assert [gone[7], back[7]] == ["held", "no change"]
+    assert sums(told, "trial-expiring") == (302 + 5 + 5 - 4, -6)
+
+
+def test_the_demo_is_pushed_a_cohort_and_downloads_nothing_for_it(told: str) -> None:
+    whole, moved = pushes(told, "Feature adopters")
+
+    # A list and four adds; then one add and one remove, one after the other.
+    assert (whole[2], whole[4]) == ("5", "120")
+    assert 2 <= int(whole[3]) <= 4
+    assert moved[2:5] == ["2", "1", "8"]
+    for each in (whole, moved):
+        assert re.fullmatch(r"[\d.]+ m?s", each[7])
+    assert "Feature adopters cost 0 downloads: it is pushed, without its 10" in told
+    assert "0 of them for Feature adopters: Amplitude pushes it to us." in told
 
 
 def test_the_demo_pays_for_changed_cohorts_only(told: str) -> None:
-    cost = numbers(told, r"The two cohorts cost (\d+) downloads\. (\d+) people in them")
+    cost = numbers(told, r"Churn risk cost (\d+) download; (\d+) people in it are anon")
     asked, spent, free = numbers(
-        told, r"(\d+) times asked .*, (\d+) downloads; (\d+) times they had not"
+        told, r"(\d+) times asked .*, (\d+) downloads; (\d+) times it had not"
     )
     used = numbers(told, r"Used: (\d+) of (\d+) downloads a month, .*; (\d+) by")
     naive, hours = numbers(told, r"hourly daemon: (\d+) \((\d+) hours x 2 cohorts\)")
 
-    assert cost == [2, 35]
-    assert spent == 4
-    assert free == asked - spent >= 2
-    assert used == [4, 500, 4]
+    assert cost == [1, 25]
+    assert spent == 2
+    assert free == asked - spent >= 1
+    assert used == [2, 500, 2]
     assert naive == 2 * hours > spent
 
 
 def test_the_demo_shows_the_whole_configuration(told: str) -> None:
     shown = told.partition("here in full:\n")[2].partition("   One daemon,")[0]
 
-    assert 25 <= len(shown.splitlines()) <= 36
-    assert shown.count("schedule: hourly") == 4
-    assert shown.count("budget: 4/day") == 2
-    for secret in ("demo-secret-key", "demo-write-key", "demo-partner-key"):
-        assert secret not in told
+    assert 25 <= len(shown.splitlines()) <= 40
+    assert shown.count("schedule: hourly") == 2
+    assert shown.count("schedule: every 15m") == 2
+    assert shown.count("budget: 4/day") == 1
+    assert not [each for each in SECRETS.values() if each in told]
 
 
 def test_the_demo_draws_nothing_that_moves_on_a_pipe(told: str) -> None:
@@ -225,6 +307,7 @@ def test_the_demo_draws_nothing_that_moves_on_a_pipe(told: str) -> None:
     assert "\r" not in told
     tables = [line for line in told.splitlines() if " success" in line]
     assert max(map(len, tables)) <= 100
+    assert max(map(len, told.partition("here in full:")[0].splitlines())) <= 100
 
 
 def test_the_demo_as_json_is_one_document_and_goes_on_until_ctrl_c_if_asked_to(
@@ -269,17 +352,30 @@ def check_document(document: dict[str, Any]) -> None:
     assert [each["false"] for each in document["cohorts"]] == [3, None]
     assert {each["outcome"] for each in document["runs"]} == {"success", "held"}
     check_downloads(document["downloads"])
+    check_pushes(document["pushes"])
     # Every made-up person begins like this; see `check_folder`.
     assert document["audiences"][0]["unmatched"][0].startswith("usr_")
 
 
 def check_downloads(spent: dict[str, Any]) -> None:
-    """Two for each cohort: the first one, and the one after people moved."""
-    assert spent["by_cohort"] == {"1a2bc3d": 2, "77qr0zz": 2}
+    """The first one, and the one after people moved; none of what is pushed."""
+    assert spent["by_cohort"] == {"1a2bc3d": 2}
     assert spent["recorded"] == spent["by_cohort"]
-    assert (spent["used"], spent["limit"]) == (4, 500)
+    assert (spent["used"], spent["limit"], spent["of_pushed"]) == (2, 500, 0)
     assert spent["used"] < spent["gates"] <= spent["list_calls"]
     assert spent["naive"] == spent["hours"] * 2
+
+
+def check_pushes(made: list[dict[str, Any]]) -> None:
+    about = [each["about"] for each in made]
+    assert about.count("Feature adopters") == 2
+    assert about.count("trial_expiring_7d") == 4
+    assert sum(each["twice"] for each in made) == 2 + 2 + 36 + 36
+    for each in made:
+        assert 0 < each["stored_seconds"] < 20
+        spent = each["acknowledged_seconds"]
+        assert spent is None or each["stored_seconds"] < spent < 20
+    assert [each["held"] for each in made].count(True) == 1
 
 
 def check_status(seen: dict[str, Any]) -> None:
@@ -294,11 +390,12 @@ def check_folder(kept: Path, *, runs: int) -> None:
     """Private, with a log that knows people only by hashes, and a tidied-up store."""
     log = (kept / "daemon.log").read_text()
     assert "usr_" not in log
+    assert not [each for each in SECRETS.values() if each in log]
     assert log.count('"event":"run.finished"') >= runs
     assert '"event":"daemon.stopped"' in log
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
     secrets = list((kept / "secrets").iterdir())
-    assert len(secrets) == 4
+    assert {each.name for each in secrets} == SECRETS.keys()
     assert {stat.S_IMODE(each.stat().st_mode) for each in secrets} == {0o600}
     assert not (kept / "syncd.db-wal").exists()
 
@@ -521,6 +618,7 @@ def spending(**counts: Any) -> Spending:
         "limit": 500,
         "hours": 12,
         "cohorts": 2,
+        "pushed": {"c3": "Adopters"},
         "gates": 24,
         "lists": 40,
     }
@@ -533,7 +631,8 @@ def test_downloads_are_the_vendors_own_count_beside_a_naive_daemons() -> None:
     assert told[0] == (
         "Used: 4 of 500 downloads a month, by Amplitude's count; 4 by syncd's."
     )
-    assert told[1] == (
+    assert told[1] == ("0 of them for Adopters: Amplitude pushes it to us.")
+    assert told[2] == (
         "A naive hourly daemon: 24 (12 hours x 2 cohorts), and 1,488 a month."
     )
 
@@ -544,8 +643,47 @@ def test_downloads_that_only_one_side_counted_are_a_failure() -> None:
     assert spending().holds
     assert not wrong.holds
     assert spending(recorded={"c1": 2}).difference() == (
-        "Amplitude counts 4 downloads, syncd's store 2"
+        "Amplitude counts 4 downloads, syncd's store 2; 0 were of cohorts that are "
+        "pushed"
     )
+
+
+def test_a_download_of_a_cohort_that_is_pushed_is_a_failure() -> None:
+    both = {"c1": 2, "c3": 1}
+
+    wasteful = spending(counted=both, recorded=both)
+
+    assert not wasteful.holds
+    assert wasteful.document()["of_pushed"] == 1
+
+
+def a_push(**more: Any) -> Push:
+    given: dict[str, Any] = {
+        "vendor": "Engage",
+        "about": "vip",
+        "sync": "vip",
+        "began_at": AT,
+        "requests": 1,
+        "items": 12,
+        "at_once": 1,
+        "twice": 2,
+        "stored": timedelta(milliseconds=30),
+    }
+    return Push(**(given | more))
+
+
+@pytest.mark.parametrize(
+    ("push", "fate"),
+    [
+        (a_push(acknowledged=timedelta(milliseconds=640)), "640 ms"),
+        (a_push(acknowledged=timedelta(seconds=1.25)), "1.2 s"),
+        (a_push(held=True), "held"),
+        (a_push(), "no change"),
+    ],
+    ids=["acknowledged", "later", "held", "nothing new"],
+)
+def test_a_push_tells_what_became_of_it(push: Push, fate: str) -> None:
+    assert push.fate() == fate
 
 
 @pytest.mark.parametrize("part", ["audiences", "cohorts", "spending"])
@@ -554,6 +692,7 @@ def test_the_demo_ends_well_only_if_every_part_does(part: str) -> None:
         "audiences": [proof()],
         "cohorts": [cohort_proof()],
         "spending": spending(),
+        "pushes": [],
     }
     bad = {
         "audiences": [proof(), proof(cohort={"a"})],
@@ -569,21 +708,44 @@ def test_the_demo_ends_well_only_if_every_part_does(part: str) -> None:
     assert ending.document()["equal"] is False
 
 
-def test_moves_keep_the_worlds_count_equal_to_the_warehouses(tmp_path: Path) -> None:
+@pytest.fixture
+def vendors(simulator: Simulator) -> Iterator[FakeVendors]:
+    made = FakeVendors(simulator.origins["control"], Clock())
+    yield made
+    made.close()
+
+
+def test_moves_keep_the_worlds_count_equal_to_engages_and_the_warehouses(
+    vendors: FakeVendors, tmp_path: Path
+) -> None:
     world = World(tmp_path, PEOPLE)
-    world.build_warehouse(AT)
-    large = world.audiences[0]
+    large, small = world.audiences
+    for each in world.audiences:
+        each.create(vendors, world.warehouse)
 
-    entered, left = world.move(large, AT)
-    gone = world.shrink(large, 0.6, AT)
-    shrunk = world.in_source(large)
-    world.repair(large, AT)
+    entered, left = large.move(vendors)
+    gone = large.shrink(vendors, 0.6)
+    shrunk = world.in_warehouse(large)
+    back = large.repair(vendors)
 
-    assert (entered, left, gone) == (18, 12, 1_804)
+    assert (entered, left, gone, back) == (18, 12, 1_804, 1_804)
     assert len(shrunk) == PEOPLE + entered - left - gone
-    assert world.in_source(large) == set(large.members)
     assert set(large.strangers) <= shrunk
+    assert world.in_warehouse(large) == set(large.members)
+    assert vendors.in_audience(large.key) == set(large.members)
+    assert vendors.in_audience(small.key) == set(small.members)
     assert not set(world.strangers) & set(world.known)
+
+
+def test_a_push_that_nobody_takes_fails(vendors: FakeVendors, tmp_path: Path) -> None:
+    world = World(tmp_path, PEOPLE)
+    small = world.audiences[1]
+    small.create(vendors, world.warehouse)
+    nowhere = {"audience": small.key, "url": "http://127.0.0.1:1", "retries": 0}
+    vendors.connect("w", {"kind": "engage", "flavour": "actions_batch"} | nowhere)
+
+    with pytest.raises(SyncdError, match=r"w could not push: \[\{'status': None"):
+        vendors.push("w")
 
 
 @pytest.mark.parametrize("people", [2_000, 200_000])
