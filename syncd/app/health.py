@@ -29,14 +29,11 @@ class Health:
         database: Database,
         clock: Clock,
         *,
-        configured: Callable[[], bool],
         accepting: Callable[[], bool],
     ) -> None:
-        """`configured`: a configuration is in use; `accepting`: the intake takes what
-        arrives (true where nothing is received)."""
+        """`accepting`: the intake takes what arrives (true where nothing is received)"""
         self._database = database
         self._clock = clock
-        self._configured = configured
         self._accepting = accepting
         self._holder = leases.holder_name()
 
@@ -58,8 +55,8 @@ class Health:
         )
 
     def ready(self) -> bool:
-        """Whether the schema is ours, a configuration in use, and the intake open."""
-        if not self._configured() or not self._accepting():
+        """Whether the schema is ours and the intake open."""
+        if not self._accepting():
             return False
         try:
             require_current(self._database)

@@ -20,7 +20,7 @@ from syncd.app import commands
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.feeding import folded
-from syncd.app.gauges import StoreGauges
+from syncd.app.gauges import StoreGauges, expect
 from syncd.app.health import Health
 from syncd.app.listening import Listening
 from syncd.app.slots import Slots, timings
@@ -69,11 +69,7 @@ class Server:
             clock, due=self._slots.due, overlapped=self._slots.overlapped
         )
         self._health = Health(
-            store.database,
-            clock,
-            # `follow` keeps what it had where a new configuration is no good.
-            configured=lambda: True,
-            accepting=lambda: self._listening.is_accepting,
+            store.database, clock, accepting=lambda: self._listening.is_accepting
         )
         self._listening = Listening(self._engine, clock, self._health)
         self._started_at = clock.wall()
@@ -94,6 +90,7 @@ class Server:
             gauges = StoreGauges(self._engine.database, self._settings, self._clock)
             metrics.REGISTRY.register(gauges)
             stack.callback(metrics.REGISTRY.unregister, gauges)
+            self._count_from_now(self._settings())
             self._say_started()
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._keep_house()
@@ -101,6 +98,11 @@ class Server:
             forced = self._stop(self._watch())
         if forced:
             _end_at_once()
+
+    def _count_from_now(self, settings: Settings) -> None:
+        """A configuration was read: what it names is counted from zero."""
+        expect(settings)
+        metrics.config_read(good=True, at=self._clock.wall().timestamp())
 
     def _settings(self) -> Settings:
         return self._engine.blueprint.settings
@@ -227,8 +229,10 @@ class Server:
             self._listening.follow(loaded.settings)
             self._engine.replace(built)
         except SyncdError as error:
+            metrics.config_read(good=False, at=self._clock.wall().timestamp())
             _say_not_reloaded(error)
             return
+        self._count_from_now(loaded.settings)
         self._ticker.replace(timings(loaded.settings))
         # Runs in progress finish with what they began with.
         self._retired.append(before)

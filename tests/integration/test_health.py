@@ -4,7 +4,6 @@ import os
 import socket
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import text
 
 from syncd.app.health import SILENT_AFTER, Health
@@ -17,16 +16,8 @@ from tests.builders import ManualClock, World
 SECOND = timedelta(seconds=1)
 
 
-def health(
-    database: Database,
-    clock: ManualClock,
-    *,
-    configured: bool = True,
-    accepting: bool = True,
-) -> Health:
-    return Health(
-        database, clock, configured=lambda: configured, accepting=lambda: accepting
-    )
+def health(database: Database, clock: ManualClock, *, accepting: bool = True) -> Health:
+    return Health(database, clock, accepting=lambda: accepting)
 
 
 def beat(database: Database, clock: ManualClock, holder: str = "") -> None:
@@ -127,11 +118,8 @@ def test_a_new_schema_is_ready_and_an_empty_store_is_not(
     assert not health(empty_database, ManualClock()).ready()
 
 
-@pytest.mark.parametrize("missing", ["configured", "accepting"])
-def test_without_a_configuration_or_an_open_intake_it_is_not_ready(
-    database: Database, missing: str
-) -> None:
+def test_without_an_open_intake_it_is_not_ready(database: Database) -> None:
     clock = ManualClock()
 
     assert health(database, clock).ready()
-    assert not health(database, clock, **{missing: False}).ready()
+    assert not health(database, clock, accepting=False).ready()
