@@ -31,7 +31,7 @@ class Health:
         *,
         accepting: Callable[[], bool],
     ) -> None:
-        """`accepting`: the intake takes what arrives (true where nothing is received)"""
+        """`accepting`: the intake takes what arrives, where anything is received."""
         self._database = database
         self._clock = clock
         self._accepting = accepting
