@@ -12,11 +12,12 @@ from typing import Any
 
 from syncd.cli.demo_audiences import Audience
 from syncd.cli.demo_cohorts import Cohort
-from syncd.cli.demo_vendors import FakeVendors
+from syncd.cli.demo_vendors import FakeVendors, Sent
 from syncd.cli.demo_watch import Records, Watch
 from syncd.cli.demo_world import PUSH_KEY, WEBHOOK_KEY, WEBHOOK_SECRET
 from syncd.cli.output import Column, Output
 from syncd.cli.words import number, span
+from syncd.errors import SyncdError
 from syncd.model import Outcome
 from syncd.store.runs import Run
 
@@ -116,7 +117,7 @@ class Pushes:
         connection = "engage" if of_engage else "amplitude"
         before = self._records.seen_twice(connection)
         began_at = self._watch.clock.now()
-        sent = self._vendors.push(each.sync)
+        sent = self._send(each.sync)
         stored = self._since(began_at, self._watch.clock.now())
         made = Push(
             vendor="Engage" if of_engage else "Amplitude",
@@ -141,6 +142,14 @@ class Pushes:
         for each in new:
             self._follow(each)
         out.table(_COLUMNS, [_row(each) for each in new], indent=3)
+
+    def _send(self, sender: str) -> Sent:
+        try:
+            return self._vendors.push(sender)
+        except SyncdError:
+            # Who is not there cannot take anything: that is the better reason.
+            self._watch.require_all("what was pushed to be taken")
+            raise
 
     def _makes_list(self, each: Audience | Cohort) -> bool:
         """Whether its next push is Amplitude's first of a cohort; asked once a push."""

@@ -63,11 +63,15 @@ class Watch:
             found = look()
             if found is not None:
                 return found
-            if gone := self._processes.ended():
-                raise DemoFailed(f"{gone} ended while the demo waited for {what}")
+            self.require_all(what)
             if self.clock.monotonic() > deadline:
                 raise DemoFailed(f"waited {self.patience:.0f} s for {what} in vain")
             self._nobody.wait(LOOK)
+
+    def require_all(self, what: str) -> None:
+        """Raise `DemoFailed` if a process ended while the demo waited for this."""
+        if gone := self._processes.ended():
+            raise DemoFailed(f"{gone} ended while the demo waited for {what}")
 
     def pause(self) -> None:
         """Let a little real time pass."""

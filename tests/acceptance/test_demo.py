@@ -482,10 +482,13 @@ def test_a_killed_demo_leaves_no_process(
     until(lambda: alive_with(str(tmp_path)) == [])
 
 
+@pytest.mark.parametrize(
+    "moment", ["2. The first sync", "Amplitude pushes Feature adopters"]
+)
 def test_a_dead_daemon_ends_the_demo_with_its_last_words(
-    started: subprocess.Popen[str], tmp_path: Path
+    started: subprocess.Popen[str], tmp_path: Path, moment: str
 ) -> None:
-    wait_for(started, "2. The first sync")
+    wait_for(started, moment)
     (daemon,) = [
         pid for pid in alive_with("syncd serve") if pid in alive_with(str(tmp_path))
     ]
