@@ -149,10 +149,8 @@ class Recorder:
             outbox.acknowledge(
                 connection, batch, applied=(), not_applied=batch.ids, now=now
             )
-            # Who was to leave counts as out: nobody to be offered again.
-            if batch.operation is Operation.ADD:
-                reasons = dict.fromkeys(batch.ids, reason)
-                self._note(connection, sent.binding, Kind.REJECTED, reasons, now)
+            reasons = dict.fromkeys(batch.ids, reason)
+            self._note(connection, sent.binding, Kind.REJECTED, reasons, now)
             line = replace(_failed(sent, error, "rejected"), rejected=len(batch.ids))
             ledger.write(connection, line)
 

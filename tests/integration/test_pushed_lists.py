@@ -417,12 +417,14 @@ def test_words_go_on_where_a_list_is_as_it_was(world: World) -> None:
     assert len(download(world).questions) == 2, "once a day is enough"
 
 
-def test_sizes_prove_nothing_where_words_were_dropped_unread(world: World) -> None:
-    feed = cohort(world, 1, 2)
+def test_a_list_is_due_and_sizes_prove_nothing_where_words_were_dropped_unread(
+    world: World,
+) -> None:
+    feed = cohort(world, 1, 2, relist_every=30 * DAY)
     with world.engine() as engine:
         feed.say(enter=people(1, 2))
         run(engine, world)
-        advance(world, DAY)
+        advance(world, 30 * DAY)
         run(engine, world)
     feed.say(leave=people(1), enter=people(3))
     download(world).members, download(world).version = people(2, 3), "2"
@@ -536,6 +538,24 @@ def test_pushes_whose_list_may_not_be_had_stand_above_the_last_download(
         run(engine, world)
 
     assert world.vendor.cohort.members == people(1, 2, 3, 4, 7)
+
+
+def test_another_cohort_by_push_has_nobody_of_the_one_that_was_downloaded(
+    world: World,
+) -> None:
+    cohort(world, *range(5))
+    by_list(world)
+    with world.engine() as engine:
+        run(engine, world)
+    other = world.fed(audience="other", begins_whole=True)
+    other.say(enter=people(9))
+
+    with world.engine() as engine:
+        held = run(engine, world)
+        approve(engine, world)
+
+    assert held.reason == "guard.identity"
+    assert world.vendor.cohort.members == people(9)
 
 
 def test_giving_up_the_list_beside_the_pushes_moves_nobody(world: World) -> None:

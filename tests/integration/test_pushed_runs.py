@@ -326,11 +326,13 @@ def test_who_was_not_taken_is_forgotten_once_a_word_says_out(
     assert world.vendor.cohort.members == people(1)
 
 
-def test_a_refused_exit_makes_nobody_wanted_again(world: World) -> None:
+def test_a_refused_exit_is_asserted_again_and_makes_nobody_wanted(
+    world: World,
+) -> None:
     feed = fed(world, 1, 2, 3)
     with world.engine() as engine:
         world.vendor.invalid = people(1)
-        feed.say(leave=people(1))
+        feed.say(enter=people(9), leave=people(1))
         run(engine, world)
         world.vendor.requests.clear()
         world.vendor.invalid = set()
@@ -339,7 +341,8 @@ def test_a_refused_exit_makes_nobody_wanted_again(world: World) -> None:
             feed.say(enter=people(2))
             run(engine, world)
 
-    assert people(1) & set(world.vendor.sent(Operation.ADD)) == set()
+    assert world.vendor.sent(Operation.REMOVE) == list(people(1))
+    assert world.vendor.cohort.members == people(2, 3, 9)
 
 
 # ---- the same guards ----------------------------------------------------------------
