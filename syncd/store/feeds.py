@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, func, select, update
 from sqlalchemy.engine import Row
 
 from syncd.model import Feed, IdType
@@ -111,7 +111,7 @@ def note_silence(connection: Connection, feed_id: int, now: datetime) -> None:
     connection.execute(update(feed).where(feed.c.id == feed_id).values(silent_at=now))
 
 
-def _is(wanted: Feed) -> tuple:  # type: ignore[type-arg]
+def _is(wanted: Feed) -> tuple[ColumnElement[bool], ...]:
     return (
         feed.c.connection == wanted.connection,
         feed.c.key == wanted.key,

@@ -13,13 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
     bindparam,
     collate,
-    func,
     select,
     tuple_,
     update,
@@ -42,9 +41,15 @@ from syncd.store.pruning import prune as prune
 from syncd.store.tables import feed, inbox, inbox_position, message
 from syncd.store.tallies import tallies as tallies
 from syncd.store.tallies import tally as tally
+from syncd.store.words import Backlog as Backlog
+from syncd.store.words import backlog as backlog
+from syncd.store.words import position as position
+from syncd.store.words import word_of as word_of
+from syncd.store.words import words as words
 
 BLOCK = 4_096
-"""Words, or ids of messages, read at a time."""
+"""Feeds, or ids of messages, that are asked for at a time."""
+T = TypeVar("T")
 
 # Made once: making a statement costs more than running it.
 _LOCK = select(inbox_position.c.value).with_for_update()  # SQLite: has one writer
@@ -80,18 +85,6 @@ class Taken:
     messages: int
     duplicates: int
     people: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
-    """What of a feed was not folded into a plan yet."""
-
-    people: int
-    entered: int
-    exited: int
-    oldest: datetime | None
-    """Event time; None where there are none."""
-    newest: datetime | None
 
 
 def take(connection: Connection, messages: Sequence[Message], now: datetime) -> Taken:
@@ -161,9 +154,8 @@ def _known(
         by_connection.setdefault(name, []).append(message_id)
     found: set[tuple[str, str]] = set()
     for name, ids in by_connection.items():
-        for first in range(0, len(ids), BLOCK):
-            some = {"name": name, "ids": ids[first : first + BLOCK]}
-            rows = connection.execute(_KNOWN, some)
+        for some in _blocks(ids):
+            rows = connection.execute(_KNOWN, {"name": name, "ids": some})
             found.update((name, message_id) for message_id in rows.scalars())
     return found
 
@@ -221,7 +213,8 @@ def _feed_ids(
     if missing:
         ensure(connection, list(missing), now)
         ids.update(_look_up(connection, missing))
-    connection.execute(_ARRIVED, {"ids": sorted(ids.values()), "now": now})
+    for some in _blocks(sorted(ids.values())):
+        connection.execute(_ARRIVED, {"ids": some, "now": now})
     return ids
 
 
@@ -229,13 +222,20 @@ def _look_up(connection: Connection, names: Mapping[Feed, str]) -> dict[Feed, in
     """Ids of the feeds that have a row; one that is called otherwise is renamed."""
     keys = [(each.connection, each.key, each.id_type.value) for each in names]
     ids: dict[Feed, int] = {}
-    rows = connection.execute(_NAMED, {"keys": keys}).all()
-    for row_id, name, key, id_type, called in rows:
-        found = Feed(connection=name, key=key, id_type=IdType(id_type))
-        ids[found] = row_id
-        if names[found] and names[found] != called:
-            connection.execute(_RENAME, {"row": row_id, "called": names[found]})
+    for some in _blocks(keys):
+        rows = connection.execute(_NAMED, {"keys": some}).all()
+        for row_id, name, key, id_type, called in rows:
+            found = Feed(connection=name, key=key, id_type=IdType(id_type))
+            ids[found] = row_id
+            if names[found] and names[found] != called:
+                connection.execute(_RENAME, {"row": row_id, "called": names[found]})
     return ids
+
+
+def _blocks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """No store takes any number of values in one statement."""
+    for first in range(0, len(values), BLOCK):
+        yield values[first : first + BLOCK]
 
 
 # ---- rows --------------------------------------------------------------------------
@@ -249,20 +249,20 @@ def _write(
     arrival = native(dialect, now)
     newer: list[tuple[Any, ...]] = []
     arrived: list[tuple[Any, ...]] = []
-    position, before, says = highest, None, ()
+    given, before, says = highest, None, ()
     for feed_id, known in said.items():
         for member_id, each in known.items():
-            position += 1
+            given += 1
             if each is not before:  # thousands of people may share one
                 before, says = each, _columns(dialect, each)
             rows = arrived if each.always else newer
-            rows.append((feed_id, member_id.decode(), *says, arrival, position))
+            rows.append((feed_id, member_id.decode(), *says, arrival, given))
     if newer:
         _putting(dialect, by_rank=True)(connection, newer)
     if arrived:
         _putting(dialect, by_rank=False)(connection, arrived)
-    if position > highest:
-        connection.execute(_GIVEN, {"highest": position})
+    if given > highest:
+        connection.execute(_GIVEN, {"highest": given})
 
 
 def _columns(dialect: str, each: Word) -> tuple[Any, ...]:
@@ -288,65 +288,3 @@ def _putting(dialect: str, *, by_rank: bool) -> Callable[[Connection, Rows], Non
         where=older,
     )
     return prepared(dialect, statement)
-
-
-# ---- reading -----------------------------------------------------------------------
-
-
-def position(connection: Connection) -> int:
-    """The highest position given so far, over all feeds."""
-    return int(connection.execute(select(inbox_position.c.value)).scalar_one())
-
-
-def words(
-    connection: Connection,
-    feed_id: int,
-    *,
-    after: int = 0,
-    newer_than: datetime | None = None,
-) -> Iterator[tuple[list[bytes], list[bytes]]]:
-    """(entered, exited) in blocks: rows above the position `after`; with `newer_than`
-    only those whose event is newer than that, and those of deleted people."""
-    query = select(inbox.c.member_id, inbox.c.inside).where(inbox.c.feed_id == feed_id)
-    if after:
-        query = query.where(inbox.c.position > after)
-    if newer_than is not None:
-        query = query.where((inbox.c.at > newer_than) | inbox.c.deleted)
-    rows = connection.execute(query.execution_options(yield_per=BLOCK))
-    for block in rows.partitions():
-        entered: list[bytes] = []
-        exited: list[bytes] = []
-        for member_id, inside in block:
-            (entered if inside else exited).append(member_id.encode())
-        yield entered, exited
-
-
-def backlog(connection: Connection, feed_id: int, *, after: int) -> Backlog:
-    """What `words` would read, in numbers."""
-    row = connection.execute(
-        select(
-            func.count(),
-            func.count().filter(inbox.c.inside),
-            func.min(inbox.c.at),
-            func.max(inbox.c.at),
-        ).where(inbox.c.feed_id == feed_id, inbox.c.position > after)
-    ).one()
-    return Backlog(
-        people=row[0],
-        entered=row[1],
-        exited=row[0] - row[1],
-        oldest=row[2],
-        newest=row[3],
-    )
-
-
-def word_of(
-    connection: Connection, feed_id: int, member_id: bytes
-) -> tuple[bool, datetime, datetime] | None:
-    """(inside, event time, arrival) of the newest word about one person."""
-    row = connection.execute(
-        select(inbox.c.inside, inbox.c.at, inbox.c.received_at).where(
-            inbox.c.feed_id == feed_id, inbox.c.member_id == member_id.decode()
-        )
-    ).first()
-    return None if row is None else (row.inside, row.at, row.received_at)

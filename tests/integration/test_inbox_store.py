@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from syncd.model import Feed, IdType, Message, Told
-from syncd.store import inbox, pruning
+from syncd.store import inbox, pruning, words
 from syncd.store import tables as t
 from syncd.store.database import Database
 from syncd.store.inbox import KEEP, KEEP_DELETED, Taken
@@ -241,6 +241,23 @@ def test_many_people_in_one_message_each_get_a_position_of_their_own(
     assert members(database) == dict.fromkeys(ids, True)
     assert len({row[-1] for row in rows(database)}) == 10_000
     assert max(int(str(row[-1])) for row in rows(database)) == position(database)
+
+
+def test_any_number_of_feeds_and_messages_may_come_at_once(database: Database) -> None:
+    """More than a statement has room for values: 32,766 on SQLite."""
+    feeds = [
+        Feed(connection="engage", key=f"k{number}", id_type=IdType.USER_ID)
+        for number in range(11_000)
+    ]
+    messages = [
+        message(*(told(b"ann", feed=feed) for feed in feeds)),
+        *(message(message_id=f"m{number}") for number in range(33_000)),
+    ]
+
+    takings = [take(database, *messages) for _ in range(2)]
+
+    assert [each.messages for each in takings] == [33_001, 1]
+    assert len(rows(database)) == len(feeds)
 
 
 # ---- the same message again ----------------------------------------------------------
@@ -488,7 +505,7 @@ def test_words_newer_than_a_list_are_those_and_the_deleted(database: Database) -
 
 
 def test_words_are_read_in_blocks(database: Database) -> None:
-    many = inbox.BLOCK * 2 + 1
+    many = words.BLOCK * 2 + 1
     take(database, message(told(*(b"user-%d" % number for number in range(many)))))
 
     with database.read() as connection:
@@ -497,7 +514,7 @@ def test_words_are_read_in_blocks(database: Database) -> None:
         sizes = [len(a) + len(b) for a, b in inbox.words(connection, row.id)]
 
     assert sum(sizes) == many
-    assert max(sizes) <= inbox.BLOCK
+    assert max(sizes) <= words.BLOCK
 
 
 def test_the_backlog_says_what_words_would_bring(database: Database) -> None:
