@@ -15,12 +15,13 @@ deadline: reading pauses meanwhile, and it may be found late although we were.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from math import inf
 from typing import Any, ClassVar
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     HttpToolsProtocol,
     RequestResponseCycle,
@@ -99,6 +100,21 @@ class _Transport:
         self._close()
 
 
+class _Flow(FlowControl):
+    """Reads nothing more while requests sent ahead wait for an earlier answer.
+
+    uvicorn reads on for each of them, so that they pile up without an end.
+    """
+
+    def __init__(self, transport: asyncio.Transport, ahead: Sized) -> None:
+        super().__init__(transport)
+        self._ahead = ahead
+
+    def resume_reading(self) -> None:
+        if not self._ahead:
+            super().resume_reading()
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol on httptools, counted. One instance per connection."""
 
@@ -136,7 +152,9 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._real = transport
         # Same methods, but no subclass: nothing of it may be inherited by mistake.
-        super().connection_made(_Transport(transport, self._close))  # type: ignore[arg-type]
+        seen: Any = _Transport(transport, self._close)
+        super().connection_made(seen)
+        self.flow = _Flow(seen, self.pipeline)
         self._expect(self.limits.request)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -258,11 +276,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self._expect(self.limits.idle)
 
     def on_response_complete(self) -> None:
-        """Take the next request, if it is here; read more only if there is none."""
+        """Take the next request, if it is here; else wait for one."""
         super().on_response_complete()
-        if self.pipeline:
-            self.flow.pause_reading()
-        elif not self._reading and not self.transport.is_closing():
+        # The newest request: of those sent ahead it is the last one.
+        done = self.cycle.response_complete
+        if done and not self._reading and not self.transport.is_closing():
             self._expect(self.limits.idle)
 
     # ---- what is read of our answers -----------------------------------------------
@@ -314,6 +332,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if self._reading:
             self._lingering = True
+            self.pipeline.clear()
             self.flow.resume_reading()
             if real.can_write_eof():
                 real.write_eof()

@@ -376,6 +376,21 @@ def test_a_request_in_progress_has_no_deadline_of_the_client() -> None:
         assert client.answer() == (200, b"/wait 0")
 
 
+def test_nor_has_one_that_was_sent_ahead() -> None:
+    echo = Echo()
+    echo.go_on.clear()
+    with serving(echo, hurried(idle=SOON)) as server, connected(server) as client:
+        client.send(GET + GET.replace(b"/a", b"/wait"))
+        assert client.answer() == (200, b"/a 0")
+        client.socket.settimeout(3 * SOON)
+        with pytest.raises(TimeoutError):
+            client.socket.recv(1)
+        client.socket.settimeout(PATIENCE)
+        echo.go_on.set()
+
+        assert client.answer() == (200, b"/wait 0")
+
+
 def test_an_idle_connection_is_closed_without_a_word() -> None:
     gate = Gate()
     limits = hurried(request=PATIENCE, idle=SOON)
@@ -385,6 +400,33 @@ def test_an_idle_connection_is_closed_without_a_word() -> None:
 
         assert client.answer() == (0, b"")
     assert gate.told == []
+
+
+def test_half_a_request_after_a_long_pause_has_the_same_deadline() -> None:
+    """The timer was set for the end of the pause, which is much later."""
+    with serving(limits=hurried()) as server, connected(server) as client:
+        client.send(GET)
+        client.answer()
+        client.socket.settimeout(2 * SOON)
+        with pytest.raises(TimeoutError):
+            client.socket.recv(1)
+
+        client.socket.settimeout(PATIENCE / 3)
+        client.send(GET[:10])
+
+        assert client.answer()[0] == 408
+
+
+def test_a_connection_whose_request_ended_after_its_answer_is_idle_too() -> None:
+    limits = hurried(request=PATIENCE, idle=SOON)
+    with serving(limits=limits) as server, connected(server) as client:
+        client.send(POST.replace(b"/a", b"/unread") % 5 + b"ab")
+        assert client.answer()[0] == 200
+
+        client.send(b"cde")
+        client.socket.settimeout(PATIENCE / 3)
+
+        assert client.ended()
 
 
 def test_whoever_does_not_read_the_answer_is_closed() -> None:
@@ -578,6 +620,37 @@ def test_a_flood_of_requests_sent_ahead_is_cut_off() -> None:
         assert client.ended()
         echo.go_on.set()
     assert gate.told == [("pipelined", 503)]
+
+
+def test_what_is_sent_while_others_wait_is_read_once_they_are_answered() -> None:
+    echo = Echo()
+    echo.go_on.clear()
+    ahead = Limits().pipelined - 1
+    with serving(echo) as server, connected(server) as client:
+        client.send(GET.replace(b"/a", b"/wait") + GET * ahead)
+        assert echo.began.acquire(timeout=PATIENCE)
+        client.send(GET * ahead)
+        echo.go_on.set()
+
+        answers = [client.answer() for _ in range(1 + 2 * ahead)]
+
+    assert answers == [(200, b"/wait 0")] + [(200, b"/a 0")] * 2 * ahead
+
+
+def test_an_answer_that_comes_after_the_end_of_its_connection_is_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    echo = Echo()
+    echo.go_on.clear()
+    with serving(echo) as server, connected(server) as client:
+        client.send(GET.replace(b"/a", b"/wait"))
+        assert echo.began.acquire(timeout=PATIENCE)
+        client.send(b"nonsense\r\n\r\n")
+        assert client.ended()
+        echo.go_on.set()
+        assert echo.ended.acquire(timeout=PATIENCE)
+
+    assert caplog.records == []
 
 
 def test_a_body_in_chunks_arrives_whole() -> None:
