@@ -4,15 +4,18 @@ Who wins between the two, what a list that fails stops (nothing), what it finds,
 changing over from a list to events and back.
 """
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from structlog.types import EventDict
 
 from syncd.app import feeding
+from syncd.app.build import blueprint
 from syncd.app.engine import Engine
+from syncd.config import load
 from syncd.config.settings import GuardSettings
 from syncd.errors import DeliveryError, Fault, SourceError, SourceUnavailable
 from syncd.model import Operation, Outcome, Trigger
@@ -25,6 +28,7 @@ from tests.builders import (
     NOW,
     AskedSource,
     ListSource,
+    ManualClock,
     PushedFeed,
     World,
     believed,
@@ -352,6 +356,33 @@ def test_a_list_that_was_told_to_stop_interrupts_the_run(
 
     assert (report.outcome, report.reason) == (Outcome.INTERRUPTED, "shutdown")
     assert named(lines, "inbox.list_failed") == []
+
+
+def test_pushes_need_no_credentials_of_ours_at_the_sender(tmp_path: Path) -> None:
+    for name in ("w", "a", "b", "p"):
+        (tmp_path / name).write_text("0123456789abcdef0123456789abcdef")
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "syncd.yaml").write_text(
+        "version: 1\nconnections:\n"
+        f"  engage:\n    type: engage\n    write_key_file: {tmp_path}/w\n"
+        "  amplitude:\n    type: amplitude\n    region: eu\n    app_id: 1\n"
+        f"    api_key_file: {tmp_path}/a\n    secret_key_file: {tmp_path}/b\n"
+        "    owner: o@acme.example\n"
+        f"    push: {{api_key_file: {tmp_path}/p}}\n"
+        "syncs:\n"
+        + "".join(
+            f"  - name: {via}\n    from: {{connection: amplitude, cohort_id: c{via}, "
+            f"via: {via}}}\n    to: {{connection: engage}}\n    schedule: daily\n"
+            for via in ("push", "download")
+        )
+    )
+    settings = load([tmp_path / "syncd.yaml"], {}).settings
+
+    with closing(blueprint(settings, "sha256:0", ManualClock())) as made:
+        probes = {name: set(spec.probes) for name, spec in made.specs.items()}
+
+    assert probes["download"] == probes["push"] | {"amplitude"}
+    assert "amplitude" not in probes["push"]
 
 
 def test_a_list_that_may_not_be_had_now_is_asked_for_again(world: World) -> None:
