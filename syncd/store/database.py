@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from syncd.errors import StoreRefused, StoreUnavailable
+from syncd.store.in_order import InOrder
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs"}
@@ -31,6 +32,8 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 BUSY_TIMEOUT_MS = 5_000
 WRITER_PATIENCE_S = 300
 """How long a writer queues behind another one (a large plan takes seconds)."""
+PAGES = 1_000
+"""Free pages of SQLite given back at once: others write in between."""
 
 
 class Database:
@@ -38,6 +41,7 @@ class Database:
 
     def __init__(self, url: str | URL, *, readers: int = 8) -> None:
         self.url = make_url(url)
+        self._turn = InOrder()
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
             self._writer = _sqlite_engine(self.path, writes=True, size=1)
@@ -64,7 +68,11 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """One write transaction: commits at the end, rolls back on any error."""
-        with unavailable_on_database_error(), self._writer.begin() as connection:
+        with (
+            self._in_turn(),
+            unavailable_on_database_error(),
+            self._writer.begin() as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -80,16 +88,43 @@ class Database:
 
     def give_space_back(self) -> None:
         """Return free pages of a SQLite file; Postgres does so by itself."""
-        if self._sqlite:
-            with unavailable_on_database_error(), self._writer.connect() as connection:
-                # A page is freed for each step; only a script is stepped to its end.
-                raw: Any = connection.connection.driver_connection
-                raw.executescript("PRAGMA incremental_vacuum")
+        while self._sqlite and self._give_pages_back() >= PAGES:
+            pass
+
+    def _give_pages_back(self) -> int:
+        """Return up to `PAGES` free pages; returns how many those were."""
+        with (
+            self._in_turn(),
+            unavailable_on_database_error(),
+            self._writer.connect() as connection,
+        ):
+            raw: Any = connection.connection.driver_connection
+            before = _free_pages(raw)
+            # A page is freed for each step; only a script is stepped to its end.
+            raw.executescript(f"PRAGMA incremental_vacuum({PAGES})")
+            return before - _free_pages(raw)
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Wait until all who came before have written; Postgres has many writers."""
+        if not self._sqlite:
+            yield
+            return
+        if not self._turn.acquire(WRITER_PATIENCE_S):
+            raise StoreUnavailable("others have been writing to the store for too long")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def close(self) -> None:
         """Close every connection; the last one of SQLite folds the WAL."""
         self._reader.dispose()
         self._writer.dispose()
+
+
+def _free_pages(raw: sqlite3.Connection) -> int:
+    return int(raw.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 @contextmanager

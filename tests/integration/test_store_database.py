@@ -547,3 +547,29 @@ def test_no_error_text_quotes_what_was_to_be_stored(
     assert "ann" not in str(failed.value)
     assert failed.value.__cause__ is None
     assert failed.value.__suppress_context__
+
+
+def test_a_long_series_of_writes_lets_others_in_between(tmp_path: Path) -> None:
+    """A prune, a compaction: whoever is pushed to us meanwhile waits for one step."""
+    steps, begun, enough = [0], threading.Event(), 300
+
+    with sqlite_store(tmp_path / "syncd.db") as store:
+
+        def series() -> None:
+            while steps[0] < enough:
+                set_keys(store, **{f"step{steps[0]}": "done"})
+                steps[0] += 1
+                begun.set()
+
+        thread = threading.Thread(target=series)
+        thread.start()
+        begun.wait()
+        waited = []
+        for number in range(5):
+            before = steps[0]
+            set_keys(store, **{f"other{number}": "done"})
+            waited.append(steps[0] - before)
+        enough = 0
+        thread.join()
+
+    assert max(waited) <= 10

@@ -15,7 +15,7 @@ def test_pages_that_were_freed_are_returned(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{file}")
     migrate(database)
     with database.begin() as connection:
-        rows = [{"key": str(n), "value": "x" * 1000} for n in range(5000)]
+        rows = [{"key": str(n), "value": "x" * 1000} for n in range(9000)]
         connection.execute(insert(meta), rows)
     with database.begin() as connection:
         connection.execute(delete(meta))
