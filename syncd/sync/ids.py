@@ -24,6 +24,11 @@ from syncd.model import IdType
 MAX_CHARACTERS = 1024
 """Longer user ids cannot exist at Amplitude."""
 
+MAX_BYTES = 2_600
+"""Longer texts are no keys in Postgres (2,704 with all that belongs to one). Only ids
+of more than 800 Chinese letters are: one of them would fail whatever is stored with it.
+"""
+
 USUAL_MINIMUM = 5
 """Characters. Amplitude drops shorter ids unless the sender set `min_id_length`."""
 
@@ -57,7 +62,7 @@ class Reason(StrEnum):
     NOT_UTF8 = "not_utf8"
     """Bytes that are no UTF-8 text, lone surrogates included."""
     TOO_LONG = "too_long"
-    """More than `MAX_CHARACTERS` characters."""
+    """More than `MAX_CHARACTERS` characters, or `MAX_BYTES` bytes."""
     CONTROL_CHARACTER = "control_character"
     """A control character (C0, DEL, C1) or a Unicode line or paragraph separator."""
     WHITESPACE_EDGE = "whitespace_edge"
@@ -136,7 +141,7 @@ def reason(id_: bytes, id_type: IdType) -> Reason | None:
         text = id_.decode()
     except UnicodeDecodeError:
         return Reason.NOT_UTF8
-    if len(text) > MAX_CHARACTERS:
+    if len(text) > MAX_CHARACTERS or len(id_) > MAX_BYTES:
         return Reason.TOO_LONG
     if _CONTROL.search(text):
         return Reason.CONTROL_CHARACTER

@@ -15,6 +15,8 @@ from syncd.store import tables as t
 from syncd.store.database import Database
 from syncd.store.inbox import KEEP, KEEP_DELETED, Taken
 from syncd.store.migrate import migrate
+from syncd.sync import ids
+from syncd.sync.ids import MAX_BYTES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -228,6 +230,19 @@ def test_ids_are_kept_byte_for_byte(database: Database) -> None:
     take(database, message(told(*odd)))
 
     assert members(database) == dict.fromkeys(odd, True)
+
+
+def test_the_longest_id_that_hygiene_lets_pass_can_be_stored(
+    database: Database,
+) -> None:
+    """Postgres takes no much longer key; its error is that of the whole group."""
+    letters = (chr(0x4E00 + (n * 7919) % 20_000) for n in range(MAX_BYTES // 3))
+    longest = "".join(letters).encode()
+    assert ids.reason(longest, IdType.USER_ID) is None
+
+    take(database, message(told(longest)))
+
+    assert members(database) == {longest: True}
 
 
 def test_many_people_in_one_message_each_get_a_position_of_their_own(

@@ -5,6 +5,7 @@ import pytest
 from syncd.model import IdType
 from syncd.sync.ids import (
     FORBIDDEN_WORDS,
+    MAX_BYTES,
     MAX_CHARACTERS,
     USUAL_MINIMUM,
     Doubt,
@@ -24,6 +25,7 @@ REFUSED = [
     (b"\xc0\xaf", Reason.NOT_UTF8),
     (b"x" * (MAX_CHARACTERS + 1), Reason.TOO_LONG),
     (("é" * (MAX_CHARACTERS + 1)).encode(), Reason.TOO_LONG),
+    (("漢" * (MAX_BYTES // 3 + 1)).encode(), Reason.TOO_LONG),
     (b"a\nb", Reason.CONTROL_CHARACTER),
     (b"person-1\r", Reason.CONTROL_CHARACTER),
     (b"a\x00b", Reason.CONTROL_CHARACTER),
@@ -56,6 +58,7 @@ KEPT = [
     b"-10",
     b"x" * MAX_CHARACTERS,
     ("é" * MAX_CHARACTERS).encode(),
+    ("漢" * (MAX_BYTES // 3)).encode(),
     "un\u212anown".encode(),  # Kelvin sign: no ASCII case of a forbidden word
     "zoë\u00a0l".encode(),
     "a\u200bb".encode(),
