@@ -193,11 +193,14 @@ class PushedSource:
         return None if isinstance(answer, Postponed | Pushed) else answer
 
     def _sure(self, mark: Mark, since: datetime | None) -> datetime | None:
-        """Up to when a list knew of everything that has not changed since then."""
-        if since is None:
+        """Up to when the list that is as it was knew of everything.
+
+        Where no plan of ours noted that (it was a sync of lists alone), the list's own
+        time tells: it has not changed since.
+        """
+        if mark.sure_until is not None or since is None:
             return mark.sure_until
-        until = since - self._settings.snapshot_lag
-        return max(until, mark.sure_until) if mark.sure_until is not None else until
+        return since - self._settings.snapshot_lag
 
     # ---- answers --------------------------------------------------------------------
 
