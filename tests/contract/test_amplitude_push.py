@@ -490,11 +490,32 @@ def test_the_templates_payload_is_one_message_with_id_and_time() -> None:
         at=COMPUTED,
         name="My Test Cohort",
     )
-    message_id = str(WEBHOOK["message_id"])
+    message_id = delivery.messages[0].id
     assert delivery.messages == (
         Message(connection="amp", id=message_id, told=(word,)),
     )
+    assert message_id.endswith(str(WEBHOOK["message_id"]))
+    assert delivered("/webhook", WEBHOOK).messages[0].id == message_id
     assert stored(delivery).body == {"accepted": 2, "refused": {}}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"cohort_id": "other1"},
+        {"in_cohort": False},
+        {"computed_time": "1692206764"},
+        {"computed_time": None},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_an_id_that_is_used_twice_makes_no_copy_of_another_message(
+    other: dict[str, Any],
+) -> None:
+    (message,) = delivered("/webhook", WEBHOOK).messages
+    (another,) = delivered("/webhook", {**WEBHOOK, **other}).messages
+
+    assert message.id != another.id
 
 
 def test_a_message_that_was_known_is_answered_with_200() -> None:

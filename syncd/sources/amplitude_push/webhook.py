@@ -52,10 +52,27 @@ def read_webhook(
         words = _people_with_traits(body, names)
         return delivery(connection, words.told(connection, accept), words.left_out)
     message = as_object(body, "the message")
-    words = _message(message, names)
-    told = words.told(connection, accept, _computed_at(message, now))
+    cohort, inside = _cohort(message, names), _inside(message)
+    words = _people(message, cohort, inside=inside)
+    at = _computed_at(message, now)
+    told = words.told(connection, accept, at)
     message_id = _message_id(message)
+    if message_id:
+        message_id = _scoped(message_id, cohort, at, inside=inside)
     return delivery(connection, told, words.left_out, message_id=message_id)
+
+
+def _scoped(
+    message_id: str, cohort: Cohort, at: datetime | None, *, inside: bool
+) -> str:
+    """The id together with what the message is about.
+
+    Customers write the templates: an id that two webhooks share, or that is always the
+    same, must not make a message look like a copy of another one.
+    """
+    way = "in" if inside else "out"
+    when = at.isoformat() if at is not None else "-"
+    return f"{cohort.id} {way} {when} {message_id}"
 
 
 def _people_with_traits(people: list[Any], names: CohortNames) -> Words:
@@ -75,11 +92,14 @@ def _people_with_traits(people: list[Any], names: CohortNames) -> Words:
     return words
 
 
-def _message(message: Mapping[str, Any], names: CohortNames) -> Words:
-    cohort = _cohort(message, names)
+def _inside(message: Mapping[str, Any]) -> bool:
     inside = boolean(message.get("in_cohort"))
     if inside is None:
         raise malformed("in_cohort must be true or false", hint=_HINT)
+    return inside
+
+
+def _people(message: Mapping[str, Any], cohort: Cohort, *, inside: bool) -> Words:
     if "users" not in message:
         raise malformed("users is missing", hint=_HINT)
     words = Words()
