@@ -507,7 +507,7 @@ def test_the_templates_payload_is_one_message_with_id_and_time() -> None:
         {"computed_time": "1692206764"},
         {"computed_time": None},
     ],
-    ids=lambda other: next(iter(other)),
+    ids=str,
 )
 def test_an_id_that_is_used_twice_makes_no_copy_of_another_message(
     other: dict[str, Any],
