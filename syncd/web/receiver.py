@@ -35,6 +35,7 @@ from syncd.web.answers import (
     unavailable,
 )
 from syncd.web.body import Body, Budget, Gone, announced
+from syncd.web.homecoming import Homecoming, Late
 from syncd.web.refusals import NOBODY, Refusals
 from syncd.web.threads import Busy, Threads
 
@@ -95,7 +96,7 @@ class Receiver:
         self._threads = threads
         self._accepting = accepting
         self._budget = budget or Budget()
-        self._patience = patience
+        self._homecoming = Homecoming(patience)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, to its answer; never raises."""
@@ -182,13 +183,9 @@ class Receiver:
         What was not begun by then is called off; what was is not disturbed: a sender
         who repeats it finds it stored already, and the same twice changes nothing.
         """
-        patience = asyncio.timeout(self._patience)
         try:
-            async with patience:
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            if not patience.expired():
-                raise
+            return await self._homecoming.wait(future)
+        except Late:
             raise unavailable(
                 "the store does not answer in time", code="store.slow"
             ) from None
