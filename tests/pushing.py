@@ -243,7 +243,7 @@ class Pusher:
     waiting: deque[tuple[int, float]] = field(default_factory=deque)
     """(request, since when it waits by the plan); 0: since it is sent."""
     idle: list["Line"] = field(default_factory=list)
-    latencies: array = field(default_factory=lambda: array("d"))  # type: ignore[type-arg]
+    latencies: array = field(default_factory=lambda: array("d"))
     answers: Counter[int] = field(default_factory=Counter)
     broken: int = 0
     open: int = 0
