@@ -106,9 +106,12 @@ class PushedSource:
         if mark is None or question.mark is not None:
             return mark
         # Another target, another list, a baseline that lost members: whom the plans
-        # wanted is known all the same, but a list had better be read.
+        # wanted is known all the same, but a list had better be read, though it be the
+        # one that was read before.
         of_a_list_alone = mark == Mark(list_mark=mark.list_mark)
-        return None if of_a_list_alone else replace(mark, listed_at=None)
+        return (
+            None if of_a_list_alone else replace(mark, listed_at=None, list_mark=None)
+        )
 
     # ---- the first plan, and those after it -----------------------------------------
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from structlog.types import EventDict
 
 from syncd.app import feeding
@@ -691,3 +692,23 @@ def test_lists_are_not_looked_at_in_vain_by_a_death(world: World) -> None:
     assert report.outcome is Outcome.SUCCESS
     assert world.vendor.cohort.members == people(1, 2, 3, 4, 5)
     assert world.sources["vip"].reads == 2
+
+
+def test_what_was_lost_is_found_by_a_list_though_the_cohort_was_not_computed_since(
+    world: World,
+) -> None:
+    """Stored members that were lost are in no word; a mark of the list names none."""
+    feed = cohort(world, *range(5))
+    feed.say(enter=people(*range(5)))
+    with world.engine() as engine:
+        run(engine, world)
+        advance(world, 25 * HOUR)
+        run(engine, world)  # reads the list, and moves all members into chunks
+        with world.database.begin() as connection:
+            connection.execute(text("DELETE FROM chunk"))
+            connection.execute(text("DELETE FROM inbox"))
+        held = run(engine, world)
+        approve(engine, world)
+
+    assert (held.outcome, held.reason) == (Outcome.HELD, "guard.baseline")
+    assert believed(world.database).acknowledged == people(*range(5))
