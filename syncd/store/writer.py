@@ -138,8 +138,12 @@ class Writer:
     def _commit(self, group: list[_Write[object]]) -> None:
         try:
             with self._database.begin() as connection:
-                for entry in group:
-                    _perform(entry, connection)
+                if len(group) == 1:
+                    # It is the transaction: a savepoint would only cost.
+                    group[0].result = group[0].action(connection)
+                else:
+                    for entry in group:
+                        _perform(entry, connection)
         except Exception as error:  # noqa: BLE001  # a worker must never wait for ever
             for entry in group:
                 entry.error = entry.error or error
