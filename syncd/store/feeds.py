@@ -12,7 +12,7 @@ from sqlalchemy.engine import Row
 
 from syncd.model import Feed, IdType
 from syncd.store.database import insert_into
-from syncd.store.tables import feed
+from syncd.store.tables import feed, inbox_position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,12 @@ class FeedRow:
     """When people were last told that nothing arrives."""
 
 
+def lock(connection: Connection) -> None:
+    """Have the inbox for this transaction alone, before any row of it is changed: each
+    of its writers changes rows in an order of its own. SQLite has one writer anyway."""
+    connection.execute(select(inbox_position.c.value).with_for_update())
+
+
 def ensure(connection: Connection, feeds: Sequence[Feed], now: datetime) -> None:
     """Have a row for each of these feeds."""
     if not feeds:
@@ -61,6 +67,7 @@ def name_list(
     connection: Connection, named: Feed, name: str, list_id: str, now: datetime
 ) -> FeedRow:
     """Give a feed a name, and a list id if it has none yet; returns its row."""
+    lock(connection)  # words about it may be stored in the same transaction
     ensure(connection, [named], now)
     connection.execute(
         update(feed)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from syncd.model import Feed
 from syncd.store import feeds
 from syncd.store.feeds import FeedRow
-from syncd.store.tables import feed, inbox, inbox_position, message
+from syncd.store.tables import feed, inbox, message
 
 KEEP = timedelta(days=7)
 """Of words and of the ids of messages (Segment retries for 4 h, Amplitude for less)."""
@@ -40,8 +40,7 @@ def prune(connection: Connection, now: datetime, folded: Mapping[Feed, int]) -> 
     nobody reads is not in it. Ids of old messages go as well. At most `STEP` rows in
     one call: call again, in a new transaction, until it returns 0.
     """
-    # The lock of whoever writes words, or both could wait for each other's rows.
-    connection.execute(select(inbox_position.c.value).with_for_update())
+    feeds.lock(connection)
     dropped = 0
     for row in feeds.feeds(connection):
         if dropped < STEP:

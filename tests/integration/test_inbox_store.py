@@ -766,6 +766,27 @@ def test_storing_and_pruning_at_once_is_no_deadlock(postgres_store: Database) ->
     assert members(postgres_store) == dict.fromkeys(ids, True)
 
 
+def test_naming_lists_and_storing_at_once_is_no_deadlock(
+    postgres_store: Database,
+) -> None:
+    """The writer does both in one transaction, as they come."""
+    take(postgres_store, message(told(b"ann")))
+
+    def name_and_store(key: str) -> None:
+        for _ in range(50):
+            with postgres_store.begin() as connection:
+                inbox.name_list(connection, VIP, "VIP", key, NOW)
+                inbox.take(connection, [message(told(b"ann", at=None))], NOW)
+
+    def store() -> None:
+        for _ in range(50):
+            take(postgres_store, message(told(b"ann", at=None)))
+
+    together(partial(name_and_store, "one"), partial(name_and_store, "two"), store)
+
+    assert feed_row(postgres_store).list_id in {"one", "two"}
+
+
 def test_bytes_decide_between_ties_whatever_language_the_database_speaks(
     postgres_store: Database,
 ) -> None:
