@@ -68,6 +68,27 @@ def feeding_problems(root: Mapping) -> Iterator[Problem]:
             ways = " or ".join(_WAYS[kind])
             message = f"'via' must be {ways} where a sync reads from {kind}"
             yield sync.place("from", "via").problem("value.choice", message)
+    yield from _two_meanings(root)
+
+
+def _two_meanings(root: Mapping) -> Iterator[Problem]:
+    """One audience whose events mean one thing to one sync, and another to the next.
+
+    They are understood once, when they arrive, for all that read them.
+    """
+    seen: dict[tuple[str | None, str], tuple[str, str]] = {}
+    for sync in raw_syncs(root):
+        audience = text(sync.node, "from", "audience")
+        if audience is None or via_of(sync) != INBOX:
+            continue
+        read = text(sync.node, "from", "connection"), audience
+        meaning = text(sync.node, "from", "without_value") or "ignore"
+        other, before = seen.setdefault(read, (sync.name, meaning))
+        if meaning != before:
+            message = f"'without_value' is {before} in sync '{other}' of this audience"
+            place = _place(sync, "without_value", "audience")
+            hint = "events are understood once: say the same in both"
+            yield place.problem("value.conflict", message, hint=hint)
 
 
 def _needs(sync: RawSync, via: str) -> Iterator[Problem]:

@@ -434,6 +434,15 @@ def test_a_real_value_wins_over_the_configured_meaning_of_none():
     assert [each.inside for each in told(sent(at, out))] == [False]
 
 
+@pytest.mark.parametrize("odd", ["no", "", 0, 1, [], {"in": False}], ids=repr)
+def test_an_odd_value_is_unknown_though_none_would_enter(odd):
+    at = door(entered_without_value=frozenset(["lapsed_trials"]))
+
+    delivery = sent(at, event(traits={"lapsed_trials": odd}))
+
+    assert (told(delivery), delivery.results) == ([], {"unknown_value": 1})
+
+
 LEFT_OUT = {
     "anonymous": without(event(anonymousId="a-5d1"), "userId"),
     "unnamed": journey_v1(),

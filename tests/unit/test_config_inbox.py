@@ -335,6 +335,28 @@ def test_a_list_of_its_own_may_correct_what_events_say(tmp_path: Path) -> None:
     assert events.relist_every == 6 * HOUR
 
 
+def test_events_without_a_value_mean_one_thing_to_all_who_read_them(
+    tmp_path: Path,
+) -> None:
+    def two(first: str, second: str) -> str:
+        start = FROM_ENGAGE[:-1]
+        other = (
+            f"  - name: two\n    from: {start}{second}}}\n"
+            "    to: {connection: amplitude, cohort: Two}\n    schedule: daily\n"
+        )
+        return document(from_=f"{start}{first}}}", inbox=INBOX, sync=other)
+
+    entering = ", without_value: enter"
+
+    load_text(tmp_path, two(entering, entering))
+    assert found(tmp_path, two(entering, "")) == [
+        "24:32 value.conflict 'without_value' is enter in sync 'one' of this audience"
+    ]
+    assert found(tmp_path, two("", entering)) == [
+        "24:47 value.conflict 'without_value' is ignore in sync 'one' of this audience"
+    ]
+
+
 def test_without_an_inbox_a_sync_is_fed_by_lists(tmp_path: Path) -> None:
     assert fed(tmp_path, FROM_ENGAGE, snapshot=SNAPSHOT) is None
 

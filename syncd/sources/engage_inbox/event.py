@@ -174,12 +174,13 @@ def _at_path(event: Mapping[str, Any], path: tuple[str, ...]) -> str:
 
 
 def _inside(value: Any, *, enter: bool) -> bool | None:
-    """In, out, or None for unknown. A real value wins over `enter` (M7)."""
+    """In, out, or None for unknown. `enter`: no value at all means in (M7); an odd one
+    stays unknown."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
-    return True if enter else None
+    return True if enter and value is None else None
 
 
 def _untimely(at: datetime | None, now: datetime) -> Result | None:
