@@ -96,7 +96,7 @@ class Server:
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._keep_house()
             self._slots.start(cut_off)
-            _shorten_pauses()
+            shorten_pauses()
             forced = self._stop(self._watch())
         if forced:
             _end_at_once()
@@ -344,7 +344,7 @@ def _say_not_reloaded(error: SyncdError) -> None:
     )
 
 
-def _shorten_pauses() -> None:
+def shorten_pauses() -> None:
     """What is loaded by now stays for good: the collector need not look at it again.
 
     Otherwise each full collection holds up every thread for some 40 ms, and at
