@@ -28,6 +28,7 @@ NO_LOSS = frozenset(
         "unnamed",
         "ignored",
         "test",
+        "from_the_future",
         "previous_secret",
     }
 )

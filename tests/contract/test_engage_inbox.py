@@ -449,7 +449,6 @@ LEFT_OUT = {
     "unknown_value": event(traits={"lapsed_trials": 1}),
     "test": event(context={"personas": personas(event_emitter_id="event_tester_4f")}),
     "too_old": event(timestamp="2026-02-23T11:59:59Z"),
-    "from_the_future": event(timestamp="2026-03-02T13:00:01Z"),
     "ignored": {
         "type": "track",
         "event": "Trait Computed",
@@ -463,6 +462,24 @@ LEFT_OUT = {
     "too_long": event(userId="u" * 1025),
     "control_character": event(userId="u\n90"),
 }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        event(timestamp="2026-03-02T13:00:01Z"),
+        {"type": "delete", "userId": "u-90", "timestamp": "2031-01-01T00:00:00Z"},
+    ],
+    ids=["event", "deletion"],
+)
+def test_what_is_said_to_be_of_the_future_is_taken_as_of_its_arrival(body):
+    """The clock that is wrong may be ours: left out, the event would be lost."""
+    delivery = sent(door(), body)
+
+    (message,) = delivery.messages
+    assert [each.at for each in message.told] == [None] * len(message.told)
+    assert message.deleted_at is None
+    assert delivery.results == {"from_the_future": 1}
 
 
 @pytest.mark.parametrize("result", LEFT_OUT)

@@ -20,8 +20,9 @@ from syncd.sources.engage_inbox.settings import EngageDoorSettings
 OLDEST = timedelta(days=7)
 """As long as the ids of messages are kept: older ones may be a replay."""
 NEWEST = timedelta(hours=1)
-"""Ahead of us a sender's clock may be; what is newest wins, so a clock that runs wild
-would win for ever."""
+"""Ahead of us a sender's clock may be. What is newest wins, so a clock that runs wild
+would win for ever: such an event counts as of its arrival. It is not left out, since
+the clock that is wrong may be ours."""
 MAX_CHARACTERS = 255
 """Of an audience's key and of a message's id (Segment allows under 100)."""
 
@@ -42,7 +43,7 @@ class Result(StrEnum):
     TOO_OLD = "too_old"
     """Became so before `OLDEST`."""
     FROM_THE_FUTURE = "from_the_future"
-    """Became so after `NEWEST`."""
+    """Became so after `NEWEST`: taken, as of its arrival."""
     MALFORMED = "malformed"
     """Not to be read, in a batch whose others are."""
 
@@ -97,8 +98,11 @@ def _membership(
     inside = _inside(holder.get(key), enter=key in settings.entered_without_value)
     if inside is None:
         return _left(Result.UNKNOWN_VALUE)
-    if (why := _untimely(at, now)) or not people.named:
-        return _left(why) if why else Heard(results=people.results)
+    if _is_old(at, now):
+        return _left(Result.TOO_OLD)
+    if not people.named:
+        return Heard(results=people.results)
+    at, results = _no_later(at, now, people.results)
     tie = _message_id(event)
     told = tuple(
         Told(
@@ -112,7 +116,7 @@ def _membership(
         for id_, id_type in people.named
     )
     message = Message(connection=settings.connection, id=tie, told=told)
-    return Heard(message=message, results=people.results)
+    return Heard(message=message, results=results)
 
 
 def _deletion(
@@ -121,15 +125,18 @@ def _deletion(
     """A person whom Segment was asked to forget (contract 4.2)."""
     people = _people(event, settings)
     at = _at(event)
-    if (why := _untimely(at, now)) or not people.named:
-        return _left(why) if why else Heard(results=people.results)
+    if _is_old(at, now):
+        return _left(Result.TOO_OLD)
+    if not people.named:
+        return Heard(results=people.results)
+    at, results = _no_later(at, now, people.results)
     message = Message(
         connection=settings.connection,
         id=_message_id(event),
         deleted=people.named,
         deleted_at=at,
     )
-    return Heard(message=message, results=people.results)
+    return Heard(message=message, results=results)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,12 +190,17 @@ def _inside(value: Any, *, enter: bool) -> bool | None:
     return True if enter and value is None else None
 
 
-def _untimely(at: datetime | None, now: datetime) -> Result | None:
-    if at is None:
-        return None
-    if at < now - OLDEST:
-        return Result.TOO_OLD
-    return Result.FROM_THE_FUTURE if at > now + NEWEST else None
+def _is_old(at: datetime | None, now: datetime) -> bool:
+    return at is not None and at < now - OLDEST
+
+
+def _no_later(
+    at: datetime | None, now: datetime, results: Mapping[str, int]
+) -> tuple[datetime | None, Mapping[str, int]]:
+    """The time, or None where it cannot be believed, which is counted."""
+    if at is None or at <= now + NEWEST:
+        return at, results
+    return None, {**results, Result.FROM_THE_FUTURE.value: 1}
 
 
 def _at(event: Mapping[str, Any]) -> datetime | None:
