@@ -213,7 +213,11 @@ class PushedSource:
         if row is None:
             return Pushed(words=_no_words, mark=text)
         _say_folded(asked, row, after)
-        words = partial(_words, row.id, after=after, newer_than=mark.sure_until)
+        sure = mark.sure_until
+        if sure is not None:
+            # A list is of the past: where it is not, our clock was set back since.
+            sure = min(sure, asked.now - self._settings.snapshot_lag)
+        words = partial(_words, row.id, after=after, newer_than=sure)
         return Pushed(words=words, mark=text)
 
     def _above(self, asked: _Asked, listing: Listing, mark: Mark) -> Pushed:

@@ -712,3 +712,18 @@ def test_what_was_lost_is_found_by_a_list_though_the_cohort_was_not_computed_sin
 
     assert (held.outcome, held.reason) == (Outcome.HELD, "guard.baseline")
     assert believed(world.database).acknowledged == people(*range(5))
+
+
+def test_what_arrives_after_our_clock_was_set_back_is_no_older_than_the_list(
+    world: World,
+) -> None:
+    """It was days ahead when the list was read, which seems to be of the future now."""
+    feed = audience(world, 1, 2, 3)
+    with world.engine() as engine:
+        run(engine, world)
+        advance(world, -3 * DAY)
+        feed.say(enter=people(4), leave=people(1))
+        report = run(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+    assert world.vendor.cohort.members == people(2, 3, 4)
