@@ -138,7 +138,8 @@ def test_status_says_what_arrived_what_waits_and_what_was_left_out(
     configured(tmp_path)
     long_ago = now() - timedelta(days=30)
     left_out(database, long_ago, malformed=7)
-    left_out(database, now(), accepted=5, anonymous=12, unknown_value=3, ignored=9)
+    lost = {"anonymous": 12, "unknown_value": 3}
+    left_out(database, now(), accepted=5, ignored=9, from_the_future=4, **lost)
     pushed(database, "vip", b"person-1", b"person-2", at=now() - timedelta(minutes=2))
     for audience in ("b", "c", "d", "e"):
         pushed(database, audience, b"person-1", at=now() - timedelta(hours=1))
@@ -152,6 +153,7 @@ def test_status_says_what_arrived_what_waits_and_what_was_left_out(
     assert "nothing was pushed" not in shown
     assert "malformed" not in shown
     assert "ignored" not in shown
+    assert "future" not in shown
     assert "person-1" not in shown
 
 
