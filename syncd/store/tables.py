@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -357,6 +358,47 @@ action = _table(
     Column("plan_hash", Text),
     sqlite_autoincrement=True,
 )
+
+pause = _table(
+    "pause",
+    Column("sync", Text, primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant),
+    Column("actor", Text, nullable=False),
+    Column("via", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""Syncs that a person stopped for a while; `until` null: until they are resumed."""
+
+trace = _table(
+    "trace",
+    Column("batch_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("binding_id", ForeignKey("binding.id"), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("first_bucket", Integer, nullable=False),
+    Column("last_bucket", Integer, nullable=False),
+    Column("hashes", LargeBinary, nullable=False),
+    Index("ix_trace_binding_id_at", "binding_id", "at"),
+)
+"""Whom an acknowledged batch named, after its payload is gone: the low 32 bits of each
+id's xxh3-64, sorted, little-endian. Answers when a person was sent, to those who have
+the id; says nothing about anybody to those who have not."""
+
+condition = _table(
+    "condition",
+    Column("key", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("sync", Text),
+    Column("cause", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("told_at", Instant),
+    Column("resolved_at", Instant),
+    Index("ix_condition_resolved_at", "resolved_at"),
+)
+"""What people are notified of: open until `resolved_at`; `told_at` the last message."""
 
 MEMBER_VIEW = {
     "sqlite": """
