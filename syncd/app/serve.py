@@ -92,11 +92,12 @@ class Server:
             metrics.REGISTRY.register(gauges)
             stack.callback(metrics.REGISTRY.unregister, gauges)
             self._count_from_now(self._settings())
+            # It takes a moment, in which nobody watches the clock.
+            shorten_pauses()
             self._say_started()
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._keep_house()
             self._slots.start(cut_off)
-            shorten_pauses()
             forced = self._stop(self._watch())
         if forced:
             _end_at_once()
