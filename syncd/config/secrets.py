@@ -42,8 +42,9 @@ class SecretRef:
 
     key: str
     """The config key that names it, e.g. `connections.amplitude-main.api_key_file`."""
-    origin: str
-    """Where that key is written: `file:line:column`."""
+    origin: str = field(compare=False)
+    """Where that key is written: `file:line:column`. The same secret wherever that is.
+    """
     file: Path | None = None
     env: str = ""
     """Name of the variable that holds it."""

@@ -176,3 +176,13 @@ def test_a_reference_never_prints_the_secret_or_the_environment() -> None:
 
     for text in (repr(ref), str(ref), str(dataclasses.asdict(ref))):
         assert HUSH not in text
+
+
+def test_the_same_secret_on_another_line_is_the_same_setting(tmp_path: Path) -> None:
+    def at(origin: str) -> SecretRef:
+        return SecretRef(key="store.url_file", origin=origin, file=tmp_path / "url")
+
+    assert at("syncd.yaml:3:1") == at("syncd.yaml:7:1")
+    assert at("syncd.yaml:3:1") != SecretRef(
+        key="store.url_file", origin="syncd.yaml:3:1", file=tmp_path / "other"
+    )
