@@ -42,6 +42,8 @@ TIMEOUT = 5.0
 AGAIN = (0.02, 0.4)
 """Seconds until a request is sent again: shorter than Segment's, by chance."""
 RECONNECT = 0.02
+PAUSE = 0.2
+"""Seconds between two acknowledgements: nobody was there, if it is more."""
 OK, BUSY = 200, 503
 
 
@@ -88,6 +90,8 @@ class Outcome:
 
     seconds: float
     """From the first byte sent to the last acknowledgement."""
+    paused: float
+    """Seconds of these in which nobody was there."""
     cpu: float
     """Of the sender itself, without making the requests."""
     answers: dict[str, int]
@@ -246,6 +250,9 @@ class Pusher:
     latencies: array = field(default_factory=lambda: array("d"))
     answers: Counter[int] = field(default_factory=Counter)
     broken: int = 0
+    paused: float = 0.0
+    last: float = 0.0
+    """When an acknowledgement was read."""
     open: int = 0
     """Requests without an answer for good."""
 
@@ -255,6 +262,7 @@ class Pusher:
         self.loop = asyncio.get_running_loop()
         self.done = self.loop.create_future()
         began, cpu = perf_counter(), process_time()
+        self.last = began
         if self.errand.rate:
             self.release(0, began)
         else:
@@ -293,9 +301,15 @@ class Pusher:
         if status == OK:
             self.marks[number] = 1
             self.latencies.append(seconds)
+            self._note_pause(perf_counter())
         self.open -= 1
         if not self.open:
             self.done.set_result(None)
+
+    def _note_pause(self, now: float) -> None:
+        if now - self.last > PAUSE:
+            self.paused += now - self.last
+        self.last = now
 
     def again(self, number: int) -> None:
         """The same request, a little later."""
@@ -383,6 +397,7 @@ def outcome(pusher: Pusher, seconds: float, cpu: float) -> Outcome:
     latencies = sorted(pusher.latencies) or [0.0]
     return Outcome(
         seconds=seconds,
+        paused=pusher.paused,
         cpu=cpu,
         answers={str(status): n for status, n in sorted(pusher.answers.items())},
         broken=pusher.broken,
