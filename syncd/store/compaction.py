@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from syncd.errors import StoreInUse
 from syncd.model import BatchState
+from syncd.store import traces
 from syncd.store.acknowledged import (
     RANGE,
     Bucket,
@@ -70,7 +71,9 @@ def compact(
         with _alone(database, binding_id, n_buckets, check) as connection:
             _compact_range(connection, binding_id, n_buckets, first, last)
     with _alone(database, binding_id, n_buckets, check) as connection:
-        _drop_payloads(connection, [batch_id for batch_id, _ in moved])
+        gone = [batch_id for batch_id, _ in moved]
+        traces.keep(connection, binding_id, n_buckets, gone)
+        _drop_payloads(connection, gone)
         members = _figures(connection, binding_id).members
         if members > n_buckets * split_above:
             _spread(connection, binding_id, n_buckets, members, split_above)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, insert, select
 
 from syncd.errors import StoreRefused
+from syncd.store import traces
 from syncd.store.database import insert_into
 from syncd.store.tables import action, attempt, batch, daemon, meta, run
 
@@ -45,6 +46,14 @@ class Action:
 def hash_key(connection: Connection) -> bytes:
     """The key that turns member ids into log hashes; made at the first start."""
     return bytes.fromhex(_settle(connection, HASH_KEY, secrets.token_hex(32)))
+
+
+def known_hash_key(connection: Connection) -> bytes | None:
+    """The same key for whoever only reads; None before the first start."""
+    text = connection.execute(
+        select(meta.c.value).where(meta.c.key == HASH_KEY)
+    ).scalar_one_or_none()
+    return None if text is None else bytes.fromhex(text)
 
 
 def agree_on_clock(connection: Connection, *, fast: bool) -> None:
@@ -158,7 +167,8 @@ def actions(connection: Connection, run_id: str) -> list[Action]:
 def prune(connection: Connection, *, now: datetime, keep: timedelta) -> int:
     """Delete runs and ledger lines older than `keep`; returns the runs deleted.
 
-    A run stays while it is unfinished, waits for a person, or owns a batch.
+    A run stays while it is unfinished, waits for a person, or owns a batch. Traces have
+    a time of their own.
     """
     before = now - keep
     owned = select(batch.c.run_id)
@@ -170,6 +180,7 @@ def prune(connection: Connection, *, now: datetime, keep: timedelta) -> int:
         )
     ).rowcount
     connection.execute(delete(attempt).where(attempt.c.at < before))
+    traces.prune(connection, now)
     stale = now - timedelta(days=30)
     connection.execute(delete(daemon).where(daemon.c.heartbeat_at < stale))
     return gone

@@ -377,14 +377,17 @@ trace = _table(
     Column("run_id", Text, nullable=False),
     Column("operation", Text, nullable=False),
     Column("at", Instant, nullable=False),
+    Column("n_buckets", Integer, nullable=False),
     Column("first_bucket", Integer, nullable=False),
     Column("last_bucket", Integer, nullable=False),
+    # Last: a search by buckets never touches the pages that this overflows to.
     Column("hashes", LargeBinary, nullable=False),
-    Index("ix_trace_binding_id_at", "binding_id", "at"),
+    Index("ix_trace_binding_id", "binding_id"),
+    Index("ix_trace_at", "at"),
 )
 """Whom an acknowledged batch named, after its payload is gone: the low 32 bits of each
 id's xxh3-64, sorted, little-endian. Answers when a person was sent, to those who have
-the id; says nothing about anybody to those who have not."""
+the id. `n_buckets` is what the binding had then: later ones were split."""
 
 condition = _table(
     "condition",

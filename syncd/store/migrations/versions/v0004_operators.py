@@ -48,6 +48,7 @@ def _trace() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("operation", sa.Text(), nullable=False),
         sa.Column("at", Instant(), nullable=False),
+        sa.Column("n_buckets", sa.Integer(), nullable=False),
         sa.Column("first_bucket", sa.Integer(), nullable=False),
         sa.Column("last_bucket", sa.Integer(), nullable=False),
         sa.Column("hashes", sa.LargeBinary(), nullable=False),
@@ -56,4 +57,5 @@ def _trace() -> None:
         ),
         sa.PrimaryKeyConstraint("batch_id", name=op.f("pk_trace")),
     )
-    op.create_index("ix_trace_binding_id_at", "trace", ["binding_id", "at"])
+    op.create_index("ix_trace_binding_id", "trace", ["binding_id"])
+    op.create_index("ix_trace_at", "trace", ["at"])
