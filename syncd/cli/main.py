@@ -60,6 +60,11 @@ VERBS = {
         section=DAILY,
         summary="run syncs now",
     ),
+    "verify": Verb(
+        target="syncd.cli.verify:verify",
+        section=OPERATE,
+        summary="read cohorts back and name each difference",
+    ),
     "approve": Verb(
         target="syncd.cli.decide:approve",
         section=ON_CALL,
@@ -114,6 +119,11 @@ VERBS = {
         target="syncd.cli.files:schedule",
         section=OPERATE,
         summary="normal form and next times of each sync",
+    ),
+    "config": Verb(
+        target="syncd.cli.config:config",
+        section=OPERATE,
+        summary="config show: each value, and where it comes from",
     ),
     "help": Verb(
         target="syncd.cli.topics:help_",

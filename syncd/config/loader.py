@@ -47,6 +47,19 @@ def load(
 
     Raises `InvalidConfig` with all problems, sorted by file, line and column.
     """
+    return load_with_places(paths, environ, stdin=stdin)[0]
+
+
+def load_with_places(
+    paths: Sequence[Path | str],
+    environ: Mapping[str, str],
+    *,
+    stdin: TextIO | None = None,
+) -> tuple[Loaded, reader.Mapping]:
+    """The same, and the merged tree it was read from, which knows all places.
+
+    Raises `InvalidConfig`.
+    """
     problems: list[Problem] = []
     gathered = gather(paths, stdin, problems)
     root = gathered.root
@@ -59,13 +72,14 @@ def load(
         raise InvalidConfig(_sorted(problems), gathered.sources)
     settings = resolve(document, root, environ.get)
     problems += short_freshness(settings, root)
-    return Loaded(
+    loaded = Loaded(
         settings=settings,
         warnings=tuple(_sorted(problems)),
         files=tuple(gathered.sources),
         config_hash=config_hash(settings),
         sources=gathered.sources,
     )
+    return loaded, root
 
 
 def config_hash(settings: Settings) -> str:
