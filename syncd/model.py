@@ -36,6 +36,8 @@ class Trigger(StrEnum):
     """Its slot came due."""
     CATCH_UP = "catch_up"
     """Slots were missed while no daemon was alive; one run makes up for all."""
+    PUSH = "push"
+    """News was pushed to us, and the sync is to run soon after it (`run_after`)."""
     MANUAL = "manual"
     """A person typed `syncd run`."""
     APPROVE = "approve"

@@ -117,7 +117,8 @@ class Ticker:
         self._running().add_job(action, id=f"once:{name}", replace_existing=True)
 
     def every(self, period: timedelta, name: str, action: Callable[[], None]) -> None:
-        """Call `action` each `period` of real time, the first time after one."""
+        """Call `action` each `period` of real time, the first time after one; instead
+        of what had this name."""
         self._running().add_job(
             action,
             "interval",
@@ -125,6 +126,7 @@ class Ticker:
             id=f"every:{name}",
             executor="house",
             max_instances=1,
+            replace_existing=True,
         )
 
     def stop(self, *, wait: bool) -> None:

@@ -24,6 +24,7 @@ from syncd.app.feeding import folded
 from syncd.app.gauges import StoreGauges, expect
 from syncd.app.health import Health
 from syncd.app.listening import Listening
+from syncd.app.reacting import Reacting
 from syncd.app.slots import Slots, timings
 from syncd.app.store import OpenStore
 from syncd.clock import Clock
@@ -66,6 +67,7 @@ class Server:
         built = blueprint(loaded.settings, loaded.config_hash, clock)
         self._engine = Engine(built, store, clock)
         self._slots = Slots(self._engine, clock, self._soon)
+        self._reacting = Reacting(self._engine, clock, self._soon)
         self._ticker = Ticker(
             clock, due=self._slots.due, overlapped=self._slots.overlapped
         )
@@ -126,6 +128,12 @@ class Server:
         self._ticker.every(RECOVER, "missed", missed)
         self._ticker.every(REFUSED, "refused", self._listening.say_refused)
         self._soon("prune", self._prune)
+        self._react()
+
+    def _react(self) -> None:
+        """Look for news, from now on where a configuration asks for it first."""
+        if self._reacting.is_wanted:
+            self._ticker.every(self._reacting.period(), "news", self._reacting.look)
 
     def _recover(self) -> None:
         """Go on where another process died meanwhile (several on one Postgres)."""
@@ -237,6 +245,7 @@ class Server:
             return
         self._count_from_now(loaded.settings)
         self._ticker.replace(timings(loaded.settings))
+        self._react()
         # Runs in progress finish with what they began with.
         self._retired.append(before)
         names = set(built.specs), set(before.specs)

@@ -35,6 +35,7 @@ _KEYS = {
         "snapshot_lag",
         "relist_every",
         "without_value",
+        "run_after",
     ),
     ("from", "amplitude"): (
         "cohort_id",
@@ -43,6 +44,7 @@ _KEYS = {
         "via",
         "snapshot_lag",
         "relist_every",
+        "run_after",
     ),
     ("to", "amplitude"): ("cohort", "cohort_id", "owner"),
     ("to", "engage"): ("trait",),

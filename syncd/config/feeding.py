@@ -22,7 +22,7 @@ list would find was pushed."""
 
 _WAYS = {"engage": (INBOX, SNAPSHOT), "amplitude": (PUSH, DOWNLOAD)}
 """Type of the source → its values of `via`."""
-_EVENT_KEYS = ("snapshot_lag", "relist_every", "without_value")
+_EVENT_KEYS = ("snapshot_lag", "relist_every", "without_value", "run_after")
 _OWN_LIST = ("query", "path")
 """With one of them a sync says that it wants to be read by a list."""
 _LIST_KEYS = (

@@ -185,6 +185,16 @@ def _duration_or_never(value: Any) -> Any:
     return duration_of(value, "h", timedelta(minutes=1))
 
 
+def _seconds_or_never(value: Any) -> Any:
+    if value == "never":
+        return value
+    return duration_of(value, "s", timedelta(seconds=1))
+
+
+SecondOrNever = Annotated[
+    timedelta | Literal["never"], BeforeValidator(_seconds_or_never)
+]
+"""`10s`, `1m` or `never`."""
 SpanOrNever = Annotated[
     timedelta | Literal["never"], BeforeValidator(_duration_or_never)
 ]

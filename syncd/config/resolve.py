@@ -220,6 +220,7 @@ def _events(written: FromShape, connection: Connection) -> Events | None:
         snapshot_lag=_first(written.snapshot_lag, SNAPSHOT_LAG),
         relist_every=None if every == "never" else every,
         without_value=written.without_value or "ignore",
+        run_after=None if written.run_after == "never" else written.run_after,
     )
 
 

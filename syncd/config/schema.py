@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from syncd.config.inbound_values import SpanOrNever
+from syncd.config.inbound_values import SecondOrNever, SpanOrNever
 from syncd.config.place import did_you_mean
 from syncd.config.schedule_text import BadSchedule, cron, parse
 from syncd.config.schema_connections import ConnectionShape
@@ -159,6 +159,7 @@ class FromShape(Shape):
     snapshot_lag: Minutes | None = None
     relist_every: SpanOrNever | None = None
     without_value: Literal["ignore", "enter"] | None = None
+    run_after: SecondOrNever | None = None
 
     @field_validator("connection")
     @classmethod

@@ -301,6 +301,9 @@ class Events:
     """A whole list is read that often to find what was never pushed; None: never."""
     without_value: Literal["ignore", "enter"]
     """What an event without a boolean means: journeys of the old kind send none."""
+    run_after: timedelta | None = None
+    """So long after news first arrived it is read, beside the schedule; None: the
+    schedule alone decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ from syncd.store.tallies import tallies as tallies
 from syncd.store.tallies import tally as tally
 from syncd.store.words import Backlog as Backlog
 from syncd.store.words import backlog as backlog
+from syncd.store.words import newest_position as newest_position
 from syncd.store.words import position as position
 from syncd.store.words import word_of as word_of
 from syncd.store.words import words as words

@@ -52,6 +52,12 @@ def words(
         yield entered, exited
 
 
+def newest_position(connection: Connection, feed_id: int) -> int:
+    """The highest position of a feed; 0 where it holds no word. Asks an index."""
+    query = select(func.max(inbox.c.position)).where(inbox.c.feed_id == feed_id)
+    return int(connection.execute(query).scalar_one() or 0)
+
+
 def backlog(connection: Connection, feed_id: int, *, after: int) -> Backlog:
     """What `words` would read, in numbers."""
     row = connection.execute(

@@ -387,6 +387,26 @@ def test_pushes_feed_a_sync_only_where_it_says_so(tmp_path: Path) -> None:
     assert never.relist_every is None
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("", None),
+        (", run_after: never", None),
+        (", run_after: 10s", timedelta(seconds=10)),
+        (", run_after: 1s", timedelta(seconds=1)),
+    ],
+)
+def test_news_is_waited_for_only_where_a_sync_says_how_long(
+    tmp_path: Path, written: str, meant: timedelta | None
+) -> None:
+    by_event = fed(tmp_path, f"{FROM_ENGAGE[:-1]}{written}}}", inbox=INBOX)
+    by_push = fed(tmp_path, f"{FROM_AMPLITUDE[:-1]}, via: push{written}}}", push=PUSH)
+
+    assert by_event is not None
+    assert by_push is not None
+    assert (by_event.run_after, by_push.run_after) == (meant, meant)
+
+
 def test_two_syncs_may_be_fed_by_one_inbox(tmp_path: Path) -> None:
     text = document(
         inbox=INBOX,
@@ -883,6 +903,21 @@ def test_paths_that_only_begin_alike_are_two(
             ),
         ),
         (
+            "run_after: 10s",
+            {"snapshot": SNAPSHOT},
+            "20:47 key.misplaced 'run_after' goes with 'via: inbox' only",
+        ),
+        (
+            "run_after: 0s",
+            {"inbox": INBOX},
+            "20:58 value.range this is shorter than 1s",
+        ),
+        (
+            "run_after: 10",
+            {"inbox": INBOX},
+            "20:58 duration.no_unit 10 has no unit",
+        ),
+        (
             "without_value: leave",
             {"inbox": INBOX},
             "20:62 value.choice 'without_value' must be ignore or enter",
@@ -947,6 +982,12 @@ def test_an_engage_connection_that_is_read_from_has_a_list_or_events(
             PUSH,
             "",
             "20:55 key.misplaced 'snapshot_lag' goes with 'via: push' only",
+        ),
+        (
+            "run_after: 10s",
+            PUSH,
+            "",
+            "20:55 key.misplaced 'run_after' goes with 'via: push' only",
         ),
         (
             "via: push, without_value: enter",
