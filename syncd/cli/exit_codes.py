@@ -105,6 +105,7 @@ _BY_CODE = {
     "sync.held": ExitCode.HELD,
     "plan.costs": ExitCode.TRY_LATER,
     "source.quota": ExitCode.TRY_LATER,
+    "explain.unknown": ExitCode.USAGE,
 } | {f"hold.{why}": ExitCode.HELD for why in ("none", "expired", "changed")}
 """A daemon's refusals come with the code of what they mean."""
 

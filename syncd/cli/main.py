@@ -128,13 +128,23 @@ VERBS = {
     "help": Verb(
         target="syncd.cli.topics:help_",
         section=OPERATE,
-        summary="this page, a verb's page, or exit-codes",
+        summary="this page, a verb's, a code's, or exit-codes",
     ),
 }
 
 
 class Verbs(click.Group):
     """A group that imports a verb's module only when that verb is called."""
+    "explain": Verb(
+        target="syncd.cli.explain:explain",
+        section=ON_CALL,
+        summary="what a code, an event or a state means, and what to do",
+    ),
+    "logs": Verb(
+        target="syncd.cli.logs:logs",
+        section=ON_CALL,
+        summary="make JSON log lines readable: … | syncd logs -",
+    ),
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -196,6 +206,7 @@ def run(args: Sequence[str], read_environ: Callable[[], Mapping[str, str]]) -> i
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
+        "Any word you meet syncd explain WORD            e.g. syncd explain held",
         terminated = type(stop).__name__ == "Terminated"
         return int(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED)
     except BrokenPipeError:

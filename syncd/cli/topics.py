@@ -1,10 +1,13 @@
 """`syncd help`: the pages that belong to no verb."""
 
 from difflib import get_close_matches
+from typing import NoReturn
 
 import click
 
+from syncd import help as runbook
 from syncd.cli.exit_codes import MEANINGS, ExitCode
+from syncd.cli.explain import show
 from syncd.cli.frame import Frame, verb
 from syncd.cli.main import VERBS, overview, syncd
 from syncd.cli.output import Column
@@ -13,7 +16,7 @@ from syncd.cli.output import Column
 @verb("help")
 @click.argument("topic", required=False)
 def help_(frame: Frame, topic: str | None) -> None:
-    """Show the overview, the page of a verb, or `exit-codes`."""
+    """Show the overview, the page of a verb, `exit-codes`, or what a code means."""
     if topic is None:
         frame.out.line(overview().rstrip())
     elif topic == "exit-codes":
@@ -37,10 +40,15 @@ def _exit_codes(frame: Frame) -> None:
 def _verb_page(frame: Frame, name: str) -> None:
     root = click.get_current_context().find_root()
     command = syncd.get_command(root, name)
-    if command is None:
-        topics = ["exit-codes", *VERBS]
-        close = get_close_matches(name, topics, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise click.UsageError(f"No help on '{name}'.{hint}")
-    page = click.Context(command, info_name=name, parent=root)
-    frame.out.line(command.get_help(page))
+    if command is not None:
+        page = click.Context(command, info_name=name, parent=root)
+        frame.out.line(command.get_help(page))
+        return
+    for found in runbook.find(name) or _nothing_about(name):
+        show(frame.out, found)
+
+
+def _nothing_about(name: str) -> NoReturn:
+    topics = ["exit-codes", *VERBS]
+    close = get_close_matches(name, topics, n=1) or runbook.nearest(name)
+    raise click.UsageError(f"No help on '{name}'. Did you mean '{close[0]}'?")
