@@ -108,6 +108,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """How many ids answers proved in and out over a span of time."""
+
+    entered: int = 0
+    exited: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBatch:
     """A batch as a plan made it, before it has a key in the outbox."""
 

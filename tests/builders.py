@@ -597,6 +597,7 @@ def spec_of(
             max_exit=sync.guard.max_exit,
             max_enter=sync.guard.max_enter,
             ignore_below=sync.guard.ignore_below,
+            max_exit_24h=sync.guard.max_exit_24h,
         ),
         hold_on_trip=sync.guard.on_trip == "hold",
         batch_size=sync.delivery.batch_size,

@@ -161,4 +161,5 @@ def limits_of(sync: SyncSettings) -> Limits:
         max_exit=sync.guard.max_exit,
         max_enter=sync.guard.max_enter,
         ignore_below=sync.guard.ignore_below,
+        max_exit_24h=sync.guard.max_exit_24h,
     )

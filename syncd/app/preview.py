@@ -29,7 +29,7 @@ from syncd.config.settings import (
     SyncSettings,
 )
 from syncd.errors import SourceError
-from syncd.model import IdType, SnapshotDigest
+from syncd.model import IdType, Moved, SnapshotDigest
 from syncd.sources import (
     Answer,
     Listing,
@@ -58,6 +58,7 @@ from syncd.sync.guard import Trip, judge
 from syncd.sync.identity import Aspect, Change, compare
 from syncd.sync.plan import Plan
 from syncd.sync.steps import identity_of
+from syncd.sync.window import moved_lately
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,9 @@ class Preview:
     """Ids that hygiene keeps out, by reason."""
     waits: runs.Run | None
     """The held run that must be decided on before anything is sent."""
+    exits_24h: int = 0
+    """Who leaves with this plan, or left in the 24 hours before it, unapproved."""
+    exit_share_24h: float = 0.0
     note: str = ""
     """Why nothing was read, where nothing was."""
 
@@ -136,9 +140,12 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
             now=look.clock.now(),
         )
     made.close()
+    lately = moved_lately(look.database, sync.name, look.clock.now())
     return Preview(
         plan=made.plan,
-        trips=_trips(sync, made, change),
+        trips=_trips(sync, made, change, lately),
+        exits_24h=made.plan.exits_over(lately),
+        exit_share_24h=made.plan.exit_share_over(lately),
         refused=snapshot.refused,
         waits=waits,
     )
@@ -266,12 +273,15 @@ def _change(
     return compare(identity_of(binding), now, external_id=binding.external_id)
 
 
-def _trips(sync: SyncSettings, made: Draft, change: Change | None) -> tuple[Trip, ...]:
+def _trips(
+    sync: SyncSettings, made: Draft, change: Change | None, lately: Moved
+) -> tuple[Trip, ...]:
     return judge(
         made.plan,
         limits_of(sync),
         baseline_intact=made.baseline_intact,
         change=change,
+        lately=lately,
     )
 
 

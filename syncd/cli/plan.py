@@ -181,6 +181,8 @@ def _print(
 def _row(sync: SyncSettings, result: Preview) -> tuple[str, ...]:
     plan = result.plan
     verdict = f"ok  {plan.exit_share:.1%} exit"
+    if result.exits_24h > plan.exited:
+        verdict += f", {result.exit_share_24h:.1%} in 24 h"
     if result.trips:
         verdict = "HELD  " + ", ".join(trip.guard for trip in result.trips)
     return (
@@ -226,6 +228,8 @@ def _document(sync: SyncSettings, result: Preview | SyncdError) -> dict[str, Any
         "reasserted": plan.reasserted,
         "requests": plan.batches,
         "exit_share": round(plan.exit_share, 4),
+        "exits_24h": result.exits_24h,
+        "exit_share_24h": round(result.exit_share_24h, 4),
         "hash": plan.hash,
         "refused": result.refused,
         "note": result.note,

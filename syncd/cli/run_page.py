@@ -138,6 +138,10 @@ def _show_plan(frame: Frame, page: Page) -> None:
     ]
     out.line()
     out.line("  " + "   ".join(parts))
+    day, now = numbers.get("exits_24h", 0), numbers.get("to_exit", 0)
+    if day > now:
+        share = numbers["exit_ratio_24h"] * 100
+        out.line(f"  with the 24 hours before: {number(day)} exits, {share:.1f} %")
     if page.exit_shares:
         shares = "  ".join(f"{share * 100:.1f} %" for share in page.exit_shares)
         count = len(page.exit_shares)

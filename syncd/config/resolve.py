@@ -21,6 +21,7 @@ from syncd.config.schema import (
     DefaultsShape,
     Document,
     FromShape,
+    GuardShape,
     StoreShape,
     SyncShape,
 )
@@ -59,6 +60,7 @@ MAX_STALENESS = timedelta(hours=24)
 SNAPSHOT_LAG = timedelta(hours=2)
 RELIST = timedelta(hours=24)
 GUARD = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=50, on_trip="hold")
+MAX_EXIT_24H = 0.4
 DELIVERY = DeliverySettings(
     batch_size=1000,
     retries=8,
@@ -258,7 +260,19 @@ def _guard(shape: SyncShape, defaults: DefaultsShape) -> GuardSettings:
         max_enter=_first(own.max_enter, shared.max_enter, GUARD.max_enter),
         ignore_below=_first(own.ignore_below, shared.ignore_below, GUARD.ignore_below),
         on_trip=own.on_trip or shared.on_trip or GUARD.on_trip,
+        max_exit_24h=_max_exit_24h(own, shared),
     )
+
+
+def _max_exit_24h(own: GuardShape, shared: GuardShape) -> float | None:
+    """As written; else 40 %, or what one run may remove where that is more."""
+    written = _first(own.max_exit_24h, shared.max_exit_24h, "")
+    if written == "never":
+        return None
+    if isinstance(written, float):
+        return written
+    one_run = _first(own.max_exit, shared.max_exit, GUARD.max_exit)
+    return max(MAX_EXIT_24H, one_run)
 
 
 def _delivery(

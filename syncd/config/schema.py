@@ -29,6 +29,7 @@ from syncd.config.values import (
     Positive,
     Seconds,
     Share,
+    ShareOrNever,
     Sql,
     Switch,
     Text,
@@ -88,6 +89,7 @@ class GuardShape(Shape):
     """`guard:`"""
 
     max_exit: Share | None = None
+    max_exit_24h: ShareOrNever | None = None
     max_enter: Share | None = None
     ignore_below: Count | None = None
     on_trip: Literal["hold", "fail"] | None = None

@@ -274,8 +274,10 @@ class GuardSettings:
     max_exit: float
     max_enter: float
     ignore_below: int
-    """Fewer changes than this never trip `max_exit` or `max_enter`."""
+    """Fewer changes than this never trip `max_exit`, `max_exit_24h`, `max_enter`."""
     on_trip: Literal["hold", "fail"]
+    max_exit_24h: float | None = 0.40
+    """Of those who were there 24 hours ago; None: never held by it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ text never holds the value; `{text}` in it stands for what the file says, which
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -95,6 +95,13 @@ def _share(value: Any) -> Any:
 
 
 Share = Annotated[float, BeforeValidator(_share)]
+
+
+def _share_or_never(value: Any) -> Any:
+    return value if value == "never" else _share(value)
+
+
+ShareOrNever = Annotated[float | Literal["never"], BeforeValidator(_share_or_never)]
 
 
 def _number_from_environment(value: Any) -> Any:

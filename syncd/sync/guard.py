@@ -5,11 +5,15 @@ on exactly that plan. Defaults: architecture page, section 8 (between AWS' 15 % 
 rclone's 50 %).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from syncd.model import Moved
 from syncd.sync.identity import Aspect, Change
 from syncd.sync.plan import Plan
+
+NOBODY = Moved()
 
 
 class Guard(StrEnum):
@@ -19,6 +23,8 @@ class Guard(StrEnum):
     """The source lists nobody though the destination holds somebody."""
     MAX_EXIT = "guard.max_exit"
     """More would leave than the limit allows."""
+    MAX_EXIT_24H = "guard.max_exit_24h"
+    """More would have left within 24 hours than the limit allows."""
     MAX_ENTER = "guard.max_enter"
     """More would enter than the limit allows."""
     BASELINE = "guard.baseline"
@@ -34,7 +40,9 @@ class Limits:
     max_exit: float = 0.20
     max_enter: float = 10.0
     ignore_below: int = 50
-    """Changes up to this many never trip `max_exit` and `max_enter`."""
+    """Changes up to this many never trip `max_exit`, `max_exit_24h`, `max_enter`."""
+    max_exit_24h: float | None = 0.40
+    """Of those who were there 24 hours ago; None: any number may leave."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +56,17 @@ class Trip:
 
 
 def judge(
-    plan: Plan, limits: Limits, *, baseline_intact: bool, change: Change | None
+    plan: Plan,
+    limits: Limits,
+    *,
+    baseline_intact: bool,
+    change: Change | None,
+    lately: Moved = NOBODY,
 ) -> tuple[Trip, ...]:
-    """Every guard the plan trips; an empty tuple lets it go out."""
+    """Every guard the plan trips; an empty tuple lets it go out.
+
+    `lately` is who moved in the last 24 hours without having been approved.
+    """
     trips = []
     if not baseline_intact:
         trips.append(_baseline(plan))
@@ -58,8 +74,8 @@ def judge(
         trips.append(_identity(change))
     if plan.members == 0 and plan.union > 0:
         trips.append(_empty_source(plan))
-    elif plan.exited > limits.ignore_below and plan.exit_share > limits.max_exit:
-        trips.append(_max_exit(plan, limits))
+    else:
+        trips += _exits(plan, limits, lately)
     if (
         plan.union > 0
         and plan.entered > limits.ignore_below
@@ -67,6 +83,19 @@ def judge(
     ):
         trips.append(_max_enter(plan, limits))
     return tuple(trips)
+
+
+def _exits(plan: Plan, limits: Limits, lately: Moved) -> Iterator[Trip]:
+    """The brake on one run, and the one on many small ones."""
+    alone = plan.exited > limits.ignore_below and plan.exit_share > limits.max_exit
+    if alone:
+        yield _max_exit(plan, limits)
+    if limits.max_exit_24h is None or not plan.exited:
+        return  # whoever left before is no reason to hold who enters now
+    share, count = plan.exit_share_over(lately), plan.exits_over(lately)
+    said_already = alone and not lately.exited
+    if count > limits.ignore_below and share > limits.max_exit_24h and not said_already:
+        yield _max_exit_24h(plan, lately, share, limits.max_exit_24h)
 
 
 def _is_harmless(change: Change, plan: Plan) -> bool:
@@ -103,6 +132,16 @@ def _max_exit(plan: Plan, limits: Limits) -> Trip:
         limit=limits.max_exit,
         reason=f"{plan.exited:,} of {plan.union:,} people would leave "
         f"({plan.exit_share:.1%}, limit {_percent(limits.max_exit)})",
+    )
+
+
+def _max_exit_24h(plan: Plan, lately: Moved, share: float, limit: float) -> Trip:
+    return Trip(
+        guard=Guard.MAX_EXIT_24H,
+        value=share,
+        limit=limit,
+        reason=f"{plan.exits_over(lately):,} people would have left within 24 hours, "
+        f"{plan.exited:,} of them now ({share:.1%}, limit {_percent(limit)})",
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from syncd.model import SnapshotDigest
+from syncd.model import Moved, SnapshotDigest
 from syncd.sync.diff import BucketChanges
 
 
@@ -29,6 +29,18 @@ class Plan:
     def exit_share(self) -> float:
         """Exits as a share of whom the destination may hold; 0 when it is nobody."""
         return self.exited / self.union if self.union else 0.0
+
+    def exits_over(self, lately: Moved) -> int:
+        """Exits of the plan and those of a span of time before it."""
+        return lately.exited + self.exited
+
+    def exit_share_over(self, lately: Moved) -> float:
+        """Those exits as a share of whom the destination may have held at its begin.
+
+        Never of fewer than it may hold now: entries are no reason to be stricter.
+        """
+        before = self.union + max(0, lately.exited - lately.entered)
+        return self.exits_over(lately) / before if before else 0.0
 
     @property
     def enter_share(self) -> float:

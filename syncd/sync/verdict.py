@@ -6,14 +6,22 @@ from syncd.model import Outcome
 from syncd.sync.draft import Draft
 from syncd.sync.guard import Guard, Trip, judge
 from syncd.sync.steps import Run
+from syncd.sync.window import moved_lately
 
 
 def verdict(run: Run, made: Draft) -> tuple[Trip, ...]:
+    lately = moved_lately(run.parts.database, run.spec.name, run.parts.clock.now())
+    plan = made.plan
+    run.report.numbers |= {
+        "exits_24h": plan.exits_over(lately),
+        "exit_ratio_24h": round(plan.exit_share_over(lately), 4),
+    }
     trips = judge(
-        made.plan,
+        plan,
         run.spec.limits,
         baseline_intact=made.baseline_intact,
         change=run.change,
+        lately=lately,
     )
     run.report.numbers["trips"] = [
         {

@@ -612,3 +612,41 @@ def test_nothing_but_a_config_error_leaves_the_loader(
             assert problems == sorted(
                 problems, key=lambda one: (one.file, one.line, one.column, one.code)
             )
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [
+        ("{}", 0.4),
+        ("{max_exit: 60%}", 0.6),
+        ("{max_exit: 60%, max_exit_24h: 50%}", 0.5),
+        ("{max_exit_24h: 0%}", 0.0),
+        ("{max_exit_24h: never}", None),
+    ],
+)
+def test_a_day_may_remove_40_percent_or_what_one_run_may(
+    tmp_path: Path, written: str, limit: float | None
+) -> None:
+    own = sync(more=f"    guard: {written}\n")
+    loaded = load_text(tmp_path, document(syncs=own))
+
+    (vip,) = loaded.settings.syncs
+    assert vip.guard.max_exit_24h == limit
+
+
+def test_a_sync_may_lift_the_brake_of_a_day_that_the_defaults_set(
+    tmp_path: Path,
+) -> None:
+    defaults = "defaults:\n  guard: {max_exit_24h: 30%}\n"
+    own = sync(more="    guard: {max_exit_24h: never}\n")
+
+    (lifted,) = load_text(tmp_path, document(syncs=own, more=defaults)).settings.syncs
+    (kept,) = load_text(tmp_path, document(more=defaults)).settings.syncs
+
+    assert (lifted.guard.max_exit_24h, kept.guard.max_exit_24h) == (None, 0.3)
+
+
+def test_a_share_of_a_day_is_a_share_or_never(tmp_path: Path) -> None:
+    own = sync(more="    guard: {max_exit_24h: always}\n")
+
+    assert codes(tmp_path, document(syncs=own)) == ["share.invalid"]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncd.model import SnapshotDigest
+from syncd.model import Moved, SnapshotDigest
 from syncd.sync.guard import Guard, Limits, Trip, judge
 from syncd.sync.identity import Aspect, Change
 from syncd.sync.plan import Plan
@@ -57,6 +57,7 @@ def test_the_codes_people_look_up_stay():
     assert list(Guard) == [
         "guard.empty_source",
         "guard.max_exit",
+        "guard.max_exit_24h",
         "guard.max_enter",
         "guard.baseline",
         "guard.identity",
@@ -252,3 +253,75 @@ def test_a_plan_goes_out_only_within_every_limit(
         (too_many_exits or no_exits_allowed) and not emptied
     )
     assert (Guard.MAX_ENTER in held) == too_many_entries
+
+
+# ---- 24 hours ------------------------------------------------------------------------
+
+
+def judged_after(plan: Plan, lately: Moved, limits: Limits = DEFAULTS) -> list[Guard]:
+    trips = judge(plan, limits, baseline_intact=True, change=None, lately=lately)
+    return guards(trips)
+
+
+def test_many_small_exits_of_a_day_are_held_where_one_more_passes_40_percent():
+    # 1,000 people were there: 399 left and nobody entered, so 601 are there now.
+    at_the_limit = planned(union=601, members=600, exited=1)
+    above = planned(union=601, members=599, exited=2)
+
+    assert judged_after(at_the_limit, Moved(exited=399)) == []
+    assert judged_after(above, Moved(exited=399)) == [Guard.MAX_EXIT_24H]
+
+
+def test_the_day_began_with_whoever_left_since_and_without_who_entered():
+    plan = planned(union=1000, members=999, exited=1)
+
+    assert plan.exit_share_over(Moved(exited=99)) == 100 / 1099
+    assert plan.exit_share_over(Moved(exited=99, entered=50)) == 100 / 1049
+
+
+def test_entries_of_the_day_never_make_the_share_one_of_fewer_than_are_there():
+    plan = planned(union=1000, members=999, exited=1)
+
+    assert plan.exit_share_over(Moved(exited=99, entered=900)) == 0.1
+
+
+def test_nobody_who_enters_is_held_for_those_who_left_before():
+    plan = planned(union=100, members=160, entered=60)
+
+    assert judged_after(plan, Moved(exited=5000)) == []
+
+
+def test_few_exits_in_a_day_never_trip_however_large_their_share():
+    plan = planned(union=30, members=29, exited=1)
+
+    assert judged_after(plan, Moved(exited=49)) == []
+    assert judged_after(plan, Moved(exited=50)) == [Guard.MAX_EXIT_24H]
+
+
+def test_without_a_limit_of_the_day_any_number_may_leave_in_small_steps():
+    plan = planned(union=601, members=500, exited=101)
+
+    assert judged_after(plan, Moved(exited=399), Limits(max_exit_24h=None)) == []
+
+
+def test_what_one_run_alone_shows_is_said_once():
+    plan = planned(union=1000, members=400, exited=600)
+
+    assert judged_after(plan, Moved()) == [Guard.MAX_EXIT]
+    assert judged_after(plan, Moved(exited=1)) == [Guard.MAX_EXIT, Guard.MAX_EXIT_24H]
+
+
+def test_the_reason_of_the_day_names_the_sum_and_what_is_new():
+    plan = planned(union=601, members=599, exited=2)
+    (trip,) = judge(
+        plan,
+        DEFAULTS,
+        baseline_intact=True,
+        change=None,
+        lately=Moved(exited=399),
+    )
+
+    assert trip.reason == (
+        "401 people would have left within 24 hours, 2 of them now (40.1%, limit 40%)"
+    )
+    assert (trip.value, trip.limit) == (0.401, 0.4)
