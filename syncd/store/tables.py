@@ -377,6 +377,7 @@ trace = _table(
     Column("run_id", Text, nullable=False),
     Column("operation", Text, nullable=False),
     Column("at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
     Column("n_buckets", Integer, nullable=False),
     Column("first_bucket", Integer, nullable=False),
     Column("last_bucket", Integer, nullable=False),

@@ -39,13 +39,19 @@ class Naming:
     planned_at: datetime | None
     """None where only a trace is left, and for batches of the first schema."""
     acknowledged_at: datetime | None
-    attempts: int = 0
-    """Requests made in its last run; 0 where only a trace is left."""
+    attempts: int
+    """Requests made for it in its last run."""
     retry_at: datetime | None = None
     error: str = ""
     """Why the last request failed."""
     certain: bool = True
     """False where only a trace says so."""
+
+    @property
+    def not_taken(self) -> bool:
+        """No request of its own: what an ADD left over, whom nobody took."""
+        acknowledged = self.state is BatchState.ACKNOWLEDGED
+        return acknowledged and self.operation is Operation.REMOVE and not self.attempts
 
 
 def fingerprint(member_id: bytes) -> int:
@@ -90,6 +96,7 @@ def keep(
                 "run_id": row.run_id,
                 "operation": row.operation,
                 "at": row.acknowledged_at,
+                "attempts": row.attempts,
                 "n_buckets": n_buckets,
                 "first_bucket": row.first_bucket,
                 "last_bucket": row.last_bucket,
@@ -139,6 +146,7 @@ def _traced(connection: Connection, binding_id: int, member_id: bytes) -> list[N
             state=BatchState.ACKNOWLEDGED,
             planned_at=None,
             acknowledged_at=row.at,
+            attempts=row.attempts,
             certain=False,
         )
         for row in rows

@@ -120,6 +120,21 @@ def test_who_was_not_taken_is_traced_as_such(
     (taken,) = naming(database, binding, b"user-4")
     (refused,) = naming(database, binding, b"user-3")
     assert (taken.operation, refused.operation) == (Operation.ADD, Operation.REMOVE)
+    assert (taken.not_taken, refused.not_taken) == (False, True)
+
+
+def test_who_was_removed_by_a_request_was_not_left_over(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    binding = new_binding()
+    add(database, binding, planned([b"user-1"], Operation.REMOVE))
+    acknowledge(database)
+
+    before = naming(database, binding, b"user-1")
+    compaction.compact(database, binding.id)
+    after = naming(database, binding, b"user-1")
+
+    assert [each.not_taken for each in before + after] == [False, False]
 
 
 def test_a_first_plan_leaves_no_trace_of_who_entered(

@@ -48,6 +48,7 @@ def _trace() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("operation", sa.Text(), nullable=False),
         sa.Column("at", Instant(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("n_buckets", sa.Integer(), nullable=False),
         sa.Column("first_bucket", sa.Integer(), nullable=False),
         sa.Column("last_bucket", sa.Integer(), nullable=False),
