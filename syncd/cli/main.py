@@ -125,6 +125,11 @@ VERBS = {
         section=OPERATE,
         summary="config show: each value, and where it comes from",
     ),
+    "schema": Verb(
+        target="syncd.cli.schema:schema",
+        section=OPERATE,
+        summary="JSON Schema of the config files, for editors",
+    ),
     "help": Verb(
         target="syncd.cli.topics:help_",
         section=OPERATE,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from syncd.config.settings import Listen
 from syncd.config.values import Text, duration_of, refuse
@@ -83,7 +83,11 @@ def _size(value: Any) -> Any:
     return size
 
 
-BodySize = Annotated[int, BeforeValidator(_size)]
+BodySize = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": ["integer", "string"], "pattern": f"^{_SIZE.pattern}$"}),
+]
 """`512KiB`, `1MiB` or bytes."""
 
 
