@@ -457,6 +457,14 @@ SOURCE_NATIVE_SYNC = _warning(
 )
 """At each download. A choice to review only where both of them write to Segment."""
 
+VERIFY_FINISHED = _info(
+    "verify.finished",
+    "{sync}: read back, {missing} missing, {extra} there that we do not know of",
+    "missing extra unmatched uncertain drift_ratio",
+    then="syncd verify {sync}",
+)
+"""A warning where more people differ than `sync.differences.DRIFT_LIMIT`."""
+
 # ---- what is pushed to us -----------------------------------------------------
 
 INBOX_FOLDED = _info(
@@ -522,6 +530,9 @@ _OPERATOR = "actor via reason until run"
 OPERATOR_RAN = _info("operator.ran", "{actor} started a run of {sync}", _OPERATOR)
 OPERATOR_FETCHED = _info(
     "operator.fetched", "{actor} asked for the list of {sync}", _OPERATOR
+)
+OPERATOR_VERIFIED = _info(
+    "operator.verified", "{actor} had the target of {sync} read back", _OPERATOR
 )
 OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
 OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)

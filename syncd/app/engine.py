@@ -174,6 +174,15 @@ class Engine:
                 )
             )
 
+    @contextmanager
+    def at_rest(self, name: str) -> Iterator[Parts]:
+        """The sync for the caller alone, anywhere: nothing of it is on the wire.
+
+        Raises `Busy` while it is being run.
+        """
+        with self._alone(name) as (parts, spec), leased(parts, spec):
+            yield parts
+
     def approve(self, decision: Decision) -> Report | None:
         """Send exactly the held plan. Raises `NotDecidable`, `Busy`."""
         with self._alone(self._sync_of(decision)) as (parts, spec):

@@ -17,7 +17,7 @@ from datetime import timedelta
 from functools import partial
 
 from syncd import __version__, events, metrics
-from syncd.app import commands
+from syncd.app import commands, verifying
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.feeding import folded
@@ -186,6 +186,7 @@ class Server:
                 "fetch": partial(commands.fetch, self._engine),
                 "approve": partial(commands.approve, self._engine),
                 "reject": partial(commands.reject, self._engine),
+                "verify": partial(verifying.verify, self._engine),
             },
             healthy=self._health.healthy,
             ready=self._health.ready,

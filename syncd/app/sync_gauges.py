@@ -14,10 +14,11 @@ from syncd.config.settings import Settings, SyncSettings
 from syncd.metrics import guard_word
 from syncd.model import BatchState, Outcome
 from syncd.schedule import describe, next_after, shortest_period
-from syncd.store import figures, inbox, runs
+from syncd.store import figures, inbox, runs, verifications
 from syncd.store.database import Connection
 from syncd.store.figures import Baseline, Outbox
 from syncd.store.runs import Run
+from syncd.store.verifications import Verification
 from syncd.sync.guard import Guard
 
 Sample = tuple[str, tuple[str, ...], float]
@@ -59,6 +60,11 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Size that the owner of what is pushed gave last.",
         SYNC,
     ),
+    "syncd_verify_drift_ratio": (
+        "Share of people who differed when the target was last read back.",
+        SYNC,
+    ),
+    "syncd_verify_last_timestamp_seconds": ("When that was.", SYNC),
     "syncd_guard_tripped": ("1 while a plan is held by it.", ("sync", "guard")),
     "syncd_outbox_batches": (
         "Batches that are not settled: ready, retrying, held, dead.",
@@ -84,6 +90,7 @@ class _Known:
     outbox: list[Outbox]
     started: Mapping[str, datetime]
     """Begin of the run in progress."""
+    verified: Mapping[str, Verification]
 
 
 def samples(
@@ -96,6 +103,7 @@ def samples(
         baselines=figures.baselines(connection),
         outbox=figures.outbox(connection),
         started={each.sync: each.started_at for each in runs.unfinished(connection)},
+        verified=verifications.known(connection),
     )
     for sync in settings.syncs:
         recent = runs.latest(
@@ -107,6 +115,7 @@ def samples(
         yield from _guards(sync.name, recent, known)
         yield from _members(connection, sync, recent, known)
         yield from _outbox(sync.name, known.outbox)
+        yield from _verified(sync.name, known.verified)
 
 
 def _configured(
@@ -206,6 +215,15 @@ def _members(
     row = inbox.find(connection, feed) if feed is not None else None
     if row is not None and row.reported is not None:
         yield "syncd_source_reported_members", (name,), row.reported
+
+
+def _verified(name: str, verified: Mapping[str, Verification]) -> Iterator[Sample]:
+    """Nothing of a sync that was never verified: no drift is not a drift of 0."""
+    last = verified.get(name)
+    if last is not None:
+        yield "syncd_verify_drift_ratio", (name,), last.drift
+        at = last.at.timestamp()
+        yield "syncd_verify_last_timestamp_seconds", (name,), at
 
 
 def _newest(recent: list[Run], number: str) -> int | None:

@@ -60,7 +60,7 @@ MEANINGS = {
         "none",
     ),
     ExitCode.CONDITION_MET: (
-        "status --fail-on condition met (stale, failing, held)",
+        "status --fail-on condition met (stale, failing, held); verify found drift",
         "for cron-style monitors",
     ),
     ExitCode.UNAVAILABLE: (
@@ -104,6 +104,7 @@ _BY_CODE = {
     "sync.busy": ExitCode.TRY_LATER,
     "sync.held": ExitCode.HELD,
     "plan.costs": ExitCode.TRY_LATER,
+    "verify.costs": ExitCode.TRY_LATER,
     "source.quota": ExitCode.TRY_LATER,
     "explain.unknown": ExitCode.USAGE,
 } | {f"hold.{why}": ExitCode.HELD for why in ("none", "expired", "changed")}

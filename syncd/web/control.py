@@ -54,7 +54,9 @@ _ASKED = _Fields(needed=frozenset({"sync", "actor", "via"}))
 _DECIDED = _Fields(
     needed=frozenset({"run", "actor", "via"}), optional=frozenset({"reason"})
 )
+_READ_BACK = _Fields(needed=_ASKED.needed, optional=frozenset({"ids"}))
 _FIELDS = {"run": _ASKED, "fetch": _ASKED, "approve": _DECIDED, "reject": _DECIDED}
+_FIELDS["verify"] = _READ_BACK
 
 
 class Malformed(SyncdError):
