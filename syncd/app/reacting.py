@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from syncd.app.engine import Engine, UnknownSync
+from syncd.app.engine import Engine
 from syncd.app.feeding import fed
 from syncd.clock import Clock
 from syncd.config.settings import Settings
-from syncd.errors import StoreError
+from syncd.errors import StoreError, SyncdError
 from syncd.model import Feed, Trigger
 from syncd.sources.feed_mark import position_of
 from syncd.store import bindings, inbox
 from syncd.store.database import Connection
-from syncd.sync.run import Busy, WaitsForPerson
+from syncd.sync.run import Busy
 
 EVERY = timedelta(seconds=1)
 """Between two looks, on the daemon's clock."""
@@ -75,7 +75,7 @@ class Reacting:
         self._soon = soon
         self._news: dict[str, News] = {}
         self._busy: set[str] = set()
-        """Syncs that somebody else was running when news was to be read."""
+        """Syncs whose run could not begin: somebody had them, or the store was away."""
         self._settings: Settings | None = None
         self._highest = 0
         """The settings and the highest position at the last look."""
@@ -112,7 +112,7 @@ class Reacting:
         return due
 
     def _wait_again(self) -> None:
-        """Whoever ran it may have begun before the news: that waits anew."""
+        """Whoever had a sync may have begun before the news: that waits anew."""
         while self._busy:
             self._news.pop(self._busy.pop(), None)
             self._settings = None
@@ -138,10 +138,12 @@ class Reacting:
     def _run(self, name: str) -> None:
         try:
             self._engine.run(name, Trigger.PUSH)
-        except Busy:
+        except (Busy, StoreError):
             self._busy.add(name)
-        except (WaitsForPerson, UnknownSync):
-            pass  # the next news or due time finds out whether that is over
+        except SyncdError:
+            # It waits for a person, or is not to run now: the next news or due time
+            # finds out whether that is over.
+            pass
 
 
 def _asking(settings: Settings) -> list[_Asking]:

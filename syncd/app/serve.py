@@ -13,7 +13,7 @@ import signal
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from syncd import __version__, events, metrics
@@ -96,11 +96,13 @@ class Server:
             self._count_from_now(self._settings())
             # It takes a moment, in which nobody watches the clock.
             shorten_pauses()
-            self._say_started()
+            # Due times are computed by the clock as it is: set later, it is noticed.
+            shown = self._clock.wall(), self._clock.monotonic()
             self._ticker.start(timings(self._engine.blueprint.settings))
+            self._say_started()
             self._keep_house()
             self._slots.start(cut_off)
-            forced = self._stop(self._watch())
+            forced = self._stop(self._watch(*shown))
         if forced:
             _end_at_once()
 
@@ -213,12 +215,12 @@ class Server:
 
     # ---- signals -------------------------------------------------------------------
 
-    def _watch(self) -> int:
-        """Wait for signals in short steps; notice when the machine's clock is set.
+    def _watch(self, wall: datetime, real: float) -> int:
+        """Wait for signals in short steps; notice when the machine's clock was set
+        since it showed `wall`, at `real` of the monotonic one.
 
         Returns the signal that ends it.
         """
-        wall, real = self._clock.wall(), self._clock.monotonic()
         while True:
             number = _next_signal(LOOK.total_seconds())
             if number in STOP:
