@@ -209,8 +209,8 @@ STORE_UNAVAILABLE = _error(
 )
 COMPACT_FINISHED = _debug(
     "compact.finished",
-    "{sync}: {batches} batches moved into {chunks} chunks",
-    "batches chunks members buckets duration_ms",
+    "{sync}: {ids} ids of the log moved into chunks",
+    "ids duration_ms",
 )
 PRUNE_FINISHED = _debug(
     "prune.finished",

@@ -127,5 +127,5 @@ class Listening:
             healthy=self._health.healthy,
             ready=self._health.ready,
             denied=self._denied,
-            token=secret_of(token) if token is not None else lambda: None,
+            token=secret_of(token) if token is not None else None,
         )

@@ -389,6 +389,6 @@ def compact_if_due(run: Run) -> None:
         )
         emit(
             events.COMPACT_FINISHED,
-            members=moved,
+            ids=moved,
             duration_ms=round((parts.clock.monotonic() - started) * 1000, 1),
         )

@@ -73,27 +73,31 @@ def admin_app(
     healthy: Callable[[], bool],
     ready: Callable[[], bool],
     denied: Denied,
-    token: Callable[[], str | None] = lambda: None,
+    token: Callable[[], str] | None = None,
     routes: Sequence[BaseRoute] = (),
     health_patience: float = HEALTH_PATIENCE,
     metrics_patience: float = METRICS_PATIENCE,
 ) -> Starlette:
     """The app. `healthy` and `ready` may ask the store and take their time; an error of
     theirs is a no. `token`, where there is one, must be shown for `/metrics`; it is
-    read at each request, on the loop.
+    read at each request, which may hang as well.
     """
     is_healthy = OneAtATime("web-healthy", healthy, health_patience)
     is_ready = OneAtATime("web-ready", ready, health_patience)
     counted = OneAtATime("web-metrics", _metrics, metrics_patience)
-    return Starlette(
+    wanted = OneAtATime("web-token", token, health_patience) if token else None
+    app = Starlette(
         routes=[
             Route("/-/healthy", _health(is_healthy, "failing")),
             Route("/-/ready", _health(is_ready, "not_ready")),
-            Route("/metrics", _guarded(_counts(counted), token, denied)),
+            Route("/metrics", _guarded(_counts(counted), wanted, denied)),
             *routes,
         ],
         max_body_size=LONGEST_BODY,
     )
+    # A redirect would name the host that the request claims to have asked.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _health(question: OneAtATime[bool], failing: str) -> Endpoint:
@@ -134,10 +138,10 @@ def _metrics() -> bytes:
 
 
 def _guarded(
-    endpoint: Endpoint, token: Callable[[], str | None], denied: Denied
+    endpoint: Endpoint, token: OneAtATime[str] | None, denied: Denied
 ) -> Endpoint:
     async def answer(request: Request) -> Response:
-        if _may(request.headers, token):
+        if token is None or await _may(request.headers, token):
             return await endpoint(request)
         denied.add(request.url.path)
         return Response(
@@ -147,12 +151,12 @@ def _guarded(
     return answer
 
 
-def _may(headers: Mapping[str, str], token: Callable[[], str | None]) -> bool:
+async def _may(headers: Mapping[str, str], token: OneAtATime[str]) -> bool:
     try:
-        wanted = token()
-    except SyncdError:
+        wanted = await token.answer()
+    except (SyncdError, Slow):
         return False  # a secret that cannot be read opens nothing
-    return wanted is None or (wanted != "" and _presents(headers, wanted))
+    return wanted != "" and _presents(headers, wanted)
 
 
 def _presents(headers: Mapping[str, str], token: str) -> bool:

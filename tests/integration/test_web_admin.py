@@ -47,7 +47,7 @@ def serving(
         healthy=healthy,
         ready=ready,
         denied=Denied(Clock()),
-        token=lambda: token,
+        token=None if token is None else lambda: token,
         health_patience=patience,
         metrics_patience=patience,
     )
@@ -208,17 +208,17 @@ def test_a_token_beyond_ascii_is_wrong_and_no_crash() -> None:
     assert answer.startswith(b"HTTP/1.1 401")
 
 
-def unreadable() -> str | None:
+def unreadable() -> str:
     raise SyncdError("no such file")
 
 
-def empty() -> str | None:
+def empty() -> str:
     return ""
 
 
 @pytest.mark.parametrize("token", [unreadable, empty])
 def test_a_token_that_cannot_be_read_opens_nothing(
-    token: Callable[[], str | None],
+    token: Callable[[], str],
 ) -> None:
     app = admin_app(healthy=yes, ready=yes, denied=Denied(Clock()), token=token)
     server = WebServer("admin", Tcp(host="127.0.0.1", port=0), app)
@@ -233,6 +233,47 @@ def test_a_token_that_cannot_be_read_opens_nothing(
         server.stop()
 
     assert answer.status_code == 401
+
+
+def test_a_token_whose_file_hangs_holds_up_nobody_else() -> None:
+    over = threading.Event()
+
+    def hanging() -> str:
+        over.wait(PATIENCE)
+        return TOKEN
+
+    app = admin_app(
+        healthy=yes,
+        ready=yes,
+        denied=Denied(Clock()),
+        token=hanging,
+        health_patience=1.0,
+    )
+    server = WebServer("admin", Tcp(host="127.0.0.1", port=0), app)
+    server.start()
+    answers: list[int] = []
+
+    def ask(path: str) -> None:
+        url = f"http://{server.address}{path}"
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        answers.append(httpx.get(url, headers=bearer, trust_env=False).status_code)
+
+    try:
+        scrape = threading.Thread(target=ask, args=("/metrics",))
+        scrape.start()
+        ask("/-/healthy")
+        scrape.join(PATIENCE)
+    finally:
+        over.set()
+        server.stop()
+
+    assert answers == [200, 401]
+
+
+@pytest.mark.parametrize("path", ["/-/healthy/", "/-/ready/", "/metrics/"])
+def test_nobody_is_sent_elsewhere(path: str) -> None:
+    with serving() as client:
+        assert client.get(path).status_code == 404
 
 
 def test_health_never_needs_a_token() -> None:

@@ -1,5 +1,7 @@
 """Which cohort the name of a list or a property is about."""
 
+import time
+
 import pytest
 
 from syncd.sources.amplitude_push.names import MAX_CHARACTERS, CohortNames, printable
@@ -101,3 +103,17 @@ def test_a_known_id_is_not_found_inside_another(text: str, id_: str) -> None:
 def test_a_name_is_stored_without_what_stores_and_terminals_do_not_take() -> None:
     assert printable(" a\x00b\x1b[1m\u2028c\ud800 ") == "a\ufffdb\ufffd[1m\ufffdc\ufffd"
     assert len(printable("x" * 5000)) == MAX_CHARACTERS
+
+
+def test_no_name_costs_more_than_its_length() -> None:
+    """8 MiB of the worst names: seconds, where every `_` is tried; now some 30 ms."""
+    names = CohortNames({"7khm89cz", "a_b", "1"})
+    worst = [
+        f"amplitude_{number:05d}".ljust(MAX_CHARACTERS, "_") for number in range(8_000)
+    ]
+    began = time.process_time()
+
+    found = [names.cohort_in(text) for text in worst]
+
+    assert time.process_time() - began < 1
+    assert found == [None] * len(worst)

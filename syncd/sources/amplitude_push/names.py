@@ -53,6 +53,7 @@ class CohortNames:
 
     def __init__(self, known: Collection[str]) -> None:
         self._known = frozenset(known)
+        self._lengths = sorted({len(id_) for id_ in self._known}, reverse=True)
         self._remembered = lru_cache(maxsize=_REMEMBERED)(self._read)
 
     def cohort_in(self, text: str) -> Cohort | None:
@@ -72,7 +73,7 @@ class CohortNames:
         spelled = list(_spelled(text))
         known = [
             (id_, name)
-            for id_, name in (*spelled, *_flat(text), (text, ""))
+            for id_, name in (*spelled, *_flat(text, self._lengths), (text, ""))
             if id_ in self._known
         ]
         if known:  # the longest: what is left of a longer id is no other cohort
@@ -101,10 +102,15 @@ def _spelled(text: str) -> Iterator[tuple[str, str]]:
         yield id_.strip(), name
 
 
-def _flat(text: str) -> Iterator[tuple[str, str]]:
-    """(id, name) for every `_` at which the id of `amplitude_NAME_ID` may begin."""
+def _flat(text: str, lengths: Collection[int]) -> Iterator[tuple[str, str]]:
+    """(id, name) where an id of one of these lengths may begin in `amplitude_NAME_ID`.
+
+    Not at every `_`: a name of nothing else would cost the square of its length, and a
+    body holds thousands of them.
+    """
     if not text.startswith(_FLAT):
         return
-    for place in range(len(_FLAT) - 1, len(text)):
-        if text[place] == "_":
+    for length in lengths:
+        place = len(text) - length - 1
+        if place >= len(_FLAT) - 1 and text[place] == "_":
             yield text[place + 1 :], text[len(_FLAT) : place]
