@@ -73,6 +73,12 @@ class Event:
     next: str = ""
     """The next command to type, with `{field}`; warnings and errors name one."""
 
+    about: str = ""
+    """The code whose page helps, with `{field}`; the event has a page itself, which is
+    named where that field is absent or is no code."""
+
+
+_CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 
 class _Values(dict[str, object]):
     """Fields for a template; an absent one shows as `<field>`, as in a usage line."""
@@ -91,7 +97,8 @@ def emit(event: Event, *, level: Level | None = None, **fields: object) -> None:
     """Write one line for `event`, with the bound context and these fields.
 
     `level` overrides the usual one (the canonical line of a failed run is an error).
-    `next` in `fields` overrides the event's next command. Raises `ValueError` for a
+    `next` in `fields` overrides the event's next command; warnings and errors carry
+    `help`, too, the command that prints the page about them. Raises `ValueError` for a
     field that the catalogue does not list.
     """
     unknown = fields.keys() - event.fields - CONTEXT
@@ -102,8 +109,9 @@ def emit(event: Event, *, level: Level | None = None, **fields: object) -> None:
     metrics.LOG_MESSAGES.labels(severity.value).inc()
     bound = structlog.contextvars.get_contextvars()
     values = _Values({**bound, **fields})
-    if "next" not in fields and severity in {Level.WARNING, Level.ERROR}:
-        fields["next"] = (event.next or "syncd status").format_map(values)
+    if severity in {Level.WARNING, Level.ERROR}:
+        fields.setdefault("next", (event.next or "syncd status").format_map(values))
+        fields["help"] = f"syncd explain {_page(event, values)}"
     structlog.get_logger("syncd").log(
         _NUMBERS[severity.upper()],
         event.name,
@@ -113,6 +121,12 @@ def emit(event: Event, *, level: Level | None = None, **fields: object) -> None:
 
 
 def _wire(fields: Mapping[str, object]) -> dict[str, object]:
+def _page(event: Event, values: _Values) -> str:
+    """The code that `syncd explain` is to be asked for."""
+    code = event.about.format_map(values)
+    return code if _CODE.fullmatch(code) else event.name
+
+
     """The fields under their public names, absent ones (None) left out."""
     named = {
         _WIRE_NAMES.get(name, name): value
@@ -136,11 +150,22 @@ def level_of(outcome: Outcome) -> Level:
 
 
 def _event(
-    level: Level, name: str, message: str, fields: str = "", then: str = ""
+    level: Level,
+    name: str,
+    message: str,
+    fields: str = "",
+    then: str = "",
+    about: str = "",
 ) -> Event:
     """A catalogue entry; `fields` are names separated by blanks, `then` is `next`."""
-    names = frozenset(fields.split())
-    return Event(name=name, level=level, message=message, fields=names, next=then)
+    return Event(
+        name=name,
+        level=level,
+        message=message,
+        fields=frozenset(fields.split()),
+        next=then,
+        about=about,
+    )
 
 
 _debug = partial(_event, Level.DEBUG)
@@ -181,6 +206,7 @@ CONFIG_RELOAD_FAILED = _error(
     "file line column problems",
     then="syncd check",
 )
+    about="{code}",
 LEASE_ACQUIRED = _debug(
     "lease.acquired",
     "{sync}: this process holds the lease, fence {fence}",
@@ -207,6 +233,7 @@ STORE_UNAVAILABLE = _error(
     "operation",
     then="syncd status",
 )
+    about="{code}",
 COMPACT_FINISHED = _debug(
     "compact.finished",
     "{sync}: {ids} ids of the log moved into chunks",
@@ -234,6 +261,7 @@ RUN_SKIPPED = _info(
     "reason until due_at",
     then="syncd runs {sync}",
 )
+    about="{reason}",
 RUN_MISSED = _warning(
     "run.missed",
     "{sync}: {missed} slots passed without a daemon; one run catches up",
@@ -249,6 +277,7 @@ RUN_FINISHED = _info(
     _RUN_FIELDS,
     then="syncd show {run_id}",
 )
+    about="{reason}",
 """The canonical line: exactly one per run, whatever happened to it."""
 RUN_INTERRUPTED = _warning(
     "run.interrupted",
@@ -274,6 +303,7 @@ SNAPSHOT_SUSPICIOUS = _warning(
     "reason members previous",
     then="syncd plan {sync}",
 )
+    about="{code}",
 BASELINE_CREATED = _info(
     "baseline.created",
     "{sync}: first run, {members} members to send",
@@ -301,6 +331,7 @@ GUARD_TRIPPED = _warning(
     "guard value limit before entered exited reason until",
     then="syncd show {run_id}",
 )
+    about="{guard}",
 GUARD_APPROVED = _info(
     "guard.approved",
     "{sync}: {actor} approved the held plan",
@@ -390,6 +421,7 @@ TARGET_HELD = _warning(
     "cohort_id name reason",
     then="syncd show {run_id}",
 )
+    about="{code}",
 
 # ---- downloads ----------------------------------------------------------------
 
@@ -478,6 +510,7 @@ INBOX_REJECTED = _warning(
     "reason count path http_status result",
     then="syncd status",
 )
+    about="{reason}",
 """At most once per minute, connection and reason; `count` since the last line."""
 INBOX_TESTED = _info(
     "inbox.tested",
@@ -506,6 +539,7 @@ INBOX_LIST_FAILED = _warning(
     "",
     then="syncd status {sync}",
 )
+    about="{code}",
 INBOX_LISTED = _info(
     "inbox.listed",
     "{connection}: the sender made the list {name}; {readers} syncs read it",
