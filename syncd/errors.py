@@ -6,6 +6,7 @@
     │   ├── SourceUnavailable   it did not answer: the next run may work
     │   └── SourceUntrusted     it answered, but not with a list to believe
     ├── TargetUnusable       the cohort is gone, archived, dynamic, ambiguous: held
+    ├── PutOff               a pause or a blackout: nothing of the sync begins now
     ├── DeliveryError        one request failed; `fault` says what becomes of its batch
     ├── StoreError           the state cannot be used
     │   ├── StoreUnavailable    no answer, disk full, locked
@@ -19,6 +20,7 @@ Raise or log, never both. Messages never hold a secret or a raw member id.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -82,6 +84,16 @@ class TargetUnusable(SyncdError):
     """The target exists in a state we must not write to, or cannot be told apart."""
 
     code = "target"
+
+
+class PutOff(SyncdError):
+    """Nothing of the sync may begin now; a due time is made up for afterwards."""
+
+    code = "sync.put_off"
+    reason = "put_off"
+    """In one word, for the row of a skipped slot."""
+    until: datetime | None = None
+    """When it is over by itself; None: when a person says so."""
 
 
 class Fault(StrEnum):

@@ -570,3 +570,15 @@ OPERATOR_VERIFIED = _info(
 )
 OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
 OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)
+OPERATOR_PAUSED = _info(
+    "operator.paused", "{actor} paused {sync}: {reason}", _OPERATOR, then="syncd status"
+)
+OPERATOR_RESUMED = _info(
+    "operator.resumed", "{actor} resumed {sync}", _OPERATOR, then="syncd status"
+)
+PAUSE_EXPIRED = _info(
+    "pause.expired",
+    "{sync}: the pause by {actor} is over",
+    "actor via reason since until",
+    then="syncd status",
+)

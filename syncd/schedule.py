@@ -226,10 +226,10 @@ def _dues(expression: str, local: datetime, zone: ZoneInfo) -> Iterator[datetime
         if _runs_every_hour(expression):
             yield second
     elif not _runs_every_hour(expression):
-        yield _gap_end(second, first, zone)
+        yield gap_end(second, first, zone)
 
 
-def _gap_end(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+def gap_end(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
     """The first instant with the new offset, between two that surround the change."""
     old = _offset_at(before, zone)
     while after - before > timedelta(seconds=1):

@@ -17,6 +17,7 @@ from apscheduler.triggers.base import BaseTrigger
 
 from syncd.clock import Clock
 from syncd.schedule import Schedule, next_after
+from syncd.windows import Window, next_end
 
 _GRAIN = timedelta(microseconds=1)
 """What rounding may lose between a due time and its wall instant, so that going back
@@ -37,11 +38,16 @@ class Timing:
     schedule: Schedule
     shift: timedelta
     """The sync's share of its jitter, added to each due time."""
+    blackout: tuple[Window, ...] = ()
+    """Its end is a time to look, too: for what was put off."""
 
     def after(self, moment: datetime) -> datetime | None:
         """The first start after `moment`."""
         due = next_after(self.schedule, moment - self.shift)
-        return due + self.shift if due is not None else None
+        if due is None:
+            return None
+        end = next_end(self.blackout, moment)
+        return min(due + self.shift, end) if end is not None else due + self.shift
 
 
 class _DueTimes(BaseTrigger):  # type: ignore[misc]  # the library is not typed

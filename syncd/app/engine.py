@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Self
 
+from syncd.app import blackouts
 from syncd.app.build import Blueprint
 from syncd.app.store import OpenStore, spool_folder
 from syncd.clock import Clock
@@ -19,10 +20,10 @@ from syncd.delivery.lane import Route
 from syncd.delivery.pool import Pool
 from syncd.delivery.record import Recorder
 from syncd.delivery.worker import Worker
-from syncd.errors import SyncdError
+from syncd.errors import PutOff, SyncdError
 from syncd.model import Outcome, Trigger
 from syncd.sources import Answer, Question
-from syncd.store import leases, outbox, runs
+from syncd.store import leases, outbox, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.writer import Writer
 from syncd.sync import credentials, decide, finish, run_id
@@ -134,13 +135,18 @@ class Engine:
     ) -> Report | None:
         """Run a sync now; None when its slot was taken, or it waits for a person.
 
-        Raises `Busy` when the sync is already being run.
+        Raises `Busy` when the sync is already being run, `PutOff` while it is paused
+        or, unless a person asks, in a blackout.
         """
+        if trigger is not Trigger.MANUAL:
+            blackouts.require_none(self._blueprint.settings, name, self.clock.now())
         with self._alone(name) as (parts, spec):
             decide.expire(self.database, name, self.clock.now())
             return run(parts, spec, trigger, slot=slot)
 
-    def skip(self, name: str, slot: datetime, reason: str) -> bool:
+    def skip(
+        self, name: str, slot: datetime, reason: str, until: datetime | None = None
+    ) -> bool:
         """Record a slot that is not run, and why; False when it was already taken."""
         now = self.clock.now()
         with self.database.begin() as connection:
@@ -152,7 +158,19 @@ class Engine:
                 reason=reason,
                 config_hash=self._blueprint.config_hash,
                 now=now,
+                until=until,
             )
+
+    def put_off(self, name: str) -> PutOff | None:
+        """Why no run of this sync may begin by itself now; None: it may."""
+        now = self.clock.now()
+        try:
+            blackouts.require_none(self._blueprint.settings, name, now)
+            with self.database.read() as connection:
+                pauses.require_none(connection, name, now)
+        except PutOff as why:
+            return why
+        return None
 
     def fetch(self, name: str) -> Answer:
         """Have a sync's list prepared for reading, for a person; reads nothing itself.

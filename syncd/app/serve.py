@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from syncd import __version__, events, metrics
-from syncd.app import commands, verifying
+from syncd.app import commands, pausing, verifying
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.feeding import folded
@@ -42,6 +42,10 @@ PROBE = timedelta(seconds=60)
 PRUNE = timedelta(hours=24)
 REFUSED = timedelta(seconds=60)
 RECOVER = timedelta(seconds=60)
+PAUSES = timedelta(seconds=5)
+"""On the daemon's clock: how late the end of a pause is noticed."""
+SHORTEST = timedelta(milliseconds=200)
+"""Real time between two looks, however fast that clock runs."""
 LAST_WORDS = 1.0
 """Real seconds of the grace in which abandoned runs write how far they got."""
 LOOK = timedelta(seconds=5)
@@ -129,6 +133,8 @@ class Server:
         missed = partial(_say_refused, self._slots.catch_up)
         self._ticker.every(RECOVER, "missed", missed)
         self._ticker.every(REFUSED, "refused", self._listening.say_refused)
+        pauses = max(PAUSES / self._clock.speed, SHORTEST)
+        self._ticker.every(pauses, "pauses", partial(_say_refused, self._end_pauses))
         self._soon("prune", self._prune)
         self._react()
 
@@ -140,7 +146,15 @@ class Server:
     def _recover(self) -> None:
         """Go on where another process died meanwhile (several on one Postgres)."""
         for name in self._engine.close_abandoned():
-            self._soon(f"resume:{name}", partial(self._engine.resume, name))
+            self._soon(f"resume:{name}", partial(self._slots.resume, name))
+
+    def _end_pauses(self) -> None:
+        """What a pause put off runs as soon as its time is over."""
+        for name in pausing.end_pauses(self._engine.database, self._clock.now()):
+            self._again(name)
+
+    def _again(self, name: str) -> None:
+        self._soon(f"again:{name}", partial(self._slots.make_up_put_off, name))
 
     def _beat(self) -> None:
         with self._engine.database.begin() as connection:
@@ -188,6 +202,8 @@ class Server:
                 "fetch": partial(commands.fetch, self._engine),
                 "approve": partial(commands.approve, self._engine),
                 "reject": partial(commands.reject, self._engine),
+                "pause": partial(pausing.pause, self._engine),
+                "resume": partial(pausing.resume, self._engine, again=self._again),
                 "verify": partial(verifying.verify, self._engine),
             },
             healthy=self._health.healthy,

@@ -14,7 +14,7 @@ from syncd import events, metrics
 from syncd.app.engine import Engine
 from syncd.clock import Clock
 from syncd.config.settings import Settings, SyncSettings
-from syncd.errors import StoreError, SyncdError
+from syncd.errors import PutOff, StoreError, SyncdError
 from syncd.events import emit
 from syncd.model import Outcome, Trigger
 from syncd.schedule import Once, latest_at_or_before, next_after, offset
@@ -36,7 +36,12 @@ Soon = Callable[[str, Callable[[], object]], None]
 def timings(settings: Settings) -> list[Timing]:
     """When each enabled sync is due."""
     return [
-        Timing(sync=sync.name, schedule=sync.schedule, shift=shift(settings, sync))
+        Timing(
+            sync=sync.name,
+            schedule=sync.schedule,
+            shift=shift(settings, sync),
+            blackout=sync.blackout,
+        )
         for sync in settings.syncs
         if sync.enabled
     ]
@@ -60,6 +65,29 @@ class Slots:
         slot = self._slot_to_settle(name)
         if slot is not None:
             self._run_slot(name, slot, Trigger.SCHEDULE)
+        else:
+            self.make_up_put_off(name)
+
+    def make_up_put_off(self, name: str) -> None:
+        """One run for the due times that a pause or a blackout put off, once over."""
+        try:
+            if self._has_put_off(name):
+                with suppress(Busy, PutOff, WaitsForPerson):
+                    self._engine.run(name, Trigger.CATCH_UP)
+        except SyncdError as error:
+            emit(events.STORE_UNAVAILABLE, operation="run", error=str(error))
+
+    def _has_put_off(self, name: str) -> bool:
+        sync = self._sync(name)
+        if sync is None:
+            return False
+        # What a blackout puts off is no downtime: a daily run in a nightly window
+        # would never come.
+        reasons = [runs.BLACKOUT]
+        if sync.catch_up == "once":
+            reasons.append(runs.PAUSED)
+        with self._engine.database.read() as connection:
+            return runs.was_put_off(connection, name, reasons)
 
     def _run_slot(self, name: str, slot: datetime, trigger: Trigger) -> None:
         lag = self._clock.now() - slot
@@ -72,6 +100,8 @@ class Slots:
         )
         try:
             self._engine.run(name, trigger, slot)
+        except PutOff as why:
+            self._put_off(name, slot, why)
         except WaitsForPerson:
             self._skip(name, slot, "held")
         except Busy:
@@ -85,16 +115,43 @@ class Slots:
         if slot is not None:
             self._skip(name, slot, "overlap")
 
-    def _skip(self, name: str, slot: datetime, reason: str) -> None:
+    def _put_off(self, name: str, slot: datetime, why: PutOff) -> None:
+        """Every slot is recorded, but only the first of them is said aloud."""
+        until = why.until.isoformat() if why.until is not None else None
+        with self._engine.database.read() as connection:
+            newest = runs.latest(connection, sync_name=name)
+        said = any(
+            (each.reason, each.summary.get("until")) == (why.reason, until)
+            for each in newest
+        )
+        level = events.Level.DEBUG if said else None
+        self._skip(name, slot, why.reason, until=why.until, level=level)
+
+    def _skip(
+        self,
+        name: str,
+        slot: datetime,
+        reason: str,
+        *,
+        until: datetime | None = None,
+        level: events.Level | None = None,
+    ) -> None:
         try:
-            recorded = self._engine.skip(name, slot, reason)
+            recorded = self._engine.skip(name, slot, reason, until)
         except SyncdError as error:
             emit(events.STORE_UNAVAILABLE, operation="skip", error=str(error))
             return
         if recorded:
             metrics.RUNS.labels(name, Outcome.SKIPPED.value).inc()
             metrics.run_skipped(name, reason)
-            emit(events.RUN_SKIPPED, sync=name, reason=reason, due_at=slot)
+            emit(
+                events.RUN_SKIPPED,
+                level=level,
+                sync=name,
+                reason=reason,
+                until=until,
+                due_at=slot,
+            )
 
     def _slot_to_settle(self, name: str) -> datetime | None:
         """The newest slot, or None while the store is away: it stays to be settled."""
@@ -135,20 +192,34 @@ class Slots:
                 self._make_up(sync, slot)
             elif isinstance(sync.schedule, Once):
                 self._run_once(sync)
+            elif slot is None and self._has_put_off(sync.name):
+                name = f"put-off:{sync.name}"
+                self._soon(name, partial(self.make_up_put_off, sync.name))
+
+    def resume(self, name: str) -> None:
+        """Go on where a run was cut off. While the sync is put off, that waits too."""
+        with suppress(PutOff):
+            self._engine.resume(name)
 
     def _start(self, sync: SyncSettings, resume: bool) -> None:
         # One after the other: the slot would be skipped as an overlap otherwise.
         if resume:
-            self._engine.resume(sync.name)
+            self.resume(sync.name)
         slot = self._newest_slot(sync.name)
         if slot is not None:
             self._make_up(sync, slot)
         elif isinstance(sync.schedule, Once):
             self._run_once(sync)
+        else:
+            self.make_up_put_off(sync.name)
 
     def _make_up(self, sync: SyncSettings, slot: datetime) -> None:
         if sync.catch_up == "skip":
             self._skip(sync.name, slot, "catch_up: skip")
+            return
+        why = self._engine.put_off(sync.name)
+        if why is not None:
+            self._put_off(sync.name, slot, why)
             return
         missed = self._missed(sync, slot)
         emit(events.RUN_MISSED, sync=sync.name, due_at=slot, missed=missed)
@@ -176,7 +247,7 @@ class Slots:
             last = runs.latest(connection, sync_name=sync.name)
         pause = last and self._clock.now() - last[0].started_at < ONCE_AGAIN
         if not done and not pause:
-            with suppress(Busy, WaitsForPerson):
+            with suppress(Busy, PutOff, WaitsForPerson):
                 self._engine.run(sync.name, Trigger.SCHEDULE)
 
     def _sync(self, name: str) -> SyncSettings | None:

@@ -3,7 +3,7 @@
 Instants are Unix times on the clock of the runs. Nothing here reads members.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,12 +14,13 @@ from syncd.config.settings import Settings, SyncSettings
 from syncd.metrics import guard_word
 from syncd.model import BatchState, Outcome
 from syncd.schedule import describe, next_after, shortest_period
-from syncd.store import figures, inbox, runs, verifications
+from syncd.store import figures, inbox, pauses, runs, verifications
 from syncd.store.database import Connection
 from syncd.store.figures import Baseline, Outbox
 from syncd.store.runs import Run
 from syncd.store.verifications import Verification
 from syncd.sync.guard import Guard
+from syncd.windows import closed_until
 
 Sample = tuple[str, tuple[str, ...], float]
 """(metric, values of its labels in their order, value)."""
@@ -35,6 +36,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         ("sync", "direction", "owner", "schedule"),
     ),
     "syncd_sync_enabled": ("0: `enabled: false`.", SYNC),
+    "syncd_sync_paused": ("1: a person paused it.", SYNC),
     "syncd_sync_held": ("1: it waits for a person.", SYNC),
     "syncd_sync_interval_seconds": ("Shortest distance of its due times.", SYNC),
     "syncd_sync_freshness_target_seconds": ("`fresh_within`.", SYNC),
@@ -90,6 +92,7 @@ class _Known:
     outbox: list[Outbox]
     started: Mapping[str, datetime]
     """Begin of the run in progress."""
+    paused: Collection[str]
     verified: Mapping[str, Verification]
 
 
@@ -103,12 +106,14 @@ def samples(
         baselines=figures.baselines(connection),
         outbox=figures.outbox(connection),
         started={each.sync: each.started_at for each in runs.unfinished(connection)},
+        paused=pauses.all_in_force(connection, now),
         verified=verifications.known(connection),
     )
     for sync in settings.syncs:
         recent = runs.latest(
             connection, sync_name=sync.name, outcomes=_RAN, limit=RECENT
         )
+        yield "syncd_sync_paused", (sync.name,), sync.name in known.paused
         yield from _configured(settings, sync, now)
         yield from _runs(connection, sync.name, recent, known)
         yield from _last_phases(sync.name, recent)
@@ -138,7 +143,8 @@ def _configured(
     added = shift(settings, sync)
     due = next_after(sync.schedule, now - added) if sync.enabled else None
     if due is not None:
-        at = (due + added).timestamp()
+        begins = closed_until(sync.blackout, due + added) or due + added
+        at = begins.timestamp()
         yield "syncd_sync_next_run_timestamp_seconds", name, at
 
 

@@ -102,6 +102,7 @@ def for_error(error: SyncdError) -> ExitCode:
 
 _BY_CODE = {
     "sync.busy": ExitCode.TRY_LATER,
+    "sync.paused": ExitCode.TRY_LATER,
     "sync.held": ExitCode.HELD,
     "plan.costs": ExitCode.TRY_LATER,
     "verify.costs": ExitCode.TRY_LATER,

@@ -65,6 +65,16 @@ VERBS = {
         section=OPERATE,
         summary="read cohorts back and name each difference",
     ),
+    "pause": Verb(
+        target="syncd.cli.pausing:pause",
+        section=ON_CALL,
+        summary="stop syncs for a while, with a reason",
+    ),
+    "resume": Verb(
+        target="syncd.cli.pausing:resume",
+        section=ON_CALL,
+        summary="end a pause; one run catches up",
+    ),
     "approve": Verb(
         target="syncd.cli.decide:approve",
         section=ON_CALL,

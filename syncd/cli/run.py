@@ -24,6 +24,9 @@ _KINDS = {
     "skipped": "skipped",
 }
 
+_REFUSED = {"sync.held": "held", "sync.paused": "skipped"}
+"""Code of a refusal → the outcome that it is shown as."""
+
 
 @verb("run", reads=True)
 @click.argument("syncs", nargs=-1, metavar="[SYNC]...")
@@ -50,7 +53,7 @@ def _one(out: Output, ask: Ask, name: str) -> dict[str, Any]:
     try:
         answer = ask("run", {"sync": name, **me()})["run"]
     except SyncdError as error:
-        outcome = "held" if error.code == "sync.held" else "failed"
+        outcome = _REFUSED.get(error.code, "failed")
         ended = {
             "sync": name,
             "outcome": outcome,

@@ -17,14 +17,17 @@ from syncd.store import (
     leases,
     ledger,
     outbox,
+    pauses,
     runs,
     unaccepted,
 )
 from syncd.store.bindings import Binding
 from syncd.store.connections import ConnectionState
 from syncd.store.database import Connection
+from syncd.store.pauses import Pause
 from syncd.store.runs import Run
 from syncd.store.unaccepted import Count
+from syncd.windows import closed_until
 
 RAN = tuple(outcome for outcome in Outcome if outcome is not Outcome.SKIPPED)
 """How runs end that did begin."""
@@ -60,6 +63,8 @@ class Standing:
     """The newest run that is not a skipped slot."""
     held: Run | None
     """The run whose plan waits for a person."""
+    pause: Pause | None
+    """Who paused it; None while nobody did."""
     changed: Run | None
     """The newest run that moved somebody in or out."""
     activity: Activity | None
@@ -83,6 +88,7 @@ def standing(
     now, name = clock.now(), sync.name
     recent = _recent(connection, name)
     held = waits(runs.waiting_for_a_person(connection, name), now)
+    pause = pauses.in_force(connection, name, now)
     activity = _activity(connection, name, clock.wall())
     ends = dict.fromkeys((sync.target.connection, sync.source.connection))
     states = tuple(connections.get(connection, each) for each in ends)
@@ -93,6 +99,7 @@ def standing(
         held=held is not None or _target_held(recent),
         connection_stopped=any(each.stopped_at for each in states),
         running=activity is not None and activity.alive,
+        paused=pause is not None,
     )
     promise = promise_of(settings, sync)
     owned = [each.id for each in bindings.of_sync(connection, name)]
@@ -103,9 +110,10 @@ def standing(
         overdue=overdue(promise, seen, now),
         last_success_at=seen.last_success_at,
         failures_in_a_row=seen.failures_in_a_row,
-        next_at=None if held else _next(settings, sync, now),
+        next_at=None if held else _next(connection, settings, sync, pause, now),
         newest=recent[0] if recent else None,
         held=held,
+        pause=pause,
         changed=next((each for each in recent if _moved(each.summary)), None),
         activity=activity,
         external_id=current.external_id if current else None,
@@ -124,6 +132,7 @@ def promise_of(settings: Settings, sync: SyncSettings) -> Promise:
         schedule=sync.schedule,
         jitter=shift(settings, sync),
         fresh_within=sync.fresh_within,
+        blackout=sync.blackout,
     )
 
 
@@ -171,9 +180,28 @@ def _activity(connection: Connection, name: str, wall: datetime) -> Activity | N
     )
 
 
-def _next(settings: Settings, sync: SyncSettings, now: datetime) -> datetime | None:
-    due = next_times(settings, sync, now, 1) if sync.enabled else []
-    return due[0] if due else None
+def _next(
+    connection: Connection,
+    settings: Settings,
+    sync: SyncSettings,
+    pause: Pause | None,
+    now: datetime,
+) -> datetime | None:
+    """When the next run begins by itself: after a pause and outside of blackouts."""
+    if not sync.enabled or (pause is not None and pause.until is None):
+        return None
+    begins = now if pause is None or pause.until is None else pause.until
+    due = next_times(settings, sync, begins, 1)
+    if not due:
+        return None
+    # What was put off, or will be until a pause is over, runs as soon as it may.
+    reasons = [runs.BLACKOUT, runs.PAUSED][: 2 if sync.catch_up == "once" else 1]
+    passes = pause is not None and next_times(settings, sync, now, 1)[0] < begins
+    if runs.was_put_off(connection, sync.name, reasons) or (
+        passes and sync.catch_up == "once"
+    ):
+        due = [begins]
+    return closed_until(sync.blackout, due[0]) or due[0]
 
 
 def _target_held(recent: list[Run]) -> bool:

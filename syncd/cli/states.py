@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from syncd.schedule import Schedule, latest_at_or_before
+from syncd.schedule import Schedule, next_after
+from syncd.windows import Window, closed_until
 
 FAILING_AFTER = 3
 """Failures in a row; one alone is often passing, and is retried."""
@@ -30,6 +31,8 @@ class State(StrEnum):
     """A due run did not succeed yet, still within `fresh_within`."""
     PENDING = "pending"
     """Never succeeded yet, still within its first `fresh_within`."""
+    PAUSED = "paused"
+    """A person paused it; nobody acts until that is over."""
     ON_TIME = "on time"
     """None of the others."""
     OFF = "off"
@@ -42,6 +45,7 @@ GLYPHS = {
     State.STALE: "▲",
     State.LATE: "◔",
     State.PENDING: "…",
+    State.PAUSED: "‖",
     State.ON_TIME: "●",
     State.OFF: "○",
 }
@@ -63,6 +67,8 @@ class Promise:
     """The sync's share of it: added to each due time."""
     fresh_within: timedelta | None
     """None: nothing is due by itself, so it is never stale."""
+    blackout: tuple[Window, ...] = ()
+    """What is due in one of these is due at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +84,16 @@ class Seen:
     connection_stopped: bool = False
     """The destination refused the credentials."""
     running: bool = False
+    paused: bool = False
+    """A person paused it, and that is not over."""
 
 
 def state_of(promise: Promise, seen: Seen, now: datetime) -> State:
     """The first state that fits, in the order of the operations page."""
     if not promise.enabled:
         return State.OFF
+    if seen.paused:
+        return State.PAUSED
     if seen.held:
         return State.HELD
     if seen.connection_stopped or seen.failures_in_a_row >= FAILING_AFTER:
@@ -108,7 +118,11 @@ def overdue(promise: Promise, seen: Seen, now: datetime) -> timedelta | None:
 
 
 def _missed(promise: Promise, seen: Seen, now: datetime) -> bool:
-    """Whether the newest due time has passed without a success."""
-    due = latest_at_or_before(promise.schedule, now - promise.jitter - PUNCTUAL)
+    """Whether the first due time after the last success has passed."""
     since = seen.last_success_at or seen.first_seen_at
-    return due is not None and since is not None and since < due
+    due = next_after(promise.schedule, since) if since is not None else None
+    if due is None:
+        return False
+    begin = due + promise.jitter
+    begin = closed_until(promise.blackout, begin) or begin
+    return begin + PUNCTUAL <= now

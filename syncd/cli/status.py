@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from syncd import __version__
+from syncd.app.pausing import document as pause_document
 from syncd.cli import status_page
 from syncd.cli.arrivals import arrivals, arrivals_document, fed_by
 from syncd.cli.configured import chosen, load
@@ -24,7 +25,14 @@ from syncd.store.database import Connection
 from syncd.store.quotas import Quota
 from syncd.store.runs import Run
 
-_CONDITIONS = (State.HELD, State.FAILING, State.STALE, State.LATE, State.PENDING)
+_CONDITIONS = (
+    State.HELD,
+    State.FAILING,
+    State.STALE,
+    State.LATE,
+    State.PENDING,
+    State.PAUSED,
+)
 
 
 class States(click.ParamType[tuple[State, ...]]):
@@ -174,6 +182,7 @@ def _sync_document(one: Standing, now: datetime) -> dict[str, Any]:
             for each in one.unaccepted
         ],
         "held": _run(one.held, now),
+        "paused": pause_document(one.pause) if one.pause is not None else None,
         "running": _running(one.activity, now),
         "last_run": _run(one.newest, now),
     }

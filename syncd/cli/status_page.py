@@ -29,6 +29,7 @@ from syncd.config.settings import (
 from syncd.schedule import Manual, Once
 from syncd.store.connections import ConnectionState
 from syncd.store.installation import Daemon
+from syncd.store.pauses import Pause
 from syncd.store.quotas import Quota
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ STYLES = {
     State.STALE: "red",
     State.LATE: "yellow",
     State.PENDING: "cyan",
+    State.PAUSED: "blue",
     State.ON_TIME: "green",
     State.OFF: "dim",
 }
@@ -99,6 +101,8 @@ def show(frame: Frame, seen: Overview) -> None:
     if seen.standings:
         out.line()
         out.table(_COLUMNS, [_row(one, seen.now) for one in seen.standings])
+    for one in seen.standings:
+        _show_pause(frame, seen, one)
     for state in seen.connections:
         _show_connection(frame, seen, state)
     for each in seen.arrivals:
@@ -199,6 +203,8 @@ def _activity(activity: Activity) -> str:
 def _next(one: Standing, now: datetime) -> str:
     if one.held is not None:
         return "for you"
+    if one.pause is not None and one.pause.until is None:
+        return "when resumed"
     if one.next_at is not None:
         return moment(one.next_at, now, one.sync.timezone)
     match one.sync.schedule:
@@ -214,6 +220,23 @@ def _change(one: Standing) -> str:
     if one.held is not None:
         return change_words(one.held)
     return change_words(one.changed) if one.changed is not None else ""
+
+
+def _show_pause(frame: Frame, seen: Overview, one: Standing) -> None:
+    if one.pause is None:
+        return
+    frame.out.line()
+    for text in pause_words(one.pause, seen.now, one.sync.timezone):
+        sentence(frame.out, text, hanging=2)
+
+
+def pause_words(pause: Pause, now: datetime, zone: str) -> list[str]:
+    """Who, why, until when, and the way out; as `status` and `show` say it."""
+    until = "until it is resumed"
+    if pause.until is not None:
+        until = f"until {moment(pause.until, now, zone)}"
+    who = f"{pause.sync} is paused by {pause.actor} {until}: {pause.reason}"
+    return [who, f"  resume it: syncd resume {pause.sync}"]
 
 
 # --- connections ----------------------------------------------------------------------

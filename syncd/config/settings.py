@@ -17,6 +17,7 @@ from syncd.config.secrets import SecretRef
 from syncd.errors import Problem
 from syncd.model import IdType
 from syncd.schedule import Schedule
+from syncd.windows import Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,6 +408,8 @@ class SyncSettings:
     enabled: bool
     place: Place
     """Where the sync is defined."""
+    blackout: tuple[Window, ...] = ()
+    """No run begins by itself inside of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

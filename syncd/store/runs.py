@@ -3,7 +3,7 @@
 `summary` is the canonical line's numbers as JSON: readable with plain SQL, additive.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,11 @@ from syncd.store.database import insert_into
 from syncd.store.tables import run, sync
 
 OK = (Outcome.SUCCESS, Outcome.NO_CHANGE)
+
+PAUSED, BLACKOUT = "paused", "blackout"
+"""Reasons for which a slot is put off: it is made up for."""
+SLOT_SKIPPED = (PAUSED, BLACKOUT, "held", "overlap", "catch_up: skip")
+"""Reasons for which a slot is skipped before anything of a run begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +94,12 @@ def skip(
     reason: str,
     config_hash: str,
     now: datetime,
+    until: datetime | None = None,
 ) -> bool:
-    """Record a slot that is not run, and why; False when it was already taken."""
+    """Record a slot that is not run, and why; False when it was already taken.
+
+    `until`: when what stopped it is over by itself.
+    """
     taken = begin(
         connection,
         run_id=run_id,
@@ -106,7 +115,7 @@ def skip(
             run_id,
             outcome=Outcome.SKIPPED,
             reason=reason,
-            summary={},
+            summary={"until": until.isoformat()} if until is not None else {},
             now=now,
         )
     return taken
@@ -210,6 +219,23 @@ def latest(
     if outcomes:
         query = query.where(run.c.outcome.in_(outcomes))
     return [_run(row) for row in connection.execute(query)]
+
+
+def was_put_off(
+    connection: Connection, sync_name: str, reasons: Collection[str]
+) -> bool:
+    """Whether slots were skipped for one of these reasons, and no run began since."""
+    newest = select(func.max(run.c.started_at)).where(run.c.sync == sync_name)
+    skipped = run.c.outcome == Outcome.SKIPPED
+    put_off = connection.execute(
+        newest.where(skipped, run.c.reason.in_(reasons))
+    ).scalar_one()
+    if put_off is None:
+        return False
+    # A source that may not be read now puts a run off that did begin.
+    began = run.c.outcome.is_(None) | ~skipped | run.c.reason.not_in(SLOT_SKIPPED)
+    since = connection.execute(newest.where(began)).scalar_one()
+    return since is None or since < put_off
 
 
 def failures_in_a_row(connection: Connection, sync_name: str) -> int:

@@ -25,7 +25,7 @@ from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
 from syncd.sources import Listing, Postponed, Pushed, Unchanged
-from syncd.store import leases, runs
+from syncd.store import leases, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.leases import Held, Lease
 from syncd.sync import commit, credentials, steps, trouble, verdict
@@ -70,8 +70,8 @@ def run(
 ) -> Report | None:
     """Run a sync once; None when somebody else already took its slot.
 
-    Raises `Busy` while another process holds the sync's lease, `WaitsForPerson` while
-    a plan of the sync is held. The caller sees to it
+    Raises `Busy` while another process holds the sync's lease, `Paused` while a person
+    paused it, `WaitsForPerson` while a plan of it is held. The caller sees to it
     that one process runs a sync once at a time. Every run that began ends with its
     row closed and its canonical line written.
     """
@@ -115,6 +115,8 @@ def _begin(
     )
     with parts.database.begin() as connection:
         lease = _acquire(connection, parts, spec)
+        # An approval too: who paused the sync was told that nothing of it is sent.
+        pauses.require_none(connection, spec.name, now)
         held = runs.waiting_for_a_person(connection, spec.name)
         if held is not None and trigger is not Trigger.APPROVE:
             raise WaitsForPerson(held)

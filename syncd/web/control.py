@@ -55,7 +55,18 @@ _DECIDED = _Fields(
     needed=frozenset({"run", "actor", "via"}), optional=frozenset({"reason"})
 )
 _READ_BACK = _Fields(needed=_ASKED.needed, optional=frozenset({"ids"}))
-_FIELDS = {"run": _ASKED, "fetch": _ASKED, "approve": _DECIDED, "reject": _DECIDED}
+_PAUSED = _Fields(
+    needed=frozenset({"sync", "actor", "via", "reason"}),
+    optional=frozenset({"span", "until"}),
+)
+_FIELDS = {
+    "run": _ASKED,
+    "fetch": _ASKED,
+    "approve": _DECIDED,
+    "reject": _DECIDED,
+    "pause": _PAUSED,
+    "resume": _ASKED,
+}
 _FIELDS["verify"] = _READ_BACK
 
 
