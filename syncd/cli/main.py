@@ -110,6 +110,16 @@ VERBS = {
         section=DAILY,
         summary="one run in detail, and a held plan's choices",
     ),
+    "user": Verb(
+        target="syncd.cli.person_page:user",
+        section=ON_CALL,
+        summary="where a person stands in every sync (id on stdin)",
+    ),
+    "why": Verb(
+        target="syncd.cli.person_page:why",
+        section=ON_CALL,
+        summary="why a person is, or is not, in a cohort: one time line",
+    ),
     "cohorts": Verb(
         target="syncd.cli.cohorts:cohorts",
         section=DAILY,
