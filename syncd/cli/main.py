@@ -85,6 +85,16 @@ VERBS = {
         section=ON_CALL,
         summary="drop a held plan and keep the baseline",
     ),
+    "explain": Verb(
+        target="syncd.cli.explain:explain",
+        section=ON_CALL,
+        summary="what a code, an event or a state means, and what to do",
+    ),
+    "logs": Verb(
+        target="syncd.cli.logs:logs",
+        section=ON_CALL,
+        summary="make JSON log lines readable: … | syncd logs -",
+    ),
     "serve": Verb(
         target="syncd.cli.serve:serve",
         section=OPERATE,
@@ -160,16 +170,6 @@ VERBS = {
 
 class Verbs(click.Group):
     """A group that imports a verb's module only when that verb is called."""
-    "explain": Verb(
-        target="syncd.cli.explain:explain",
-        section=ON_CALL,
-        summary="what a code, an event or a state means, and what to do",
-    ),
-    "logs": Verb(
-        target="syncd.cli.logs:logs",
-        section=ON_CALL,
-        summary="make JSON log lines readable: … | syncd logs -",
-    ),
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
