@@ -570,6 +570,9 @@ OPERATOR_VERIFIED = _info(
 )
 OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
 OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)
+OPERATOR_RELOADED = _info(
+    "operator.reloaded", "{actor} asked to read the configuration again", _OPERATOR
+)
 OPERATOR_PAUSED = _info(
     "operator.paused", "{actor} paused {sync}: {reason}", _OPERATOR, then="syncd status"
 )

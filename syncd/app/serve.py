@@ -11,10 +11,11 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from syncd import __version__, events, metrics
 from syncd.app import commands, pausing, verifying
@@ -25,11 +26,12 @@ from syncd.app.gauges import StoreGauges, expect
 from syncd.app.health import Health
 from syncd.app.listening import Listening
 from syncd.app.reacting import Reacting
+from syncd.app.reloading import Reloads, changes, require_same_process
 from syncd.app.slots import Slots, timings
 from syncd.app.store import OpenStore
 from syncd.clock import Clock
 from syncd.config.settings import Loaded, Settings
-from syncd.errors import ConfigError, StoreError, StoreRefused, SyncdError
+from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
 from syncd.scheduler import Ticker
 from syncd.store import inbox, installation
@@ -81,6 +83,7 @@ class Server:
         self._listening = Listening(self._engine, clock, self._health)
         self._started_at = clock.wall()
         self._retired: list[Blueprint] = []
+        self._reloads = Reloads(self._engine.stop_event, clock)
 
     def serve(self) -> None:
         """Work until a signal says stop. Call it in the main thread, after `block`."""
@@ -202,6 +205,7 @@ class Server:
                 "fetch": partial(commands.fetch, self._engine),
                 "approve": partial(commands.approve, self._engine),
                 "reject": partial(commands.reject, self._engine),
+                "reload": self._reloads.ask,
                 "pause": partial(pausing.pause, self._engine),
                 "resume": partial(pausing.resume, self._engine, again=self._again),
                 "verify": partial(verifying.verify, self._engine),
@@ -242,41 +246,41 @@ class Server:
             if number in STOP:
                 return number
             if number == signal.SIGHUP:
-                self._reload()
+                self._reloads.answer(self._reload)
             now, since = self._clock.wall(), self._clock.monotonic()
             drift = (now - wall) - timedelta(seconds=since - real)
             wall, real = now, since
             if abs(drift) > CLOCK_STEP:
                 self._ticker.rebuild()
 
-    def _reload(self) -> None:
-        """Use the changed configuration, or keep the old one and say why."""
+    def _reload(self) -> Mapping[str, Any]:
+        """Use the changed configuration; returns what changed.
+
+        Raises `SyncdError`, and the old one stays.
+        """
         before = self._engine.blueprint
-        try:
-            loaded = self._load()
-            _require_same_store(before, loaded)
-            built = blueprint(loaded.settings, loaded.config_hash, self._clock)
-            self._listening.follow(loaded.settings)
-            self._engine.replace(built)
-        except SyncdError as error:
-            metrics.config_read(good=False, at=self._clock.wall().timestamp())
-            _say_not_reloaded(error)
-            return
+        loaded = self._load()
+        require_same_process(before.settings, loaded.settings)
+        built = blueprint(loaded.settings, loaded.config_hash, self._clock)
+        self._listening.follow(loaded.settings)
+        self._engine.replace(built)
         self._count_from_now(loaded.settings)
         self._ticker.replace(timings(loaded.settings))
         self._react()
         # Runs in progress finish with what they began with.
         self._retired.append(before)
-        names = set(built.specs), set(before.specs)
+        done = changes(before.settings, loaded, before.config_hash)
         emit(
             events.CONFIG_LOADED,
             files=list(loaded.files),
             config_hash=loaded.config_hash,
             syncs=len(built.specs),
-            added=sorted(names[0] - names[1]),
-            removed=sorted(names[1] - names[0]),
+            added=done["added"],
+            removed=done["removed"],
+            changed=done["changed"],
         )
         self._soon("catch-up", self._slots.catch_up)
+        return done
 
     # ---- the end --------------------------------------------------------------------
 
@@ -346,31 +350,6 @@ def _say_refused(action: Callable[[], object]) -> None:
         emit(events.STORE_UNAVAILABLE, error=str(error), code=error.code)
     except SyncdError as error:
         emit(events.RUN_SKIPPED, reason=str(error), code=error.code)
-
-
-def _require_same_store(before: Blueprint, loaded: Loaded) -> None:
-    was, now = before.settings, loaded.settings
-    fixed = (was.store.url, was.delivery_workers, was.web)
-    if fixed != (now.store.url, now.delivery_workers, now.web):
-        raise StoreRefused(
-            "store.url, delivery.workers and web change only with a restart",
-            code="config.restart",
-            hint="restart the daemon",
-        )
-
-
-def _say_not_reloaded(error: SyncdError) -> None:
-    first = error.problems[0] if isinstance(error, ConfigError) else None
-    emit(
-        events.CONFIG_RELOAD_FAILED,
-        error=first.message if first else str(error),
-        code=first.code if first else error.code,
-        file=first.file if first else None,
-        line=first.line if first else None,
-        column=first.column if first else None,
-        problems=len(error.problems) if isinstance(error, ConfigError) else None,
-        error_type="config",
-    )
 
 
 def shorten_pauses() -> None:

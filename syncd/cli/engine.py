@@ -42,10 +42,10 @@ Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 def asking(frame: Frame, loaded: Loaded) -> Iterator[Ask]:
     """Whoever carries commands out for this store: the daemon, or this process."""
     url = loaded.settings.store.read_url()
-    if is_sqlite(url) and _listens(socket_path(sqlite_path(url))):
-        with _daemon(socket_path(sqlite_path(url)), frame.clock) as ask:
+    with asking_daemon(frame, url) as ask:
+        if ask is not None:
             yield ask
-        return
+            return
     quiet = "debug" if frame.verbosity > 1 else "info" if frame.verbosity else "error"
     log.configure(
         "auto" if sys.stderr.isatty() else loaded.settings.log.format,
@@ -57,6 +57,16 @@ def asking(frame: Frame, loaded: Loaded) -> Iterator[Ask]:
     )
     with _here(loaded, url, frame.clock) as ask:
         yield ask
+
+
+@contextmanager
+def asking_daemon(frame: Frame, url: str) -> Iterator[Ask | None]:
+    """The daemon that works on this store, where one listens; never on Postgres."""
+    if is_sqlite(url) and _listens(socket_path(sqlite_path(url))):
+        with _daemon(socket_path(sqlite_path(url)), frame.clock) as ask:
+            yield ask
+    else:
+        yield None
 
 
 def me() -> dict[str, str]:

@@ -107,6 +107,7 @@ _BY_CODE = {
     "plan.costs": ExitCode.TRY_LATER,
     "verify.costs": ExitCode.TRY_LATER,
     "source.quota": ExitCode.TRY_LATER,
+    "config.restart": ExitCode.CONFIG,
     "explain.unknown": ExitCode.USAGE,
 } | {f"hold.{why}": ExitCode.HELD for why in ("none", "expired", "changed")}
 """A daemon's refusals come with the code of what they mean."""

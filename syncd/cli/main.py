@@ -160,6 +160,11 @@ VERBS = {
         section=OPERATE,
         summary="JSON Schema of the config files, for editors",
     ),
+    "reload": Verb(
+        target="syncd.cli.reload:reload",
+        section=OPERATE,
+        summary="check the files and have the daemon use them",
+    ),
     "help": Verb(
         target="syncd.cli.topics:help_",
         section=OPERATE,

@@ -68,6 +68,7 @@ _FIELDS = {
     "resume": _ASKED,
 }
 _FIELDS["verify"] = _READ_BACK
+_FIELDS["reload"] = _Fields(needed=frozenset({"actor", "via"}))
 
 
 class Malformed(SyncdError):
