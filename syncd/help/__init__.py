@@ -134,8 +134,12 @@ def _flowing(lines: Iterable[str]) -> str:
 
 
 def _spelled(word: str) -> str:
-    """As codes are written: `on time` and `ON-TIME` are `on_time`."""
-    return word.strip().lower().replace(" ", "_").replace("-", "_")
+    """As codes are written: `on time` and `ON-TIME` are `on_time`.
+
+    What follows a colon says more than the code does: `catch_up: skip`.
+    """
+    code = word.partition(":")[0]
+    return code.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 @cache
