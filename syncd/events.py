@@ -9,6 +9,7 @@ Where a field has a name in OpenTelemetry's conventions the line carries that na
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -72,13 +73,13 @@ class Event:
     """What it may carry besides `CONTEXT`."""
     next: str = ""
     """The next command to type, with `{field}`; warnings and errors name one."""
-
     about: str = ""
     """The code whose page helps, with `{field}`; the event has a page itself, which is
     named where that field is absent or is no code."""
 
 
 _CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+
 
 class _Values(dict[str, object]):
     """Fields for a template; an absent one shows as `<field>`, as in a usage line."""
@@ -120,13 +121,13 @@ def emit(event: Event, *, level: Level | None = None, **fields: object) -> None:
     )
 
 
-def _wire(fields: Mapping[str, object]) -> dict[str, object]:
 def _page(event: Event, values: _Values) -> str:
     """The code that `syncd explain` is to be asked for."""
     code = event.about.format_map(values)
     return code if _CODE.fullmatch(code) else event.name
 
 
+def _wire(fields: Mapping[str, object]) -> dict[str, object]:
     """The fields under their public names, absent ones (None) left out."""
     named = {
         _WIRE_NAMES.get(name, name): value
@@ -205,8 +206,8 @@ CONFIG_RELOAD_FAILED = _error(
     "the new configuration is invalid, the old one stays: {error}",
     "file line column problems",
     then="syncd check",
-)
     about="{code}",
+)
 LEASE_ACQUIRED = _debug(
     "lease.acquired",
     "{sync}: this process holds the lease, fence {fence}",
@@ -232,8 +233,8 @@ STORE_UNAVAILABLE = _error(
     "the store cannot be used: {error}",
     "operation",
     then="syncd status",
-)
     about="{code}",
+)
 COMPACT_FINISHED = _debug(
     "compact.finished",
     "{sync}: {ids} ids of the log moved into chunks",
@@ -260,8 +261,8 @@ RUN_SKIPPED = _info(
     "{sync}: skipped, {reason}",
     "reason until due_at",
     then="syncd runs {sync}",
-)
     about="{reason}",
+)
 RUN_MISSED = _warning(
     "run.missed",
     "{sync}: {missed} slots passed without a daemon; one run catches up",
@@ -276,8 +277,8 @@ RUN_FINISHED = _info(
     "{sync}: {outcome}, +{entered} -{exited} in {duration_ms} ms",
     _RUN_FIELDS,
     then="syncd show {run_id}",
-)
     about="{reason}",
+)
 """The canonical line: exactly one per run, whatever happened to it."""
 RUN_INTERRUPTED = _warning(
     "run.interrupted",
@@ -302,8 +303,8 @@ SNAPSHOT_SUSPICIOUS = _warning(
     "{sync}: the source's list is not believed: {reason}",
     "reason members previous",
     then="syncd plan {sync}",
-)
     about="{code}",
+)
 BASELINE_CREATED = _info(
     "baseline.created",
     "{sync}: first run, {members} members to send",
@@ -330,8 +331,8 @@ GUARD_TRIPPED = _warning(
     "{sync}: held by {guard}: {value}, allowed {limit}; nothing was sent",
     "guard value limit before entered exited reason until",
     then="syncd show {run_id}",
-)
     about="{guard}",
+)
 GUARD_APPROVED = _info(
     "guard.approved",
     "{sync}: {actor} approved the held plan",
@@ -420,8 +421,8 @@ TARGET_HELD = _warning(
     "{sync}: the cohort must not be written: {reason}",
     "cohort_id name reason",
     then="syncd show {run_id}",
-)
     about="{code}",
+)
 
 # ---- downloads ----------------------------------------------------------------
 
@@ -509,8 +510,8 @@ INBOX_REJECTED = _warning(
     "{connection}: {count} requests or events not taken: {reason}",
     "reason count path http_status result",
     then="syncd status",
-)
     about="{reason}",
+)
 """At most once per minute, connection and reason; `count` since the last line."""
 INBOX_TESTED = _info(
     "inbox.tested",
@@ -538,8 +539,8 @@ INBOX_LIST_FAILED = _warning(
     "{error}",
     "",
     then="syncd status {sync}",
-)
     about="{code}",
+)
 INBOX_LISTED = _info(
     "inbox.listed",
     "{connection}: the sender made the list {name}; {readers} syncs read it",
