@@ -32,6 +32,9 @@ from syncd.sync.run import Busy, leased, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import READERS, Parts
 
+LAST_WRITES = 1.0
+"""Seconds for what waits to be written, once the grace is over."""
+
 
 class UnknownSync(SyncdError):
     """The configuration has no such sync, or it is switched off."""
@@ -69,6 +72,7 @@ class Engine:
         self._quiet_until: dict[str, datetime] = {}
         self._active: set[str] = set()
         self._lock = threading.Lock()
+        self._abandoned = False
 
     # ---- life ------------------------------------------------------------------
 
@@ -88,12 +92,13 @@ class Engine:
 
     def abandon(self) -> None:
         """The grace is over: leave requests in flight alone (safe by design)."""
+        self._abandoned = True
         self._pool.abandon()
 
     def close(self) -> None:
         """Stop the threads. Every run has come to rest or was abandoned."""
         self._pool.stop()
-        self._writer.stop()
+        self._writer.stop(LAST_WRITES if self._abandoned else None)
         self._blueprint.close()
 
     def __enter__(self) -> Self:

@@ -31,6 +31,8 @@ READERS = 4
 """Threads that read long bodies: as many as a sender sends at once."""
 WAITING = 64
 """Long bodies that may wait for one of them."""
+PATIENCE = 5.0
+"""Seconds in which what was taken is stored, where nobody says how long."""
 
 
 class Listening:
@@ -48,6 +50,8 @@ class Listening:
         self._doors: tuple[Door, ...] = ()
         self._servers: list[WebServer] = []
         self._accepting = False
+        self._stopped = False
+        self._rested = True
 
     @property
     def is_accepting(self) -> bool:
@@ -77,14 +81,28 @@ class Listening:
             inbox.ensure(connection, feeds, self._clock.now())
         self._doors = doors
 
-    def stop(self) -> None:
-        """Take nothing more; what was taken is stored and answered."""
+    def stop(self, patience: float = PATIENCE) -> bool:
+        """Take nothing more; what was taken is stored and answered.
+
+        False where that was not done after `patience` seconds, as while the store
+        hangs: who waits for an answer gets none, and sends again. Once is enough.
+        """
+        if not self._stopped:
+            self._stopped = True
+            self._rested = self._stop(self._clock.monotonic() + patience)
+        return self._rested
+
+    def _stop(self, deadline: float) -> bool:
         self._accepting = False
         while self._servers:
-            self._servers.pop().stop()
+            self._servers.pop().stop(self._left(deadline))
         self._threads.stop()
-        self._intake.stop()
+        rested = self._intake.stop(self._left(deadline))
         self.say_refused(last=True)
+        return rested
+
+    def _left(self, deadline: float) -> float:
+        return max(0.0, deadline - self._clock.monotonic())
 
     def say_refused(self, *, last: bool = False) -> None:
         """Log what was not taken since the last time. To be called now and then."""

@@ -294,10 +294,14 @@ class Server:
         )
         self._engine.stop()
         self._ticker.stop(wait=False)
-        self._listening.stop()
+        rested = self._listening.stop(max(0.0, self._grace_left(started)))
         forced = self._wait_for_runs(started)
-        with suppress(StoreError), self._engine.database.begin() as connection:
-            installation.leave(connection, self._engine.holder)
+        if rested:
+            with suppress(StoreError), self._engine.database.begin() as connection:
+                installation.leave(connection, self._engine.holder)
+        elif not forced:
+            forced = True
+            self._give_up()
         for old in self._retired:
             old.close()
         elapsed = self._clock.monotonic() - started
@@ -306,17 +310,23 @@ class Server:
 
     def _wait_for_runs(self, started: float) -> bool:
         """Until every run came to rest, the grace is over or a second signal came."""
-        grace = self._engine.blueprint.settings.shutdown_grace.total_seconds()
-        grace -= LAST_WORDS
         while self._engine.active():
-            left = grace - (self._clock.monotonic() - started)
+            left = self._grace_left(started)
             again = _next_signal(min(max(left, 0.0), 0.05))
             if left <= 0 or again in STOP:
-                emit(events.DAEMON_FORCED_STOP, run_ids=self._engine.active())
-                self._engine.abandon()
-                _next_signal(LAST_WORDS)
+                self._give_up()
                 return True
         return False
+
+    def _grace_left(self, started: float) -> float:
+        """Seconds, without those for the last words."""
+        grace = self._engine.blueprint.settings.shutdown_grace.total_seconds()
+        return grace - LAST_WORDS - (self._clock.monotonic() - started)
+
+    def _give_up(self) -> None:
+        emit(events.DAEMON_FORCED_STOP, run_ids=self._engine.active())
+        self._engine.abandon()
+        _next_signal(LAST_WORDS)
 
 
 def block() -> None:

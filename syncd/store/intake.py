@@ -87,13 +87,18 @@ class Intake:
         self._accepts = True
         self._thread.start()
 
-    def stop(self) -> None:
-        """Take nothing more, store what was taken, then end."""
+    def stop(self, patience: float | None = None) -> bool:
+        """Take nothing more, store what was taken, then end.
+
+        False where that took more than `patience` seconds: the store hangs, and nobody
+        was told that what is left was taken.
+        """
         with self._changed:
             self._accepts = False
             self._changed.notify()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def submit(
         self, connection: str, messages: Sequence[Message], results: Mapping[str, int]

@@ -62,14 +62,19 @@ class Writer:
         self._thread.start()
         self._accepts = True
 
-    def stop(self) -> None:
-        """Refuse new writes, commit what is queued, then end."""
+    def stop(self, patience: float | None = None) -> bool:
+        """Refuse new writes, commit what is queued, then end.
+
+        False where that took more than `patience` seconds: the store hangs, and who
+        waits for it is left to the end of the process.
+        """
         with self._door:
             was_open, self._accepts = self._accepts, False
             if was_open:
                 self._queue.put(None)
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def write(self, action: Callable[[Connection], T]) -> T:
         """Run `action` in the next transaction; returns once that is durable.

@@ -108,11 +108,16 @@ class WebServer:
                 hint="the log says why",
             )
 
-    def stop(self) -> None:
-        """Take no new requests, finish those in flight, end the thread."""
+    def stop(self, patience: float | None = None) -> None:
+        """Take no new requests, finish those in flight, end the thread.
+
+        After `patience` seconds, or its own grace where that is less, requests in
+        flight are cut off.
+        """
         self._server.should_exit = True
         if self._thread is not None:
-            self._thread.join(self._patience)
+            allowed = self._patience if patience is None else patience
+            self._thread.join(min(allowed, self._patience))
             if self._thread.is_alive():
                 self._server.force_exit = True
                 self._thread.join(_LAST_WORDS)

@@ -574,3 +574,43 @@ def test_a_postgres_that_is_stopped_is_a_503_and_heals_by_itself(
     assert members(simulator, "vip") == kept
     assert daemon.stop() == 0
     assert_nothing_leaked(daemon.text)
+
+
+def test_a_store_that_hangs_holds_up_the_end_for_the_grace_and_no_longer(
+    both: Installation, postgres_database: str
+) -> None:
+    both.config["store"] = {"url": postgres_database}
+    both.config["shutdown_grace"] = "3s"
+    daemon = both.start("serve")
+    plain = postgres_database.replace("postgresql+psycopg://", "postgresql://")
+    with (
+        knocking(daemon) as at,
+        psycopg.connect(plain) as elsewhere,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        said(at, enter_by_event, people(5))
+        elsewhere.execute("SELECT value FROM inbox_position FOR UPDATE")
+        waiting = pool.submit(_answered, at, [identify(each) for each in BATCH])
+        _until_it_waits_for_a_lock(plain)
+        began = time.monotonic()
+
+        code = daemon.stop()
+
+        elapsed = time.monotonic() - began
+        answer = waiting.result(PATIENCE)
+    assert code == 0
+    assert elapsed < 6
+    assert answer is None or answer.status == 503
+    assert daemon.events("daemon.forced_stop")
+    assert_nothing_leaked(daemon.text)
+
+
+def _until_it_waits_for_a_lock(url: str) -> None:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    deadline, pause = time.monotonic() + PATIENCE, threading.Event()
+    with psycopg.connect(url, autocommit=True) as asking:
+        while time.monotonic() < deadline:
+            if asking.execute(query).fetchone() != (0,):
+                return
+            pause.wait(0.05)
+    raise AssertionError("nothing waits for the store")

@@ -400,6 +400,25 @@ def test_a_stopped_intake_has_stored_what_was_taken_and_takes_nothing_more(
     door.stop()
 
 
+def test_a_store_that_hangs_keeps_no_intake_from_ending(
+    database: Database, writer: CountingWriter
+) -> None:
+    door = Intake(writer, Clock())
+    door.start()
+    taken: list[Future[Taken]] = []
+    stopped: list[bool] = []
+
+    def hand_in_and_stop() -> None:
+        taken.append(submit(door, message(b"ann")))
+        stopped.append(door.stop(0.05))
+
+    blocked(door, writer, hand_in_and_stop)
+    stopped.append(door.stop(PATIENCE))
+
+    assert stopped == [False, True]
+    assert taken[0].result(PATIENCE).people == 1
+
+
 def test_an_intake_that_was_never_started_refuses_instead_of_letting_wait(
     writer: CountingWriter,
 ) -> None:
