@@ -4,6 +4,7 @@ Read from the syntax of the code, so that a line which no test reaches is checke
 """
 
 import ast
+import string
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +82,37 @@ def test_every_error_type_in_the_code_is_one_of_the_closed_list() -> None:
     ]
 
     assert strangers == []
+
+
+BOUND = {"sync", "run_id", "trigger", "direction"}
+"""What a run binds to all of its lines."""
+
+
+def fields_of(template: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(template) if name}
+
+
+def strings_of(place: str) -> set[str]:
+    """Every word in a module's code: what it spreads into an emit is named there."""
+    tree = ast.parse((ROOT / place.partition(":")[0]).read_text())
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return {word for text in texts for word in text.split()}
+
+
+@pytest.mark.parametrize(("place", "call"), EMITS, ids=[place for place, _ in EMITS])
+def test_whoever_emits_gives_the_fields_that_the_sentence_names(
+    place: str, call: ast.Call
+) -> None:
+    given = {keyword.arg for keyword in call.keywords if keyword.arg} | BOUND
+    if any(keyword.arg is None for keyword in call.keywords):
+        given |= strings_of(place)
+
+    for name in constants(call.args[0]):
+        if name in CATALOGUE:
+            entry = CATALOGUE[name]
+            named = fields_of(entry.message) | fields_of(entry.next)
+            assert named <= given, f"{place}: {name} lacks {sorted(named - given)}"
