@@ -16,11 +16,21 @@ from syncd.config.settings import (
 )
 from syncd.model import BatchState, Operation, Outcome
 from syncd.sources.feed_mark import position_of
-from syncd.store import acknowledged, bindings, connections, inbox, person, runs, traces
+from syncd.store import (
+    acknowledged,
+    bindings,
+    connections,
+    inbox,
+    pauses,
+    person,
+    runs,
+    traces,
+)
 from syncd.store.bindings import Binding, Role
 from syncd.store.connections import ConnectionState
 from syncd.store.database import Connection
 from syncd.store.ledger import Line
+from syncd.store.pauses import Pause
 from syncd.store.person import Offered, Word
 from syncd.store.runs import Run
 from syncd.store.traces import Naming
@@ -78,6 +88,8 @@ class Known:
     """Runs that did not go well since the person was last heard of, oldest first."""
     stopped: list[ConnectionState] = field(default_factory=list)
     """Connections whose credentials are refused."""
+    pause: Pause | None = None
+    """A person paused the sync, and it is not over."""
 
     def newest(self, *states: BatchState) -> Naming | None:
         """The newest batch in one of these states that named the person."""
@@ -135,6 +147,7 @@ def read(
         next_at=due[0] if due else None,
         not_well=_not_well(connection, sync.name, _heard_of(namings, word, now)),
         stopped=_stopped(connection, sync),
+        pause=pauses.in_force(connection, sync.name, now),
     )
 
 

@@ -34,7 +34,8 @@ class Moment:
 
     at: datetime
     kind: str
-    """told, planned, sent, answered, offered, held, run, stopped, began."""
+    """began, told, planned, sent, acknowledged, offered, next, held, run, stopped or
+    paused."""
     text: str
     run_id: str | None = None
     batch_id: int | None = None
@@ -52,6 +53,7 @@ def moments(known: Known, say: Say) -> list[Moment]:
         *_held(known, say),
         *_not_well(known, say),
         *_stopped(known),
+        *_paused(known, say),
     ]
     return sorted(found, key=lambda each: each.at)
 
@@ -191,3 +193,11 @@ def _stopped(known: Known) -> Iterator[Moment]:
         if each.stopped_at is not None:
             text = f"{each.name} refuses the credentials: nothing is read or sent there"
             yield Moment(at=each.stopped_at, kind="stopped", text=text)
+
+
+def _paused(known: Known, say: Say) -> Iterator[Moment]:
+    pause = known.pause
+    if pause is not None:
+        until = f"until {say(pause.until)}" if pause.until is not None else "for now"
+        text = f"{pause.actor} paused the sync {until}: {pause.reason}"
+        yield Moment(at=pause.since, kind="paused", text=text)

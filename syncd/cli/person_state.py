@@ -234,4 +234,6 @@ def _next_run(known: Known, say: Say) -> str:
         return f", once held run {known.held.short_id} is decided"
     if not known.sync.enabled:
         return ", once the sync is enabled"
+    if known.pause is not None:
+        return f", once the pause of {known.pause.actor} is over"
     return f" ({say(known.next_at)})" if known.next_at is not None else ""

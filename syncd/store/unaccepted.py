@@ -4,7 +4,7 @@ They are neither members nor errors. Each waits with a growing delay and is offe
 again, since the person may appear at the destination later.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,6 +17,8 @@ from syncd.store.tables import unaccepted
 
 FIRST_WAIT = timedelta(hours=1)
 LONGEST_WAIT = timedelta(days=7)
+BLOCK = 4_096
+"""Ids read at a time."""
 
 
 class Kind(StrEnum):
@@ -167,6 +169,16 @@ def members(connection: Connection, binding_id: int) -> list[tuple[bytes, Kind, 
         )
     )
     return [(row.id.encode(), Kind(row.kind), row.reason) for row in rows]
+
+
+def ids(connection: Connection, binding_id: int, kind: Kind) -> Iterator[list[bytes]]:
+    """The ids of one kind, in blocks."""
+    query = select(unaccepted.c.id).where(
+        unaccepted.c.binding_id == binding_id, unaccepted.c.kind == kind
+    )
+    rows = connection.execute(query.execution_options(yield_per=BLOCK)).scalars()
+    for block in rows.partitions():
+        yield [text.encode() for text in block]
 
 
 def _offers(

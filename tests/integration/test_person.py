@@ -16,8 +16,9 @@ from syncd.cli.person_state import Answer, State, answer, since, state_of
 from syncd.cli.words import moment
 from syncd.config.settings import Events, FromCohort, GuardSettings
 from syncd.model import BatchState, IdType, Operation, Outcome, Trigger
-from syncd.store import bindings, compaction, connections
+from syncd.store import bindings, compaction, connections, pauses
 from syncd.store.database import Database
+from syncd.store.pauses import Pause
 from syncd.store.traces import Naming
 from syncd.sync.decide import Decision
 from syncd.sync.ids import Reason
@@ -348,6 +349,26 @@ def test_credentials_that_are_refused_are_a_moment(either: World) -> None:
         connections.stop(connection, "amplitude", "Invalid API key", NOW)
 
     assert kinds(known(either)) == ["stopped"]
+
+
+def test_a_pause_is_a_moment_and_puts_the_next_run_off(either: World) -> None:
+    feed = whole(either, *people(*range(5)))
+    with either.engine() as engine:
+        run(engine, either)
+    feed.say(enter=[ANN])
+    until = NOW + 4 * HOUR
+    with either.database.begin() as connection:
+        pause = Pause(
+            sync="vip", since=NOW, until=until, actor="joe", via="cli", reason="INC-1"
+        )
+        pauses.put(connection, pause)
+
+    found = known(either)
+
+    assert say(found).text.endswith("once the pause of joe is over.")
+    assert "joe paused the sync until 16:00 UTC: INC-1" in [
+        each.text for each in line(found)
+    ]
 
 
 # ---- both directions -----------------------------------------------------------------
