@@ -130,6 +130,11 @@ VERBS = {
         section=ON_CALL,
         summary="why a person is, or is not, in a cohort: one time line",
     ),
+    "members": Verb(
+        target="syncd.cli.members:members",
+        section=OPERATE,
+        summary="the ids of a sync's members, or of those not taken",
+    ),
     "cohorts": Verb(
         target="syncd.cli.cohorts:cohorts",
         section=DAILY,
