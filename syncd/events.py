@@ -235,6 +235,17 @@ STORE_UNAVAILABLE = _error(
     then="syncd status",
     about="{code}",
 )
+STORE_BACKUP_FINISHED = _info(
+    "store.backup_finished",
+    "{actor} made a backup of {bytes} bytes: {file}",
+    "actor via file bytes",
+)
+STORE_BACKUP_FAILED = _error(
+    "store.backup_failed",
+    "no backup was made at {file}: {error}",
+    "file",
+    then="syncd db backup",
+)
 COMPACT_FINISHED = _debug(
     "compact.finished",
     "{sync}: {ids} ids of the log moved into chunks",

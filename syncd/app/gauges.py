@@ -42,6 +42,10 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
         (),
     ),
     "syncd_store_size_bytes": ("Of the database, with its log.", ()),
+    "syncd_store_last_backup_timestamp_seconds": (
+        "When `syncd db backup` last made one; SQLite only, and not before the first.",
+        (),
+    ),
     "syncd_connection_stopped": (
         "1: the credentials are refused, nothing is sent.",
         ("connection",),
@@ -111,6 +115,9 @@ class StoreGauges:
         sqlite = self._database.dialect == "sqlite"
         file = self._database.path if sqlite else None
         yield "syncd_store_size_bytes", (), figures.size(connection, file)
+        backup = installation.last_backup(connection) if sqlite else None
+        if backup is not None:
+            yield "syncd_store_last_backup_timestamp_seconds", (), backup.timestamp()
         refused = figures.stopped(connection)
         for name in settings.connections:
             yield "syncd_connection_stopped", (name,), name in refused

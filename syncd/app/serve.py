@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from syncd import __version__, events, metrics
-from syncd.app import commands, pausing, verifying
+from syncd.app import backups, commands, pausing, verifying
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.feeding import folded
@@ -206,6 +206,7 @@ class Server:
                 "approve": partial(commands.approve, self._engine),
                 "reject": partial(commands.reject, self._engine),
                 "reload": self._reloads.ask,
+                "note_backup": partial(backups.note, self._engine),
                 "pause": partial(pausing.pause, self._engine),
                 "resume": partial(pausing.resume, self._engine, again=self._again),
                 "verify": partial(verifying.verify, self._engine),

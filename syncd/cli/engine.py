@@ -46,6 +46,13 @@ def asking(frame: Frame, loaded: Loaded) -> Iterator[Ask]:
         if ask is not None:
             yield ask
             return
+    log_quietly(frame, loaded)
+    with _here(loaded, url, frame.clock) as ask:
+        yield ask
+
+
+def log_quietly(frame: Frame, loaded: Loaded) -> None:
+    """What happens here is told on stderr: errors, with `-v` more."""
     quiet = "debug" if frame.verbosity > 1 else "info" if frame.verbosity else "error"
     log.configure(
         "auto" if sys.stderr.isatty() else loaded.settings.log.format,
@@ -55,8 +62,6 @@ def asking(frame: Frame, loaded: Loaded) -> Iterator[Ask]:
         loaded.settings.instance,
         __version__,
     )
-    with _here(loaded, url, frame.clock) as ask:
-        yield ask
 
 
 @contextmanager

@@ -170,6 +170,11 @@ VERBS = {
         section=OPERATE,
         summary="check the files and have the daemon use them",
     ),
+    "db": Verb(
+        target="syncd.cli.database:db",
+        section=OPERATE,
+        summary="db backup, db migrate: copy the store, or bring it up to date",
+    ),
     "help": Verb(
         target="syncd.cli.topics:help_",
         section=OPERATE,

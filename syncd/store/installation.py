@@ -14,6 +14,7 @@ from syncd.store.tables import action, attempt, batch, daemon, meta, run
 HASH_KEY = "id_hash_key"
 CLOCK = "clock"
 FAST_CLOCK = "fast_clock"
+LAST_BACKUP = "last_backup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,24 @@ def fast_clock(connection: Connection) -> tuple[float, datetime] | None:
         return None
     speed, origin = text.split(" ")
     return float(speed), datetime.fromisoformat(origin)
+
+
+def note_backup(connection: Connection, at: datetime) -> None:
+    """The newest backup was made at `at`, in real time."""
+    text = at.isoformat()
+    connection.execute(
+        insert_into(connection, meta)
+        .values(key=LAST_BACKUP, value=text)
+        .on_conflict_do_update(index_elements=[meta.c.key], set_={"value": text})
+    )
+
+
+def last_backup(connection: Connection) -> datetime | None:
+    """When `syncd db backup` last made one; None: never."""
+    text = connection.execute(
+        select(meta.c.value).where(meta.c.key == LAST_BACKUP)
+    ).scalar_one_or_none()
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def beat(connection: Connection, me: Daemon) -> None:

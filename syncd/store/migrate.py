@@ -56,7 +56,7 @@ def require_current(database: Database) -> None:
     if found != head():
         raise StoreRefused(
             f"the store has schema {found or 'none'}, this program needs {head()}",
-            hint="set store.migrate: auto, or start `syncd serve` once with it",
+            hint="syncd db migrate, or store.migrate: auto",
         )
 
 

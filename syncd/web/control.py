@@ -69,6 +69,9 @@ _FIELDS = {
 }
 _FIELDS["verify"] = _READ_BACK
 _FIELDS["reload"] = _Fields(needed=frozenset({"actor", "via"}))
+_FIELDS["note_backup"] = _Fields(
+    needed=frozenset({"file", "actor", "via"}), optional=frozenset({"bytes", "error"})
+)
 
 
 class Malformed(SyncdError):
