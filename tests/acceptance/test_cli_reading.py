@@ -304,16 +304,17 @@ def test_status_shows_the_acknowledged_size_exactly(
     tmp_path: Path, database: Database, now: datetime
 ) -> None:
     configured(tmp_path, "sqlite:///data/syncd.db", "said", "counted", "compacted")
+    bindings_by_name: dict[str, Binding] = {}
     with database.begin() as connection:
         for name, moved in (("said", 0), ("counted", 7), ("compacted", 0)):
             ran(connection, name, now - HOUR, sent=9, members_after=48_489)
             run = ran(connection, name, now, Outcome.INTERRUPTED, sent=moved)
-            binding = bound(connection, name, now)
+            binding = bindings_by_name[name] = bound(connection, name, now)
             sent = batch(connection, binding, run, 7, now)
             outbox.acknowledge(
                 connection, sent, applied=sent.ids, not_applied=[], now=now
             )
-    compaction.compact(database, binding.id)
+    compaction.compact(database, bindings_by_name["compacted"].id)
 
     shown = syncd("status", "--json", cwd=tmp_path)
 

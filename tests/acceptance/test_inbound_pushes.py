@@ -407,6 +407,7 @@ def test_webhooks_in_any_order_and_twice_end_as_the_newest_computation_says(
         for order in itertools.permutations(story):
             # Each order is a cohort of its own, and what was said is said again.
             key = f"c{abs(hash(tuple(map(id, order))))}"
+            answer = None
             for told_now in (*order, order[0], order[-1]):
                 mine = told_now | {
                     "cohort_id": key,
@@ -416,6 +417,7 @@ def test_webhooks_in_any_order_and_twice_end_as_the_newest_computation_says(
                 answer = at.webhook(mine)
                 assert answer.status == 200
                 assert time.monotonic() - began < IN_TIME
+            assert answer is not None
             assert answer.body["duplicates"] > 0
             assert told(pushed, key) == ends
     assert_nothing_leaked(daemon.text)

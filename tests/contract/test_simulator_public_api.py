@@ -117,6 +117,7 @@ def test_pages_follow_the_cursor_to_the_end(sim, api):
     found: list[str] = []
     cursor: dict[str, str | None] = {}
     totals = set()
+    page: dict[str, Any] = {}
     for _ in range(3):
         page = api.get(SPACE, params={"pagination.count": 3} | cursor).json()["data"]
         found += [one["key"] for one in page["audiences"]]
