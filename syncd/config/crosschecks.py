@@ -18,6 +18,7 @@ from syncd.config.raw import connections, given, raw_syncs, text
 from syncd.config.reader import Mapping, Scalar
 from syncd.config.spending import spending_problems
 from syncd.config.values import holds_password
+from syncd.config.windows import window_problems
 from syncd.errors import Problem
 
 _SECRETS = {
@@ -42,6 +43,7 @@ def crosschecks(root: Mapping) -> Iterator[Problem]:
     yield from spending_problems(root)
     yield from _inline_passwords(root)
     yield from _unread_connections(root)
+    yield from window_problems(root)
 
 
 def _duplicate_syncs(root: Mapping) -> Iterator[Problem]:

@@ -222,8 +222,8 @@ def _shape_at(root: Mapping, path: Path) -> type[BaseModel] | None:
     match path:
         case ("connections", _, *_):
             return _shape_in_connection(root, path)
-        case ("syncs", _):
-            return SyncShape
+        case ("syncs", _) | ("windows", _, int()):
+            return _IN_LIST[str(path[0])]
         case ("syncs", _, str() as key):
             return _IN_SYNC.get(key)
         case ("defaults", str() as key):
@@ -259,6 +259,7 @@ _AT_TOP: dict[str, type[BaseModel]] = {
     "log": LogShape,
     "web": WebShape,
 }
+_IN_LIST: dict[str, type[BaseModel]] = {"syncs": SyncShape, "windows": WindowShape}
 _IN_WEB: dict[str, type[BaseModel]] = {"inbound": InboundShape, "admin": AdminShape}
 _IN_CONNECTION: dict[str, type[BaseModel]] = {
     "quota": QuotaShape,

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import datetime, timedelta
+from datetime import date, time, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,6 +24,7 @@ from syncd.config.resolve import resolve, short_freshness
 from syncd.config.schema import DEFAULT_ZONE, Document, Known
 from syncd.config.secrets import SecretRef
 from syncd.config.settings import Loaded, Settings
+from syncd.config.windows import long_blackouts
 from syncd.errors import ConfigError, Problem
 
 
@@ -72,6 +73,9 @@ def load_with_places(
         raise InvalidConfig(_sorted(problems), gathered.sources)
     settings = resolve(document, root, environ.get)
     problems += short_freshness(settings, root)
+    problems += long_blackouts(settings, root)
+    if _errors(problems):
+        raise InvalidConfig(_sorted(problems), gathered.sources)
     loaded = Loaded(
         settings=settings,
         warnings=tuple(_sorted(problems)),
@@ -127,7 +131,7 @@ def _canonical(value: Any) -> Any:
             return None
         case timedelta():
             return value.total_seconds()
-        case SecretRef() | Path() | datetime():
+        case SecretRef() | Path() | date() | time():
             return str(value)
         case Mapping():
             return {key: _canonical(item) for key, item in value.items()}

@@ -46,9 +46,11 @@ from syncd.config.settings import (
     ToList,
     ToTrait,
 )
+from syncd.config.windows import windows_of
 from syncd.errors import Problem
 from syncd.model import IdType
 from syncd.schedule import duration_text, shortest_period
+from syncd.windows import Window
 
 STORE_URL = "sqlite:///data/syncd.db"
 WORKERS = 4
@@ -160,8 +162,21 @@ def _syncs(
             delivery=_delivery(shape, defaults, LARGEST_BATCH[target]),
             budget=shape.budget,
             enabled=shape.enabled,
+            blackout=_blackout(document, shape),
             place=value_place(locator.root, ("syncs", index, "name")),
         )
+
+
+def _blackout(document: Document, shape: SyncShape) -> tuple[Window, ...]:
+    """The windows a sync names, else those of the defaults."""
+    defaults = document.defaults
+    zone = _first(defaults.timezone, DEFAULT_ZONE)
+    names = _first(shape.blackout, defaults.blackout, [])
+    return tuple(
+        window
+        for name in dict.fromkeys(names)
+        for window in windows_of(name, document.windows[name], zone)
+    )
 
 
 def _usual_freshness(

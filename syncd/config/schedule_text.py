@@ -111,7 +111,7 @@ def _offset(period: timedelta, at: str | None) -> timedelta:
 
 
 def _wall_clock(found: re.Match[str], timezone: str) -> Schedule:
-    days = _days(found["days"].lower())
+    days = days_in(found["days"].lower())
     if days is None:
         raise _unknown()
     at = found["at"]
@@ -130,7 +130,7 @@ def _wall_clock(found: re.Match[str], timezone: str) -> Schedule:
     return Cron(fields, zone)
 
 
-def _days(text: str) -> frozenset[str] | None:
+def days_in(text: str) -> frozenset[str] | None:
     """`mon..fri`, `mon,thu`, `daily`, `weekdays`, `weekends`; None for other words."""
     if text == "daily":
         return _EVERY_DAY

@@ -18,6 +18,7 @@ from syncd.config.place import did_you_mean
 from syncd.config.schedule_text import BadSchedule, cron, parse
 from syncd.config.schema_connections import ConnectionShape
 from syncd.config.schema_inbound import WebShape
+from syncd.config.schema_windows import WindowShape
 from syncd.config.shape import Shape
 from syncd.config.values import (
     AMinute,
@@ -119,6 +120,7 @@ class Tunable(Shape):
     catch_up: Literal["once", "skip"] | None = None
     max_runtime: AMinute | None = None
     fresh_within: Minutes | None = None
+    blackout: list[str] | None = None
     guard: GuardShape = GuardShape()
 
 
@@ -244,6 +246,7 @@ class Document(Shape):
         Field(default_factory=dict)
     )
     defaults: DefaultsShape = DefaultsShape()
+    windows: dict[Name, list[WindowShape]] = Field(default_factory=dict)
     syncs: list[SyncShape] = Field(default_factory=list)
     web: WebShape = WebShape()
     log: LogShape = LogShape()
