@@ -246,7 +246,7 @@ def run(args: Sequence[str], read_environ: Callable[[], Mapping[str, str]]) -> i
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
-        "Any word you meet syncd explain WORD            e.g. syncd explain held",
+        ("Any word you meet syncd explain WORD            e.g. syncd explain held",)
         terminated = type(stop).__name__ == "Terminated"
         return int(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED)
     except BrokenPipeError:

@@ -8,6 +8,7 @@ import pytest
 
 from syncd.cli.exit_codes import ExitCode
 from tests.installed import Installation, Running
+from tests.knocking import ENGAGE, FACTOR, JSON, identify, knocking, personas
 from tests.simulated import Simulator
 
 SECOND_FACTOR = {"X-Syncd-Key": "demo-second-factor"}
@@ -129,3 +130,23 @@ def test_the_same_guard_holds_what_was_pushed_and_the_same_page_explains_it(
     approved = engage.syncd("approve", held.run["id"][-8:], "--reason", "spring")
     assert approved.code == ExitCode.OK, approved.out + approved.err
     assert simulator.members() == set(people(600, 400))
+
+
+def test_an_audience_that_was_announced_is_read_by_that_id_whatever_its_key(
+    engage: Installation, simulator: Simulator
+) -> None:
+    daemon = engage.start("serve")
+    with knocking(daemon) as at:
+        announced = at.ask(
+            f"{ENGAGE}/audiences/{FACTOR}", {"audienceName": "VIP"}, JSON
+        )
+        given = announced.body["externalId"]
+        said = personas("former_name", external_audience_id=given)
+        for person in people(3):
+            event = identify(person, key="former_name", context={"personas": said})
+            assert at.engage(event).status == 200
+
+    ran = engage.run("vip")
+
+    assert ran.code == ExitCode.OK, ran.out + ran.err
+    assert simulator.members() == set(people(3))

@@ -786,6 +786,43 @@ def test_an_announced_audience_names_its_feed_and_is_logged_with_its_readers():
     assert [(line["event"], line["readers"]) for line in lines] == [("inbox.listed", 2)]
 
 
+def renamed(**fields) -> dict[str, Any]:
+    """Of an audience that was announced as Lapsed Trials, whose key is another one."""
+    named = {"computation_key": "old_key", "external_audience_id": "lapsed_trials"}
+    return event(
+        traits={"old_key": True, "lapsed_trials": False},
+        context={"personas": personas(**(named | fields))},
+    )
+
+
+def test_an_event_of_a_key_nobody_reads_is_of_the_announced_audience_somebody_reads():
+    (said,) = told(sent(door(), renamed()))
+
+    assert said.feed.key == "lapsed_trials"
+    assert said.inside, "the boolean stands under the key of the event"
+
+
+@pytest.mark.parametrize(
+    ("readers", "announced"),
+    [
+        ({"lapsed_trials": 1, "old_key": 1}, "lapsed_trials"),
+        ({}, "lapsed_trials"),
+        ({"lapsed_trials": 1}, "another"),
+        ({"lapsed_trials": 1}, 7),
+        ({"lapsed_trials": 1}, ["lapsed_trials"]),
+        ({"lapsed_trials": 1}, None),
+    ],
+)
+def test_an_event_is_of_its_own_key_unless_only_the_announced_one_is_read(
+    readers, announced
+):
+    at = door(readers=readers)
+
+    (said,) = told(sent(at, renamed(external_audience_id=announced)))
+
+    assert said.feed.key == "old_key"
+
+
 def test_an_audience_is_announced_by_the_second_factors_header_too():
     basic_door = door(second_factor=factor(header="authorization", user="syncd"))
 

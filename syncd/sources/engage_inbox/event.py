@@ -95,7 +95,8 @@ def _membership(
     people = _people(event, settings)
     at = _at(event)
     holder = _object(event, place)
-    inside = _inside(holder.get(key), enter=key in settings.entered_without_value)
+    read = _key_read(personas, key, settings)
+    inside = _inside(holder.get(key), enter=read in settings.entered_without_value)
     if inside is None:
         return _left(Result.UNKNOWN_VALUE)
     if _is_old(at, now):
@@ -106,7 +107,7 @@ def _membership(
     tie = _message_id(event)
     told = tuple(
         Told(
-            feed=Feed(connection=settings.connection, key=key, id_type=id_type),
+            feed=Feed(connection=settings.connection, key=read, id_type=id_type),
             ids=(id_,),
             inside=inside,
             at=at,
@@ -117,6 +118,17 @@ def _membership(
     )
     message = Message(connection=settings.connection, id=tie, told=told)
     return Heard(message=message, results=results)
+
+
+def _key_read(
+    personas: Mapping[str, Any], key: str, settings: EngageDoorSettings
+) -> str:
+    """The key by which a sync reads this audience: the event's own, or else the id that
+    we gave Engage when it announced the audience (`hooks`; a renamed one has another
+    key than its name tells)."""
+    given = personas.get("external_audience_id")
+    is_read = isinstance(given, str) and given in settings.readers
+    return given if is_read and key not in settings.readers else key
 
 
 def _deletion(

@@ -9,7 +9,8 @@ a secret is the URL: so the second factor's secret may stand at its end,
 host, which Segment's client sends as Basic. A signature over the body is taken as well.
 
 An announced audience changes no membership: its feed is named, and its key is the id
-that Segment gets. The feed of an event is found by the event's own key.
+that Segment gets, and sends along with each event (`external_audience_id`). An event is
+of its own key where a sync reads that, else of this one where a sync reads it.
 """
 
 import re
