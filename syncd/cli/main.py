@@ -85,16 +85,6 @@ VERBS = {
         section=ON_CALL,
         summary="drop a held plan and keep the baseline",
     ),
-    "explain": Verb(
-        target="syncd.cli.explain:explain",
-        section=ON_CALL,
-        summary="what a code, an event or a state means, and what to do",
-    ),
-    "logs": Verb(
-        target="syncd.cli.logs:logs",
-        section=ON_CALL,
-        summary="make JSON log lines readable: … | syncd logs -",
-    ),
     "serve": Verb(
         target="syncd.cli.serve:serve",
         section=OPERATE,
@@ -149,6 +139,16 @@ VERBS = {
         target="syncd.cli.healthcheck:healthcheck",
         section=OPERATE,
         summary="exit 0 if the daemon lives and the store answers",
+    ),
+    "explain": Verb(
+        target="syncd.cli.explain:explain",
+        section=ON_CALL,
+        summary="what a code, an event or a state means, and what to do",
+    ),
+    "logs": Verb(
+        target="syncd.cli.logs:logs",
+        section=ON_CALL,
+        summary="make JSON log lines readable: … | syncd logs -",
     ),
     "schedule": Verb(
         target="syncd.cli.files:schedule",
@@ -221,6 +221,7 @@ def overview() -> str:
         "Flags everywhere  -c/--config PATH (repeatable), -q, -v, --no-input, -y/--yes",
         "                  and --color auto|always|never; --json on reading commands",
         "Exit codes        syncd help exit-codes         One verb: syncd VERB --help",
+        "Any word you meet syncd explain WORD            e.g. syncd explain held",
         "",
     ]
     return "\n".join(lines)
@@ -246,7 +247,6 @@ def run(args: Sequence[str], read_environ: Callable[[], Mapping[str, str]]) -> i
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except (KeyboardInterrupt, click.Abort) as stop:
-        ("Any word you meet syncd explain WORD            e.g. syncd explain held",)
         terminated = type(stop).__name__ == "Terminated"
         return int(ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED)
     except BrokenPipeError:
