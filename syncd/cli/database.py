@@ -56,7 +56,11 @@ def backup(frame: Frame, file: str | None) -> None:
         frame.out.json("backup", document)
         return
     frame.out.line(f"{target}   {number(size)} bytes, checked")
-    frame.out.message("Back: stop the daemon, put this file in the store's place")
+    # What was sent since is not known to the copy.
+    frame.out.message(
+        "To go back to it: stop the daemon, remove the store's -wal and -shm files, put "
+        "the copy in its place, start, then: syncd verify"
+    )
 
 
 def _copied(frame: Frame, loaded: Loaded, source: Path, target: Path) -> int:
