@@ -58,8 +58,8 @@ def backup(frame: Frame, file: str | None) -> None:
     frame.out.line(f"{target}   {number(size)} bytes, checked")
     # What was sent since is not known to the copy.
     frame.out.message(
-        "To go back to it: stop the daemon, remove the store's -wal and -shm files, put "
-        "the copy in its place, start, then: syncd verify"
+        "To go back to it: stop the daemon, remove the store's -wal and -shm files, "
+        "put the copy in its place, start, then: syncd verify"
     )
 
 
