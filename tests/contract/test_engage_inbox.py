@@ -786,7 +786,7 @@ def test_an_announced_audience_names_its_feed_and_is_logged_with_its_readers():
     assert [(line["event"], line["readers"]) for line in lines] == [("inbox.listed", 2)]
 
 
-def renamed(**fields) -> dict[str, Any]:
+def renamed(**fields):
     """Of an audience that was announced as Lapsed Trials, whose key is another one."""
     named = {"computation_key": "old_key", "external_audience_id": "lapsed_trials"}
     return event(

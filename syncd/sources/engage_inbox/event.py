@@ -127,8 +127,9 @@ def _key_read(
     we gave Engage when it announced the audience (`hooks`; a renamed one has another
     key than its name tells)."""
     given = personas.get("external_audience_id")
-    is_read = isinstance(given, str) and given in settings.readers
-    return given if is_read and key not in settings.readers else key
+    if key in settings.readers or not isinstance(given, str):
+        return key
+    return given if given in settings.readers else key
 
 
 def _deletion(
