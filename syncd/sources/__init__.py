@@ -56,8 +56,9 @@ class Question:
     """The list is wanted even if it is unchanged, as long as that costs nothing."""
     by_person: bool = False
     """A person waits for it: the reserve may be touched, the pace is not kept."""
-    count: Callable[[], int] = int
-    """Counts the acknowledged members; reads them all, so only where it matters."""
+    wanted: Callable[[], int] = int
+    """Counts whom the plans so far wanted as members, those included whom the
+    destination did not take; reads them all, so only where it matters."""
     look_only: bool = False
     """Nothing may be written or logged: a person only wants to see."""
     stop: threading.Event

@@ -30,6 +30,8 @@ class Mark:
     says nothing."""
     beyond: int | None = None
     """People the owner counts whom no id names (anonymous), as of that list."""
+    agreed: int = 0
+    """How often in a row sizes agreed since, and the list was not asked for."""
 
     @classmethod
     def parse(cls, text: str | None, feed: Feed) -> "Mark | None":

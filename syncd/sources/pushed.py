@@ -34,6 +34,10 @@ from syncd.store import inbox
 from syncd.store.database import Database
 from syncd.store.inbox import FeedRow
 
+AGREEMENTS = 4
+"""So often in a row equal sizes stand for a due list; then it is read all the same: an
+entry and an exit that were both lost leave the size as it is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSettings:
@@ -152,8 +156,9 @@ class PushedSource:
         alone = partial(self._alone, asked, after=after)
         reached = replace(mark, position=asked.position)
         listed = replace(reached, listed_at=asked.now)
-        if self._sizes_agree(asked, mark):
-            return alone(listed)
+        if mark.agreed < AGREEMENTS and self._sizes_agree(asked, mark):
+            return alone(replace(listed, agreed=mark.agreed + 1))
+        listed = replace(listed, agreed=0)
         match self._ask_for_list(asked.question, mark):
             case None:
                 return alone(reached)
@@ -175,7 +180,7 @@ class PushedSource:
         """Whether a list that costs something would bring nothing new."""
         if not self._settings.list_costs or asked.size is None or mark.beyond is None:
             return False
-        return asked.size == asked.question.count() + mark.beyond
+        return asked.size == asked.question.wanted() + mark.beyond
 
     def _ask_for_list(
         self, question: Question, mark: Mark

@@ -323,7 +323,7 @@ class _Lists:
         if partition is not None:
             pairs = zip(known, partition.buckets(self.n_buckets), strict=True)
         elif self.below is not None and binding is self.below:
-            pairs = ((bucket, _so_far(bucket)) for bucket in known)
+            pairs = ((bucket, wanted_so_far(bucket)) for bucket in known)
         else:
             pairs = zip(known, map(self._elsewhere, self.read(self.below)), strict=True)
         if news is None:
@@ -339,10 +339,11 @@ class _Lists:
     def _elsewhere(self, bucket: Bucket) -> list[bytes]:
         """Whom the plans for the former target wanted."""
         self.notes.intact &= bucket.chunk_intact
-        return _so_far(bucket)
+        return wanted_so_far(bucket)
 
 
-def _so_far(bucket: Bucket) -> list[bytes]:
+def wanted_so_far(bucket: Bucket) -> list[bytes]:
+    """Whom the plans so far wanted in a bucket."""
     return list(
         fold.wanted_so_far(
             acknowledged=bucket.acknowledged,

@@ -37,6 +37,7 @@ from syncd.sync.draft import (
     spread_of,
     take_pushed,
     take_snapshot,
+    wanted_so_far,
 )
 from syncd.sync.identity import Aspect, Change, Identity, compare
 from syncd.sync.spec import Report, Spec
@@ -226,18 +227,21 @@ def ask(run: Run) -> Answer:
             below=below,
             again=unsettled,
             by_person=run.report.trigger is Trigger.MANUAL,
-            count=partial(_count_acknowledged, run),
+            wanted=partial(_count_wanted, run),
             stop=parts.stop,
             until=run.report.started_at + spec.max_runtime,
         )
     )
 
 
-def _count_acknowledged(run: Run) -> int:
-    if run.binding is None:
+def _count_wanted(run: Run) -> int:
+    binding = run.binding
+    if binding is None:
         return 0
     with run.parts.database.read() as connection:
-        return acknowledged.count(connection, run.binding, run.parts.clock.now())
+        now, buckets = run.parts.clock.now(), binding.n_buckets
+        known = acknowledged.read(connection, binding.id, buckets, now)
+        return sum(len(wanted_so_far(bucket)) for bucket in known)
 
 
 def _what_is_known(run: Run) -> tuple[str | None, str | None, bool]:

@@ -431,6 +431,47 @@ def test_no_list_is_asked_for_while_the_sizes_agree(world: World) -> None:
     assert len(download(world).questions) == 2
 
 
+def test_people_the_destination_did_not_take_count_when_sizes_are_compared(
+    world: World,
+) -> None:
+    feed = cohort(world, 1, 2, 3)
+    world.vendor.known = people(1, 2)
+    with world.engine() as engine:
+        feed.say(enter=people(1, 2, 3))
+        run(engine, world)
+        advance(world, DAY)
+        listed = run(engine, world)
+        feed.size = 3
+        advance(world, DAY)
+        run(engine, world)
+
+    assert listed.outcome is Outcome.SUCCESS
+    assert world.vendor.cohort.members == people(1, 2)
+    assert len(download(world).questions) == 1
+
+
+def test_a_list_is_read_after_four_agreements_since_losses_may_weigh_each_other_out(
+    world: World,
+) -> None:
+    feed = cohort(world, 1, 2)
+    with world.engine() as engine:
+        feed.say(enter=people(1, 2))
+        run(engine, world)
+        advance(world, DAY)
+        run(engine, world)
+        # One entry and one exit that nobody was told of.
+        download(world).members, download(world).version = people(2, 3), "2"
+        feed.size = 2
+        asked: list[int] = []
+        for _ in range(6):
+            advance(world, DAY)
+            run(engine, world)
+            asked.append(len(download(world).questions))
+
+    assert asked == [1, 1, 1, 1, 2, 2]
+    assert world.vendor.cohort.members == people(2, 3)
+
+
 def test_words_go_on_where_a_list_is_as_it_was(world: World) -> None:
     feed = cohort(world, 1, 2)
     with world.engine() as engine:
