@@ -6,13 +6,14 @@ from functools import cache, partial
 from typing import TypeVar
 
 from syncd.app.turns import AT_ONCE, InTurn, Turns
-from syncd.clients import amplitude, segment, segment_public
+from syncd.clients import amplitude, segment, segment_public, segment_settings
 from syncd.clients.amplitude import AmplitudeClient
 from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.http import HttpClient
 from syncd.clients.partner import PartnerClient
 from syncd.clients.segment import SegmentClient
 from syncd.clients.segment_public import AudienceSizes
+from syncd.clients.segment_settings import WriteKeyCheck
 from syncd.clients.storage import StorageClient
 from syncd.clock import Clock
 from syncd.config.forecast import project_key
@@ -48,6 +49,8 @@ class Vendors:
         self.segment = cache(self._segment)
         self.audience_sizes = cache(self._audience_sizes)
         self.partner = cache(self._partner)
+        self.write_key = cache(self._write_key)
+        self.origin = cache(self._origin)
 
     def close(self) -> None:
         """Close every connection."""
@@ -99,6 +102,28 @@ class Vendors:
             space=connection.space_id,
             clock=self._clock,
         )
+
+    def _write_key(self, name: str) -> WriteKeyCheck:
+        connection = self._named(name, EngageConnection)
+        if connection.write_key is None:
+            raise TypeError("the configuration asks for a write key to look at")
+        return WriteKeyCheck(
+            self._client(name, connection.transport, segment_settings.HOST),
+            secret_of(connection.write_key),
+            clock=self._clock,
+        )
+
+    def _origin(self, name: str) -> HttpClient:
+        """Where a connection is, for a question without credentials."""
+        connection = self._settings.connections[name]
+        match connection:
+            case AmplitudeConnection():
+                usual = amplitude.HOSTS[connection.region]
+            case EngageConnection():
+                usual = segment.HOSTS[connection.region]
+            case _:
+                usual = ""
+        return self._client(name, connection.transport, usual)
 
     def _partner(self, name: str) -> PartnerClient:
         connection = self._settings.connections[name]

@@ -50,6 +50,11 @@ VERBS = {
         section=START,
         summary="validate config files (no network)",
     ),
+    "doctor": Verb(
+        target="syncd.cli.doctor:doctor",
+        section=START,
+        summary="test credentials, store, quota, clock",
+    ),
     "plan": Verb(
         target="syncd.cli.plan:plan",
         section=DAILY,

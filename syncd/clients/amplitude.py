@@ -15,13 +15,15 @@ from syncd.clients.amplitude_answers import (
     Cohort,
     Membership,
     Uploaded,
+    Validated,
     read_cohorts,
     read_membership,
     read_upload,
+    read_validation,
 )
 from syncd.clients.amplitude_call import Call, Caller, listing, texts
 from syncd.clients.amplitude_errors import Endpoint
-from syncd.clients.http import ACKNOWLEDGEMENT_BYTES, HttpClient
+from syncd.clients.http import ACKNOWLEDGEMENT_BYTES, Answer, HttpClient
 from syncd.clock import Clock
 from syncd.model import Operation
 
@@ -95,6 +97,18 @@ class AmplitudeClient:
 
         Raises `DeliveryError`; `Fault.BAD_IDS` means that no id was valid.
         """
+        return read_upload(self._upload(cohort, {}, run_id))
+
+    def validate(self, cohort: NewCohort) -> Validated:
+        """Have owner and ids looked at as for an upload; creates nothing, free.
+
+        Raises `DeliveryError`; `Fault.BAD_IDS` means that no id was valid.
+        """
+        return read_validation(self._upload(cohort, {"skip_save": True}, ""))
+
+    def _upload(
+        self, cohort: NewCohort, more: Mapping[str, bool], run_id: str
+    ) -> Answer:
         body = orjson.dumps(
             {
                 "name": cohort.name,
@@ -104,12 +118,12 @@ class AmplitudeClient:
                 "owner": cohort.owner,
                 "published": cohort.published,
                 "skip_invalid_ids": True,
+                **more,
             }
         )
-        answer = self._caller.send(
+        return self._caller.send(
             _writing(Endpoint.UPLOAD, "/api/3/cohorts/upload", body, cohort.ids, run_id)
         )
-        return read_upload(answer)
 
     def membership(
         self,

@@ -77,6 +77,16 @@ class Uploaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Validated:
+    """An upload that was looked at and not carried out (`skip_save`)."""
+
+    matched: int | None
+    """How many of the ids are known; None where the answer does not say."""
+    created: str | None
+    """The cohort that was made all the same; None, as it should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Membership:
     """A proven membership change: every id sent and not skipped was applied."""
 
@@ -140,6 +150,16 @@ class _UploadAnswer(BaseModel):
     error: Any = None
 
 
+class _Matched(BaseModel):
+    matched: int | None = None
+
+
+class _ValidationAnswer(_UploadAnswer):
+    """Its shape is not documented beyond that of an upload: nothing is required."""
+
+    metadata: _Matched | None = None
+
+
 class _MembershipEntry(BaseModel):
     model_config = ConfigDict(strict=True)
 
@@ -177,6 +197,17 @@ def read_upload(answer: Answer) -> Uploaded:
         size=row.size if row else None,
         request_id=_request_id(answer),
         status=answer.status,
+    )
+
+
+def read_validation(answer: Answer) -> Validated:
+    """What an upload with `skip_save` found (contract 4.6)."""
+    parsed = read_json(answer, _ValidationAnswer)
+    if parsed.error:
+        raise bad_response(answer, "it reports an error")
+    return Validated(
+        matched=parsed.metadata.matched if parsed.metadata else None,
+        created=parsed.cohort_id or parsed.old_cohort_id,
     )
 
 

@@ -187,3 +187,9 @@ def size(connection: Connection, file: Path | None) -> int:
     names: Collection[str] = (file.name, f"{file.name}-wal", f"{file.name}-shm")
     parts = (file.with_name(name) for name in names)
     return sum(each.stat().st_size for each in parts if each.exists())
+
+
+def journal_mode(connection: Connection) -> str:
+    """How SQLite keeps its journal; `wal` in a store of ours."""
+    found: str = connection.execute(text("PRAGMA journal_mode")).scalar_one()
+    return found

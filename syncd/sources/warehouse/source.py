@@ -59,6 +59,15 @@ class WarehouseSource:
                     hint="read from something that does not change under the query",
                 )
 
+    def reach(self) -> None:
+        """Connect and look the tables and columns up; reads no row of an audience.
+
+        An own query is not run, since nobody knows what it costs. Raises as `blocks`.
+        """
+        with reading(self._query, lambda: False) as connection:
+            connection.execute(sa.select(sa.literal(1)))
+            members(connection, self._query)
+
     def fingerprint(self) -> str:
         """Flavour, tables, audience and query; not the URL, whose secret may change."""
         query = self._query

@@ -1,0 +1,135 @@
+"""The store as a daemon would find it: there, ours, current, with room to grow.
+
+Only read. Whether somebody works on it is looked up in the kernel's table of locks:
+taking the lock, if only for a moment, could keep a daemon from starting.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from syncd.app.doctor.findings import Finding, fail, ok, warn
+from syncd.app.store import lock_path
+from syncd.config.settings import StoreSettings
+from syncd.store import figures, migrate
+from syncd.store.database import NETWORK_FILE_SYSTEMS, Database, file_system_of
+from syncd.store.location import is_sqlite, sqlite_path
+
+STORE = "store"
+MB = 1_000_000
+TIGHT = 200 * MB
+"""Free bytes below which somebody should look."""
+FULL = 20 * MB
+"""Free bytes below which the next large plan may not fit."""
+LOCKS = Path("/proc/locks")
+
+
+def look(settings: StoreSettings) -> Iterator[Finding]:
+    """Raises `StoreError`, `SecretUnavailable`."""
+    url = settings.read_url()
+    if is_sqlite(url):
+        path = sqlite_path(url)
+        yield from _place(path)
+        if not path.is_file():
+            yield ok(STORE, f"none at {path} yet; the first run makes it")
+            return
+    yield from _content(url, settings)
+
+
+def _place(path: Path) -> Iterator[Finding]:
+    """The folder: a local disk, writable, with room."""
+    kind = file_system_of(path)
+    if kind in NETWORK_FILE_SYSTEMS:
+        what = f"{path} is on a network file system ({kind}); SQLite would corrupt it"
+        yield fail(STORE, what, "use a local disk, or store.url: postgresql://…")
+    folder = _existing(path.parent)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        what = f"{folder} cannot be written to by this user"
+        yield fail(STORE, what, "run as the daemon's user, or correct store.url")
+    disk = os.statvfs(folder)
+    yield from room(folder, disk.f_bavail * disk.f_frsize)
+
+
+def room(folder: Path, free: int) -> Iterator[Finding]:
+    """Whether so many free bytes will do; nothing to say where they do."""
+    if free < FULL:
+        yield fail(STORE, f"{folder} has {_mb(free)} left", f"df -h {folder}")
+    elif free < TIGHT:
+        yield warn(STORE, f"{folder} has only {_mb(free)} left", f"df -h {folder}")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(each for each in (folder, *folder.parents) if each.is_dir())
+
+
+def _content(url: str, settings: StoreSettings) -> Iterator[Finding]:
+    try:
+        database = Database(url, readers=1)
+    except ModuleNotFoundError as error:
+        what = f"the store's driver {error.name} is not installed"
+        yield fail(STORE, what, "python -m pip install 'syncd[postgres]'")
+        return
+    try:
+        with database.read() as connection:
+            revision = migrate.current(connection)
+            file = database.path if database.dialect == "sqlite" else None
+            size = figures.size(connection, file)
+            mode = figures.journal_mode(connection) if file is not None else ""
+    finally:
+        database.close()
+    migrate.refuse_newer(revision)
+    parts = [database.library, _schema(revision), _mb(size), mode.upper()]
+    if file is not None:
+        parts.append(_lock(file))
+        yield from _kept_private(file)
+        if mode not in ("wal", ""):
+            yield warn(STORE, f"the journal is {mode}, not WAL", "syncd serve, once")
+    line = ", ".join(part for part in parts if part)
+    if revision == migrate.head():
+        yield ok(STORE, line)
+    elif settings.migrate == "auto":
+        yield warn(STORE, f"{line}; the next start changes that", "syncd serve")
+    else:
+        yield fail(STORE, f"{line}; store.migrate is manual", "syncd db migrate")
+
+
+def _schema(revision: str | None) -> str:
+    head = migrate.head()
+    if revision == head:
+        return f"schema {revision} (current)"
+    return f"schema {revision or 'none'}, this program has {head}"
+
+
+def _kept_private(file: Path) -> Iterator[Finding]:
+    mode = file.stat().st_mode & 0o777
+    if mode & 0o077:
+        what = f"{file} holds member ids and others may open it (mode {mode:04o})"
+        yield warn(STORE, what, f"chmod 600 {file}")
+
+
+def _lock(file: Path) -> str:
+    """Who works on it."""
+    try:
+        inode = lock_path(file).stat().st_ino
+        holder = lock_holder(LOCKS.read_text(), inode)
+    except OSError:
+        return ""
+    return f"process {holder} works on it" if holder else "nobody works on it"
+
+
+def lock_holder(locks: str, inode: int) -> int | None:
+    """The process that holds a lock on the file with this number (proc(5), locks).
+
+    0 and negative numbers stand for a process of another container.
+    """
+    for line in locks.splitlines():
+        words = line.split()
+        if len(words) >= 6 and words[1] == "FLOCK":
+            if words[5].rpartition(":")[2] == str(inode):
+                return int(words[4])
+    return None
+
+
+def _mb(size: int) -> str:
+    return f"{size / MB:,.1f} MB" if size < 10 * MB else f"{size / MB:,.0f} MB"
