@@ -44,6 +44,7 @@ from syncd.config.schema_inbound import (
     SecondFactorShape,
     WebShape,
 )
+from syncd.config.schema_windows import WindowShape
 from syncd.errors import Problem
 
 Path = tuple[str | int, ...]
