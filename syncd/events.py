@@ -582,6 +582,16 @@ OPERATOR_VERIFIED = _info(
 )
 OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
 OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)
+OPERATOR_RETRIED = _info(
+    "operator.retried",
+    "{actor} sends {count} batches of {sync} again",
+    f"{_OPERATOR} batches count",
+)
+OPERATOR_DROPPED = _info(
+    "operator.dropped",
+    "{actor} gave {count} batches of {sync} up; the next run plans their ids anew",
+    f"{_OPERATOR} batches count",
+)
 OPERATOR_RELOADED = _info(
     "operator.reloaded", "{actor} asked to read the configuration again", _OPERATOR
 )

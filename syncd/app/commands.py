@@ -19,7 +19,7 @@ from syncd.sync.spec import Report
 def run(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """`{"sync", "actor", "via"}` -> `{"run": …}`: run a sync now, to its end."""
     emit(events.OPERATOR_RAN, sync=body["sync"], actor=body["actor"], via=body["via"])
-    return _shown(engine.run(body["sync"], Trigger.MANUAL))
+    return shown(engine.run(body["sync"], Trigger.MANUAL))
 
 
 def fetch(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def approve(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
         # has its own line; the answer here is about the approved plan.
         with suppress(SyncdError):
             engine.run(report.sync, Trigger.CATCH_UP)
-    return _shown(report)
+    return shown(report)
 
 
 def reject(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +68,8 @@ def _decision(engine: Engine, body: Mapping[str, Any]) -> Decision:
     )
 
 
-def _shown(report: Report | None) -> dict[str, Any]:
+def shown(report: Report | None) -> dict[str, Any]:
+    """How a run ended, as an answer; nothing where none began."""
     if report is None:
         return {"run": None}
     return {

@@ -6,7 +6,7 @@ lease).
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -25,9 +25,12 @@ from syncd.model import Outcome, Trigger
 from syncd.sources import Answer, Question
 from syncd.store import leases, outbox, pauses, runs
 from syncd.store.database import Connection
+from syncd.store.unsettled import Unsettled
 from syncd.store.writer import Writer
 from syncd.sync import credentials, decide, finish, run_id
+from syncd.sync import outbox as outbox_choice
 from syncd.sync.decide import Decision, NotDecidable
+from syncd.sync.outbox import Choice
 from syncd.sync.run import Busy, leased, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import READERS, Parts
@@ -215,6 +218,16 @@ class Engine:
         """Drop the held plan and keep the baseline. Raises `NotDecidable`, `Busy`."""
         with self._alone(self._sync_of(decision)) as (parts, spec):
             decide.reject(parts, spec, decision)
+
+    def retry_batches(self, name: str, choice: Choice) -> Report | None:
+        """Send open and dead batches again. Raises `NotSteerable`, `Busy`."""
+        with self._alone(name) as (parts, spec):
+            return outbox_choice.try_again(parts, spec, choice)
+
+    def drop_batches(self, name: str, choice: Choice) -> Sequence[Unsettled]:
+        """Give open batches up. Raises `NotSteerable`, `Busy`."""
+        with self._alone(name) as (parts, spec):
+            return outbox_choice.drop(parts, spec, choice)
 
     def close_abandoned(self) -> list[str]:
         """Close the runs that a dead process left; returns the syncs to go on with.

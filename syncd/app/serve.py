@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from syncd import __version__, events, metrics
-from syncd.app import backups, commands, pausing, verifying
+from syncd.app import backups, commands, outbox, pausing, verifying
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.feeding import folded
@@ -205,6 +205,8 @@ class Server:
                 "fetch": partial(commands.fetch, self._engine),
                 "approve": partial(commands.approve, self._engine),
                 "reject": partial(commands.reject, self._engine),
+                "outbox-retry": partial(outbox.retry, self._engine),
+                "outbox-drop": partial(outbox.drop, self._engine),
                 "reload": self._reloads.ask,
                 "note_backup": partial(backups.note, self._engine),
                 "pause": partial(pausing.pause, self._engine),

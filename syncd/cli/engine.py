@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from syncd import __version__, log
-from syncd.app import commands, pausing, verifying
+from syncd.app import commands, outbox, pausing, verifying
 from syncd.app.build import blueprint
 from syncd.app.engine import Engine
 from syncd.app.store import opened
@@ -96,6 +96,8 @@ def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
                     "fetch": commands.fetch,
                     "approve": commands.approve,
                     "reject": commands.reject,
+                    "outbox-retry": outbox.retry,
+                    "outbox-drop": outbox.drop,
                     "pause": pausing.pause,
                     "resume": pausing.resume,
                     "verify": verifying.verify,

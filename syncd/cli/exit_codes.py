@@ -109,6 +109,11 @@ _BY_CODE = {
     "source.quota": ExitCode.TRY_LATER,
     "config.restart": ExitCode.CONFIG,
     "explain.unknown": ExitCode.USAGE,
+    "outbox.held": ExitCode.HELD,
+    "outbox.nothing": ExitCode.FAILED,
+    "outbox.unknown": ExitCode.FAILED,
+    "outbox.dead": ExitCode.FAILED,
+    "outbox.changed": ExitCode.FAILED,
 } | {f"hold.{why}": ExitCode.HELD for why in ("none", "expired", "changed")}
 """A daemon's refusals come with the code of what they mean."""
 

@@ -145,6 +145,11 @@ VERBS = {
         section=OPERATE,
         summary="exit 0 if the daemon lives and the store answers",
     ),
+    "outbox": Verb(
+        target="syncd.cli.outbox:outbox",
+        section=ON_CALL,
+        summary="batches that wait or are dead; retry or drop them",
+    ),
     "explain": Verb(
         target="syncd.cli.explain:explain",
         section=ON_CALL,

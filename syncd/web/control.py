@@ -68,6 +68,11 @@ _FIELDS = {
     "resume": _ASKED,
 }
 _FIELDS["verify"] = _READ_BACK
+_STEERED = _Fields(
+    needed=frozenset({"sync", "actor", "via", "reason"}),
+    optional=frozenset({"batches"}),
+)
+_FIELDS |= {"outbox-retry": _STEERED, "outbox-drop": _STEERED}
 _FIELDS["reload"] = _Fields(needed=frozenset({"actor", "via"}))
 _FIELDS["note_backup"] = _Fields(
     needed=frozenset({"file", "actor", "via"}), optional=frozenset({"bytes", "error"})

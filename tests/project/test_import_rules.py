@@ -58,6 +58,7 @@ SEEDS = [
 ]
 
 IMPURE = {
+    "outbox": "carries out what a person decided about batches",
     "run": "the story: it reads, decides, writes",
     "steps": "the steps of the story",
     "draft": "reads the source and the store",
