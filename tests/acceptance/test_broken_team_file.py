@@ -85,13 +85,13 @@ def test_the_six_mistakes_are_named_at_their_places_with_the_way_out(
             "did you mean 'engage-main'?"
         ),
         (
-            f"{FILE}:7:15: error[schedule.mixed] 'every 1h at 03:00' mixes interval and "
-            "clock time; 'every 1h', 'every 1h at :00' or 'daily at 03:00'"
+            f"{FILE}:7:15: error[schedule.mixed] 'every 1h at 03:00' mixes interval "
+            "and clock time; 'every 1h', 'every 1h at :00' or 'daily at 03:00'"
         ),
         f"{FILE}:8:19: error[duration.no_unit] 90 has no unit; did you mean '90m'?",
         (
-            f"{FILE}:10:11: error[sync.duplicate] sync 'churn-risk' is already defined at "
-            f"{first_definition()}; rename one"
+            f"{FILE}:10:11: error[sync.duplicate] sync 'churn-risk' is already "
+            f"defined at {first_definition()}; rename one"
         ),
         (
             f"{FILE}:14:5: error[key.unknown] unknown key 'schedul'; "

@@ -1,6 +1,7 @@
 """`init`, `check` and `schedule`: the real command on real files."""
 
 import json
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -99,6 +100,30 @@ def test_init_writes_a_file_that_check_accepts(tmp_path: Path) -> None:
     assert max(map(len, text.splitlines())) <= 100
     assert checked.returncode == 0, checked.stdout
     assert "0 errors, 0 warnings." in checked.stdout
+
+
+def uncommented(text: str) -> str:
+    """The starter with everything it offers beside what it has; no alternatives."""
+    ours = r"write_key_file:|region:|inbox:|push:|web:| +\w+:|- name:| +\S+: {"
+    offered = re.compile(rf"^( *)# ({ours})", re.MULTILINE)
+    return offered.sub(r"\1\2", text)
+
+
+def test_whatever_the_starter_offers_works_when_it_is_uncommented(
+    tmp_path: Path,
+) -> None:
+    syncd("init", cwd=tmp_path)
+    path = tmp_path / "config/syncd.yaml"
+    whole = uncommented(path.read_text(encoding="utf-8"))
+    path.write_text(whole, encoding="utf-8")
+
+    checked = syncd("check", "--strict", "--json", cwd=tmp_path)
+
+    document = json.loads(checked.stdout)
+    assert checked.returncode == 0, checked.stdout
+    assert [sync["name"] for sync in document["syncs"]] == ["power-users", "churn-risk"]
+    for key in ("inbox", "second_factor", "push", "web", "inbound", "admin"):
+        assert re.search(rf"^ *{key}:", whole, re.MULTILINE), key
 
 
 def test_init_replaces_a_file_only_when_forced(tmp_path: Path) -> None:
