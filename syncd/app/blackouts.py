@@ -20,6 +20,10 @@ class Blackout(PutOff):
             hint=f"syncd schedule {sync}",
         )
         self.until = until
+        self.notice = (
+            f"inside the window '{window.name}' until {until:%Y-%m-%d %H:%M} UTC; "
+            "run all the same, since a person asked"
+        )
 
 
 def require_none(settings: Settings, name: str, now: datetime) -> None:

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from syncd import events
+from syncd.app.blackouts import blackout_of
 from syncd.app.engine import Engine
 from syncd.errors import SyncdError
 from syncd.events import emit

@@ -16,7 +16,7 @@ from syncd.app.engine import Engine
 from syncd.app.feeding import fed
 from syncd.clock import Clock
 from syncd.config.settings import Settings
-from syncd.errors import StoreError, SyncdError
+from syncd.errors import PutOff, StoreError, SyncdError
 from syncd.model import Feed, Trigger
 from syncd.sources.feed_mark import position_of
 from syncd.store import bindings, inbox
@@ -138,7 +138,7 @@ class Reacting:
     def _run(self, name: str) -> None:
         try:
             self._engine.run(name, Trigger.PUSH)
-        except (Busy, StoreError):
+        except (Busy, PutOff, StoreError):
             self._busy.add(name)
         except SyncdError:
             # It waits for a person, or is not to run now: the next news or due time

@@ -11,7 +11,7 @@ import click
 from syncd.cli.clock_changes import notes
 from syncd.cli.configured import load
 from syncd.cli.doors import doors_document, listening
-from syncd.cli.due import next_times, without_times
+from syncd.cli.due import next_start, next_times, without_times
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.failure import report, style_of
 from syncd.cli.forecast import forecast_document, show_forecast
@@ -94,7 +94,10 @@ def _show_valid(frame: Frame, form: Literal["full", "concise"], loaded: Loaded) 
         _show(frame, findings.removesuffix(summary(loaded.warnings)).rstrip())
     syncs, connections = loaded.settings.syncs, loaded.settings.connections
     out.line()
-    counted = plural(len(syncs), "sync"), plural(len(connections), "connection")
+    counted = [plural(len(syncs), "sync"), plural(len(connections), "connection")]
+    windows = {window.name for sync in syncs for window in sync.blackout}
+    if windows:
+        counted.append(plural(len(windows), "blackout window"))
     out.line(", ".join(counted))
     if syncs:
         columns = [Column(title=title) for title in ("sync", "way", "when", "next")]
@@ -123,8 +126,8 @@ def _row(settings: Settings, sync: SyncSettings, now: datetime) -> list[str]:
     way = f"{vendor(source)} → {vendor(target)}"
     following = without_times(sync)
     if not following:
-        times = next_times(settings, sync, now, 1)
-        following = f"next {moment(times[0], now, sync.timezone)}" if times else "never"
+        start = next_start(settings, sync, now)
+        following = f"next {moment(start, now, sync.timezone)}" if start else "never"
     return [sync.name, way, describe(sync.schedule), following]
 
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from syncd.config.settings import Settings, SyncSettings
 from syncd.schedule import Manual, Once, next_after, offset
+from syncd.windows import closed_until
 
 
 def shift(settings: Settings, sync: SyncSettings) -> timedelta:
@@ -22,6 +23,14 @@ def next_times(
         times.append(due + added)
         due = next_after(sync.schedule, due)
     return times
+
+
+def next_start(
+    settings: Settings, sync: SyncSettings, now: datetime
+) -> datetime | None:
+    """When the next run begins by itself: a due time in a blackout waits for its end"""
+    due = next_times(settings, sync, now, 1)
+    return (closed_until(sync.blackout, due[0]) or due[0]) if due else None
 
 
 def without_times(sync: SyncSettings) -> str:

@@ -15,6 +15,7 @@ from syncd.cli.words import dated, span, utc_clock
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import SyncdError
 from syncd.schedule import describe, explain
+from syncd.windows import closed_until, window_at
 
 
 @verb("init")
@@ -81,9 +82,19 @@ def _show_schedule(
         return
     for t in times:
         utc = "" if sync.timezone == "UTC" else f"   {utc_clock(t, sync.timezone)}"
-        out.line(f"  {dated(t, sync.timezone)}{utc}")
+        out.line(f"  {dated(t, sync.timezone)}{utc}{_put_off(sync, t)}")
+    for name in dict.fromkeys(window.name for window in sync.blackout):
+        out.line(f"  blackout: {name}")
     for note in notes(sync.schedule, now):
         out.line(f"  note: {note}")
+
+
+def _put_off(sync: SyncSettings, t: datetime) -> str:
+    """What becomes of a due time inside a blackout, in words."""
+    window, begins = window_at(sync.blackout, t), closed_until(sync.blackout, t)
+    if window is None or begins is None:
+        return ""
+    return f"   skipped: {window.name}; runs {dated(begins, sync.timezone)}"
 
 
 def _schedule_document(
@@ -98,5 +109,12 @@ def _schedule_document(
         "timezone": sync.timezone,
         "jitter_seconds": int(shift(settings, sync).total_seconds()) if times else 0,
         "next": times,
+        "blackout": list(dict.fromkeys(window.name for window in sync.blackout)),
+        "put_off": [
+            {"due_at": t, "window": window.name, "begins_at": begins}
+            for t in times
+            if (window := window_at(sync.blackout, t)) is not None
+            and (begins := closed_until(sync.blackout, t)) is not None
+        ],
         "notes": notes(sync.schedule, now),
     }

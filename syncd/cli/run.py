@@ -86,6 +86,8 @@ def tell(out: Output, ended: Mapping[str, Any]) -> None:
         out.message(f"            {number(count)} {reason}")
     why = f": {ended['message']}" if ended.get("message") else ""
     out.message(f"  {outcome}{why}")
+    if ended.get("notice"):
+        out.message(f"  {ended['notice']}")
     if ended.get("hint"):
         out.message(f"  next: {ended['hint']}")
     elif outcome == "held" and short:
