@@ -19,8 +19,14 @@ from syncd.sync.spec import Report
 
 def run(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """`{"sync", "actor", "via"}` -> `{"run": …}`: run a sync now, to its end."""
-    emit(events.OPERATOR_RAN, sync=body["sync"], actor=body["actor"], via=body["via"])
-    return shown(engine.run(body["sync"], Trigger.MANUAL))
+    name = body["sync"]
+    emit(events.OPERATOR_RAN, sync=name, actor=body["actor"], via=body["via"])
+    # A window keeps off what begins by itself; a person knows what they do.
+    closed = blackout_of(engine.blueprint.settings, name, engine.clock.now())
+    answer = shown(engine.run(name, Trigger.MANUAL))
+    if closed is not None and answer["run"] is not None:
+        answer["run"]["notice"] = closed.notice
+    return answer
 
 
 def fetch(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
