@@ -84,7 +84,7 @@ def _text(each: Shown) -> str:
         case bool():
             return str(each.value).lower()
         case list():
-            return ", ".join(each.value)
+            return ", ".join(each.value) or "[]"
         case _:
             return " ".join(str(each.value).split())
 

@@ -29,6 +29,7 @@ from syncd.config.settings import (
 )
 from syncd.config.values import holds_password
 from syncd.schedule import Cron, Every, Manual, Once, describe, duration_text
+from syncd.windows import Window
 
 Plain = str | int | float | bool | list[str]
 Origin = Literal["file", "environment", "default"]
@@ -78,7 +79,7 @@ def _leaves(node: Node, path: KeyPath) -> Iterator[tuple[KeyPath, Node]]:
         case Sequence(items) if not all(isinstance(item, Scalar) for item in items):
             for index, item in enumerate(items):
                 yield from _leaves(item, (*path, index))
-        case Sequence(items) if items:
+        case Sequence():
             yield path, node
         case Scalar(value) if value is not None:
             yield path, node
@@ -248,10 +249,15 @@ def _plain(value: Any) -> Plain | None:
             return str(value.value)
         case str() | Path():
             return str(value)
-        case tuple() if all(isinstance(item, str) for item in value):
-            return list(value)
+        case tuple():
+            return list(dict.fromkeys(map(_named, value)))
         case _:
             return None
+
+
+def _named(item: object) -> str:
+    """An item of a list as the files write it: text, or the name of what it means."""
+    return item.name if isinstance(item, Window) else str(item)
 
 
 def _duration(value: timedelta) -> str:

@@ -21,7 +21,10 @@ connections:
     api_key_file: partner_key
     headers: {X-Team: "${SYNCD_TEAM}"}
     secret_headers: {X-Sign: {env: SYNCD_SIGN}}
+windows:
+  night: [{days: mon..fri, from: "01:30", to: "02:45"}]
 defaults:
+  blackout: [night]
   guard: {max_exit: 25%}
   delivery: {max_delay: 128s}
 include: [team.yaml]
@@ -33,6 +36,11 @@ syncs:
     to: {connection: partner}
     schedule: {cron: "5 4 * * *", timezone: UTC}
     guard: {ignore_below: 7}
+  - name: always
+    from: {connection: amplitude-main, cohort_id: def}
+    to: {connection: partner}
+    schedule: daily at 05:00
+    blackout: []
 """
 
 
@@ -71,12 +79,15 @@ def test_each_value_comes_with_the_file_and_line_that_win(tmp_path: Path) -> Non
 
     vip = "syncs.vip"
     assert found[f"{vip}.guard.ignore_below"] == (7, "file", "team.yaml", 6)
-    assert found[f"{vip}.guard.max_exit"] == ("25%", "file", "main.yaml", 15)
-    assert found[f"{vip}.delivery.max_delay"] == ("128s", "file", "main.yaml", 16)
+    assert found[f"{vip}.guard.max_exit"] == ("25%", "file", "main.yaml", 18)
+    assert found[f"{vip}.delivery.max_delay"] == ("128s", "file", "main.yaml", 19)
     assert found[f"{vip}.guard.max_enter"] == ("1000%", "default", None, None)
     assert found[f"{vip}.delivery.first_delay"] == ("1s", "default", None, None)
     assert found[f"{vip}.schedule.cron"] == ("5 4 * * *", "file", "team.yaml", 5)
     assert f"{vip}.schedule" not in found
+    assert found[f"{vip}.blackout"] == (["night"], "file", "main.yaml", 17)
+    assert found["syncs.always.blackout"] == ([], "file", "team.yaml", 11)
+    assert found["windows.night.0.days"] == ("mon..fri", "file", "main.yaml", 15)
     assert found["log.level"] == ("info", "default", None, None)
     assert found["web.admin.listen"] == ("127.0.0.1:8081", "default", None, None)
     assert found["connections.partner.request_deadline"][0] == "30s"
@@ -123,7 +134,7 @@ def test_a_path_shows_one_value_or_all_below_it(tmp_path: Path) -> None:
     one = show(tmp_path, "--resolved", "syncs.vip.guard.max_exit")
     below = show(tmp_path, "syncs.*.guard", "log", "--resolved")
 
-    assert one.stdout == "main.yaml:15  syncs.vip.guard.max_exit  25%\n"
+    assert one.stdout == "main.yaml:18  syncs.vip.guard.max_exit  25%\n"
     assert [line.split()[1] for line in below.stdout.splitlines()][-2:] == [
         "log.format",
         "log.level",
