@@ -8,6 +8,7 @@ sees the pause's row, or had begun before it.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,8 +60,8 @@ def pause(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     if before is not None and not before.holds(now):
         before = None
     return {
-        "pause": document(made),
-        "before": document(before) if before is not None else None,
+        "pause": asdict(made),
+        "before": asdict(before) if before is not None else None,
         "running": running,
         "now": now,
     }
@@ -82,7 +83,7 @@ def resume(
     emit(events.OPERATOR_RESUMED, **_said(body, ended))
     if again is not None:
         again(name)
-    return {"pause": document(ended)}
+    return {"pause": asdict(ended)}
 
 
 def end_pauses(database: Database, now: datetime) -> list[str]:
@@ -103,18 +104,6 @@ def end_pauses(database: Database, now: datetime) -> list[str]:
             until=each.until,
         )
     return [each.sync for each in ended]
-
-
-def document(found: Pause) -> dict[str, Any]:
-    """A pause as JSON, the same for every verb."""
-    return {
-        "sync": found.sync,
-        "since": found.since,
-        "until": found.until,
-        "actor": found.actor,
-        "via": found.via,
-        "reason": found.reason,
-    }
 
 
 def _end(body: Mapping[str, Any], now: datetime) -> datetime | None:

@@ -8,10 +8,12 @@ from typing import Any
 from syncd.cli.frame import Frame
 from syncd.cli.lines import sentence
 from syncd.cli.output import WIDTH, Column
+from syncd.cli.pauses import show_pause
 from syncd.cli.runs import STYLES, duration, outcome_words
 from syncd.cli.words import moment, number, plural, relative, span
 from syncd.model import Outcome, Trigger
 from syncd.store.installation import Action
+from syncd.store.pauses import Pause
 from syncd.store.runs import Run
 
 
@@ -42,6 +44,8 @@ class Page:
     """The run that sent its plan after it was approved."""
     fed_by: str
     """`inbox engage-main`: where events come from; empty where whole lists do alone."""
+    pause: Pause | None = None
+    """Who paused the sync, if it is paused now."""
 
     @property
     def plan(self) -> str | None:
@@ -82,6 +86,8 @@ def show(frame: Frame, page: Page) -> None:
     style = STYLES[run.outcome] if run.outcome else "blue"
     out.line(_headline(page), style=style)
     out.line(_origin(page))
+    if page.pause is not None:
+        show_pause(frame, page.pause, page.now, page.zone)
     for trip in run.summary.get("trips", ()):
         sentence(out, f"{trip['guard']}: {trip['reason']}", indent=2, hanging=2)
     if not run.summary.get("trips") and (message := run.summary.get("message")):

@@ -1,5 +1,6 @@
 """`syncd show`: one run in detail, and what a person may decide about it."""
 
+from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,7 +16,7 @@ from syncd.cli.standing import RAN, is_alive, progress, waits
 from syncd.cli.store import on_its_clock, opened
 from syncd.config.settings import Settings
 from syncd.errors import SyncdError
-from syncd.store import installation, ledger, runs
+from syncd.store import installation, ledger, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.runs import Run
 
@@ -95,6 +96,7 @@ def _page(frame: Frame, connection: Connection, settings: Settings, run: Run) ->
         exit_shares=_exit_shares(run, recent),
         sent_by=next((r for r in recent if r.summary.get("approves") == run.id), None),
         fed_by=_fed_by(settings, run),
+        pause=pauses.in_force(connection, run.sync, now),
     )
 
 
@@ -125,6 +127,7 @@ def _document(page: Page) -> dict[str, Any]:
         "run": run_document(page.run, page.now, alive=page.alive),
         "share": page.share,
         "fed_by": page.fed_by or None,
+        "paused": asdict(page.pause) if page.pause is not None else None,
         "plan": page.plan,
         "choices": [command for _, command, _ in page.choices()] if page.waits else [],
         "decisions": [

@@ -1,13 +1,13 @@
 """`syncd status`: is anything wrong, with what, since when, and what to do now."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 import click
 
 from syncd import __version__
-from syncd.app.pausing import document as pause_document
 from syncd.cli import status_page
 from syncd.cli.arrivals import arrivals, arrivals_document, fed_by
 from syncd.cli.configured import chosen, load
@@ -182,7 +182,7 @@ def _sync_document(one: Standing, now: datetime) -> dict[str, Any]:
             for each in one.unaccepted
         ],
         "held": _run(one.held, now),
-        "paused": pause_document(one.pause) if one.pause is not None else None,
+        "paused": asdict(one.pause) if one.pause is not None else None,
         "running": _running(one.activity, now),
         "last_run": _run(one.newest, now),
     }

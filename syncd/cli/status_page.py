@@ -15,6 +15,7 @@ from syncd.cli.frame import Frame
 from syncd.cli.healthcheck import alive
 from syncd.cli.lines import sentence
 from syncd.cli.output import Column
+from syncd.cli.pauses import show_pause
 from syncd.cli.runs import change_words
 from syncd.cli.standing import Activity, Standing
 from syncd.cli.states import GLYPHS, NEEDS_A_PERSON, State
@@ -29,7 +30,6 @@ from syncd.config.settings import (
 from syncd.schedule import Manual, Once
 from syncd.store.connections import ConnectionState
 from syncd.store.installation import Daemon
-from syncd.store.pauses import Pause
 from syncd.store.quotas import Quota
 
 if TYPE_CHECKING:
@@ -226,17 +226,7 @@ def _show_pause(frame: Frame, seen: Overview, one: Standing) -> None:
     if one.pause is None:
         return
     frame.out.line()
-    for text in pause_words(one.pause, seen.now, one.sync.timezone):
-        sentence(frame.out, text, hanging=2)
-
-
-def pause_words(pause: Pause, now: datetime, zone: str) -> list[str]:
-    """Who, why, until when, and the way out; as `status` and `show` say it."""
-    until = "until it is resumed"
-    if pause.until is not None:
-        until = f"until {moment(pause.until, now, zone)}"
-    who = f"{pause.sync} is paused by {pause.actor} {until}: {pause.reason}"
-    return [who, f"  resume it: syncd resume {pause.sync}"]
+    show_pause(frame, one.pause, seen.now, one.sync.timezone)
 
 
 # --- connections ----------------------------------------------------------------------

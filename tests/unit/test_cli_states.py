@@ -1,6 +1,6 @@
 """The words for how a sync is doing: each has one meaning, and the worst one wins."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from syncd.cli.states import (
 from syncd.cli.status_page import STYLES, about, summary
 from syncd.schedule import Every, Manual, Once
 from syncd.store.installation import Daemon
+from syncd.windows import Window
 
 NOW = datetime(2026, 5, 12, 9, 41, tzinfo=UTC)
 DUE = datetime(2026, 5, 12, 9, 0, tzinfo=UTC)
@@ -82,6 +83,26 @@ def test_held_comes_before_failing_and_failing_before_stale() -> None:
 )
 def test_three_failures_in_a_row_are_failing(failures: int, state: str) -> None:
     assert state_of(promise(), seen(failures_in_a_row=failures), NOW) == state
+
+
+def test_a_paused_sync_is_paused_whatever_else_is_wrong() -> None:
+    everything = seen(paused=True, held=True, failures_in_a_row=9, last_success_at=None)
+
+    assert state_of(promise(), everything, NOW) is State.PAUSED
+    assert state_of(promise(enabled=False), everything, NOW) is State.OFF
+    assert overdue(promise(), everything, NOW) is not None, "freshness still counts"
+
+
+def test_a_due_time_in_a_blackout_is_late_only_after_its_end() -> None:
+    window = Window(name="etl", zone="UTC", start=time(8, 30), end=time(10))
+    closed = promise(blackout=(window,))
+    done_before = seen(last_success_at=DUE - HOUR + MINUTE)
+
+    assert state_of(closed, done_before, NOW) is State.ON_TIME
+    assert state_of(closed, done_before, DUE + HOUR) is State.ON_TIME
+    assert state_of(closed, done_before, DUE + HOUR + PUNCTUAL) is State.LATE
+    missed_one_before = seen(last_success_at=DUE - HOUR - MINUTE)
+    assert state_of(closed, missed_one_before, NOW) is State.LATE
 
 
 def test_rejected_credentials_are_failing_at_once() -> None:
