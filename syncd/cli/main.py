@@ -185,6 +185,11 @@ VERBS = {
         section=OPERATE,
         summary="db backup, db migrate: copy the store, or bring it up to date",
     ),
+    "completion": Verb(
+        target="syncd.cli.completion:completion",
+        section=OPERATE,
+        summary="what makes TAB complete words in bash, zsh or fish",
+    ),
     "help": Verb(
         target="syncd.cli.topics:help_",
         section=OPERATE,
