@@ -18,7 +18,6 @@ from syncd.cli.frame import Frame, verb
 from syncd.cli.output import harmless
 from syncd.cli.store import on_its_clock, opened
 from syncd.cli.words import number
-from syncd.errors import SyncdError
 from syncd.store import acknowledged, bindings, unaccepted
 from syncd.store.acknowledged import Bucket
 from syncd.store.bindings import Binding
@@ -121,11 +120,7 @@ def _new_file(path: Path) -> Iterator[IO[str]]:
     except FileExistsError:
         raise click.UsageError(f"{path} is there already; name a new file.") from None
     except OSError as error:
-        raise SyncdError(
-            f"cannot write {path}: {error.strerror}",
-            code="output",
-            hint="name another file",
-        ) from None
+        raise click.UsageError(f"{path} cannot be written: {error.strerror}.") from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
             yield file

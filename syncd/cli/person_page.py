@@ -32,6 +32,7 @@ STYLES = {
 
 _COLUMNS = (
     Column(title="SYNC"),
+    Column(title="TO", drop=4),
     Column(title="STATE"),
     Column(title="SINCE"),
     Column(title="LAST BATCH", right=True, drop=2),
@@ -132,6 +133,7 @@ def _row(found: Known) -> list[Any]:
     probably = "" if last is None or last.certain else "~"
     return [
         found.sync.name,
+        found.vendor,
         Text(state.value, style=STYLES[state]),
         say(got_there) if got_there is not None else "",
         f"{probably}{last.batch_id}" if last is not None else "",

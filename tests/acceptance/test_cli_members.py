@@ -196,8 +196,8 @@ def test_a_file_is_new_and_only_its_owner_reads_it(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert again.returncode == 2
     assert "is there already" in again.stderr
-    assert nowhere.returncode == 1
-    assert "cannot write no/such/ids.txt" in nowhere.stderr
+    assert nowhere.returncode == 2
+    assert "no/such/ids.txt cannot be written" in nowhere.stderr
 
 
 def test_a_terminal_sees_ids_only_when_a_person_says_so(

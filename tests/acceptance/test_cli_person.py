@@ -179,6 +179,8 @@ def test_user_tells_every_sync_of_both_directions(
     assert shown.returncode == 0, shown.stderr.decode()
     assert text.startswith(f"person {hash_of(database, ANN)}\n")
     assert text.endswith("Next: syncd why - back\n")
+    assert "  Amplitude      in " in text
+    assert "  Twilio Engage  unmatched " in text
     assert told["person"] == hash_of(database, ANN)
     assert {each["sync"]: each["state"] for each in told["syncs"]} == {
         "vip": "in",
