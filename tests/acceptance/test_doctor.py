@@ -1,6 +1,8 @@
 """`doctor`: will it work here? Each check fails once; nothing is spent or changed."""
 
 import socket
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -74,7 +76,8 @@ def test_no_quota_is_spent_and_nothing_is_saved_with_every_kind_of_connection(
 
 
 def _written(simulator) -> str:
-    return next(c["id"] for c in simulator.cohorts() if c["type"] == "manual_upload")
+    kinds = {str(each["id"]): each["type"] for each in simulator.cohorts()}
+    return next(one for one, kind in kinds.items() if kind == "manual_upload")
 
 
 def test_nobody_is_named_and_no_secret_is_shown(vip):
@@ -279,3 +282,107 @@ def test_an_invalid_configuration_ends_with_78(vip):
 
     assert ended.code == 78
     assert "schedul" in ended.err
+
+
+# ---- warehouses and Segment's Public API --------------------------------------------
+
+TABLES = """
+CREATE TABLE user_traits (canonical_segment_id text, name text, value text);
+CREATE TABLE user_identifiers (canonical_segment_id text, type text, value text);
+"""
+
+
+@pytest.fixture
+def warehouse(vip):
+    """The audience is read from a warehouse, with the tables of Profiles Sync."""
+    path = vip.folder / "warehouse.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(TABLES)
+    vip.secret("warehouse_url", f"sqlite:///{path}")
+    vip.config["connections"]["engage"]["snapshot"] = {
+        "type": "warehouse",
+        "url_file": "warehouse_url",
+    }
+    return vip
+
+
+def test_a_warehouse_whose_tables_are_there_is_well_without_reading_an_audience(
+    warehouse,
+):
+    ended = warehouse.syncd("doctor", "--json")
+
+    assert ended.code == 0, ended.out
+    assert "vip: the warehouse answers, tables and columns are there" in details(
+        ended, "engage", "ok"
+    )
+    assert "no ids are known yet" in details(ended, "amplitude", "warn")
+
+
+def test_a_warehouse_without_the_tables_is_a_failure_that_names_one(warehouse):
+    with closing(sqlite3.connect(warehouse.folder / "warehouse.db")) as connection:
+        connection.execute("DROP TABLE user_identifiers")
+
+    ended = warehouse.syncd("doctor", "--json")
+
+    assert ended.code == 1
+    assert "user_identifiers" in details(ended, "engage", "fail")
+
+
+def test_a_warehouse_that_is_not_there_is_a_failure(warehouse):
+    (warehouse.folder / "warehouse.db").unlink()
+
+    ended = warehouse.syncd("doctor", "--json")
+
+    assert ended.code == 1
+    assert "vip: the warehouse cannot be reached" in details(ended, "engage", "fail")
+
+
+def test_an_own_query_is_not_run(warehouse):
+    source = warehouse.config["syncs"][0]["from"]
+    source["query"] = "SELECT id FROM no_such_table"
+
+    ended = warehouse.syncd("doctor", "--json")
+
+    assert ended.code == 0, ended.out
+    assert "its own query was not run" in details(ended, "engage", "ok")
+
+
+@pytest.fixture
+def reported(vip, simulator):
+    """Sizes of audiences are asked of Segment's Public API."""
+    simulator.post("/_sim/engage", {"token": "public-token"})
+    vip.secret("public_token", "public-token")
+    vip.config["connections"]["engage"] |= {
+        "api_token_file": "public_token",
+        "space_id": "spa_demo",
+        "api_base_url": simulator.origins["public"],
+    }
+    vip.inbox()
+    simulator.audience("vip", members=[f"person-{n}" for n in range(20)])
+    return vip
+
+
+def test_a_valid_token_tells_which_audiences_are_live(reported):
+    ended = reported.syncd("doctor", "--json")
+
+    assert ended.code == 0, ended.out
+    assert "audience vip is Live, 20 profiles" in details(ended, "engage", "ok")
+
+
+def test_a_token_that_segment_refuses_ends_with_77_and_is_not_shown(reported):
+    reported.secret("public_token", "a-foreign-token")
+
+    ended = reported.syncd("doctor", "--json")
+
+    assert ended.code == 77
+    assert "Segment's list of audiences" in details(ended, "engage", "fail")
+    assert "a-foreign-token" not in ended.out + ended.err
+
+
+def test_an_audience_that_the_space_does_not_have_is_a_warning(reported):
+    reported.config["syncs"][0]["from"]["audience"] = "vop"
+    reported.audience(["person-1"], "vop")
+
+    ended = reported.syncd("doctor", "--json")
+
+    assert "no audience vop that is Live" in details(ended, "engage", "warn")

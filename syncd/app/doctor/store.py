@@ -109,10 +109,12 @@ def _kept_private(file: Path) -> Iterator[Finding]:
 
 
 def _lock(file: Path) -> str:
-    """Who works on it."""
+    """Who works on it; empty where this machine does not tell."""
+    lock = lock_path(file)
+    if not lock.exists():
+        return "nobody works on it"
     try:
-        inode = lock_path(file).stat().st_ino
-        holder = lock_holder(LOCKS.read_text(), inode)
+        holder = lock_holder(LOCKS.read_text(), lock.stat().st_ino)
     except OSError:
         return ""
     return f"process {holder} works on it" if holder else "nobody works on it"
