@@ -55,8 +55,9 @@ from syncd.sync.draft import (
     take_snapshot,
 )
 from syncd.sync.guard import Trip, judge
-from syncd.sync.identity import Aspect, Change, compare
+from syncd.sync.identity import Aspect, Change, Side, compare
 from syncd.sync.plan import Plan
+from syncd.sync.sides import changed_sides
 from syncd.sync.steps import identity_of
 from syncd.sync.window import moved_lately
 
@@ -71,6 +72,8 @@ class Preview:
     """Ids that hygiene keeps out, by reason."""
     waits: runs.Run | None
     """The held run that must be decided on before anything is sent."""
+    sides: tuple[Side, ...] = ()
+    """What a changed identity does to its targets."""
     exits_24h: int = 0
     """Who leaves with this plan, or left in the 24 hours before it, unapproved."""
     exit_share_24h: float = 0.0
@@ -144,6 +147,14 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
     return Preview(
         plan=made.plan,
         trips=_trips(sync, made, change, lately),
+        sides=changed_sides(
+            look.database,
+            binding,
+            change,
+            identity_of_sync(look.settings, sync, source),
+            made.plan,
+            look.clock.now(),
+        ),
         exits_24h=made.plan.exits_over(lately),
         exit_share_24h=made.plan.exit_share_over(lately),
         refused=snapshot.refused,

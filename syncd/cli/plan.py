@@ -205,6 +205,8 @@ def _notes(out: Output, sync: SyncSettings, result: Preview | SyncdError) -> Non
         out.line(f"  {sync.name}: {result.note}")
     for trip in result.trips:
         out.line(f"  {sync.name}: {trip.reason}")
+    for side in result.sides:
+        out.line(f"  {sync.name}: {side.sentence}")
     if result.waits is not None:
         short = result.waits.short_id
         out.line(f"  {sync.name}: waits for a decision: syncd show {short}")
@@ -234,6 +236,17 @@ def _document(sync: SyncSettings, result: Preview | SyncdError) -> dict[str, Any
         "refused": result.refused,
         "note": result.note,
         "waits": result.waits.id if result.waits else None,
+        "sides": [
+            {
+                "connection": side.identity.connection,
+                "target": side.identity.target,
+                "match": side.identity.id_type,
+                "members": side.members,
+                "enter": side.entered,
+                "exit": side.exited,
+            }
+            for side in result.sides
+        ],
         "guards": [
             {"guard": t.guard, "value": t.value, "limit": t.limit, "reason": t.reason}
             for t in result.trips

@@ -144,6 +144,8 @@ def _show_plan(frame: Frame, page: Page) -> None:
     ]
     out.line()
     out.line("  " + "   ".join(parts))
+    for each in numbers.get("sides", ()):
+        sentence(out, each["sentence"], indent=2, hanging=2)
     day, now = numbers.get("exits_24h", 0), numbers.get("to_exit", 0)
     if day > now:
         share = numbers["exit_ratio_24h"] * 100

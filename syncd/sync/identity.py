@@ -52,6 +52,57 @@ class Change:
     sentence: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One target of a changed identity, and what the plan would do to it."""
+
+    identity: Identity
+    members: int
+    """Acknowledged there so far."""
+    entered: int = 0
+    exited: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """`amplitude name:VIP by user_id: 1,204 acknowledged, they would stay`."""
+        where, there = self.identity, f"{self.members:,} acknowledged"
+        moves = [
+            f"{count:,} would {verb}"
+            for count, verb in ((self.entered, "enter"), (self.exited, "exit"))
+            if count
+        ]
+        fate = " and ".join(moves) or ("they would stay" if self.members else "")
+        told = f"{there}, {fate}" if fate else there
+        return f"{where.connection} {where.target} by {where.id_type}: {told}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moves:
+    """The plan of a changed identity in numbers."""
+
+    members: int
+    """Acknowledged under the identity so far."""
+    entered: int
+    exited: int
+
+
+def sides(
+    change: Change, before: Identity, now: Identity, moves: Moves
+) -> tuple[Side, ...]:
+    """What a changed identity means, target by target: the old one first."""
+    if change.aspect is Aspect.SOURCE:
+        same = Side(
+            identity=now,
+            members=moves.members,
+            entered=moves.entered,
+            exited=moves.exited,
+        )
+        return (same,)
+    # A former target is left as it is; a former id type is emptied.
+    left = Side(identity=before, members=moves.members, exited=moves.exited)
+    return left, Side(identity=now, members=0, entered=moves.entered)
+
+
 def compare(
     before: Identity, now: Identity, *, external_id: str | None
 ) -> Change | None:

@@ -1,10 +1,14 @@
 """From a draft to a verdict: asking the guards, and saying what they found."""
 
+from typing import Any
+
 from syncd import events
 from syncd.events import emit
 from syncd.model import Outcome
 from syncd.sync.draft import Draft
 from syncd.sync.guard import Guard, Trip, judge
+from syncd.sync.identity import Side
+from syncd.sync.sides import changed_sides
 from syncd.sync.steps import Run
 from syncd.sync.window import moved_lately
 
@@ -39,12 +43,35 @@ def hold(run: Run, made: Draft, trips: tuple[Trip, ...]) -> None:
     report = run.report
     report.outcome, report.reason = Outcome.HELD, trips[0].guard
     report.message = "; ".join(trip.reason for trip in trips)
+    parts, spec = run.parts, run.spec
+    told = changed_sides(
+        parts.database,
+        run.binding,
+        run.change,
+        spec.identity,
+        made.plan,
+        parts.clock.now(),
+    )
     report.numbers |= {
+        "sides": [_side(each) for each in told],
         "identity": run.spec.identity.hash,
         "digest": [made.plan.digest.count, made.plan.digest.total],
         "mark": made.mark,
     }
     _say_tripped(run, made, trips)
+
+
+def _side(side: Side) -> dict[str, Any]:
+    where = side.identity
+    return {
+        "connection": where.connection,
+        "target": where.target,
+        "match": where.id_type,
+        "members": side.members,
+        "to_enter": side.entered,
+        "to_exit": side.exited,
+        "sentence": side.sentence,
+    }
 
 
 def fail(run: Run, trips: tuple[Trip, ...]) -> None:

@@ -69,6 +69,7 @@ IMPURE = {
     "trouble": "logs what stopped a run",
     "verdict": "logs what the guards said",
     "spec": "holds the parts of a sync",
+    "sides": "reads what a changed identity stands on",
     "spill": "keeps a snapshot on disk while it is partitioned",
     "window": "reads who moved in the last 24 hours",
 }
