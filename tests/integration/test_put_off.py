@@ -5,6 +5,7 @@ ticker does.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -15,7 +16,9 @@ from syncd.app import pausing
 from syncd.app.commands import approve, reject
 from syncd.app.engine import Engine, UnknownSync
 from syncd.app.pausing import NotPausable
+from syncd.app.reacting import Reacting
 from syncd.app.slots import Slots
+from syncd.app.sync_gauges import samples
 from syncd.config.settings import GuardSettings
 from syncd.errors import PutOff
 from syncd.model import Outcome, Trigger
@@ -43,11 +46,13 @@ def resume(engine: Engine, again: Callable[[str], None] | None = None) -> Any:
     return pausing.resume(engine, body, again)["pause"]
 
 
-def slots_of(engine: Engine, world: World) -> Slots:
-    def soon(_: str, action: Callable[[], object]) -> None:
-        action()
+def at_once(_: str, action: Callable[[], object]) -> None:
+    """What the scheduler does in a thread of its own."""
+    action()
 
-    return Slots(engine, world.clock, soon)
+
+def slots_of(engine: Engine, world: World) -> Slots:
+    return Slots(engine, world.clock, at_once)
 
 
 def advance(world: World, by: timedelta) -> None:
@@ -429,3 +434,47 @@ def test_a_pause_that_ends_in_a_blackout_waits_for_its_end_too(guarded: World) -
 
     assert [row[2:] for row in meanwhile] == [("skipped", "paused")]
     assert [row[2] for row in stored(guarded)].count("success") == 1
+
+
+# ---- what goes on meanwhile ----------------------------------------------------------
+
+
+def test_news_of_a_paused_sync_is_stored_and_read_when_the_pause_is_over(
+    world: World,
+) -> None:
+    feed = world.fed()
+    world.vendor.known = people(1)
+    sync = world.syncs["vip"]
+    told_by = sync.source.events
+    assert told_by is not None
+    soon_after = replace(told_by, run_after=timedelta(seconds=5))
+    source = replace(sync.source, events=soon_after)
+    world.syncs["vip"] = replace(sync, source=source)
+    with world.engine() as engine:
+        reacting = Reacting(engine, world.clock, at_once)
+        pause(engine, span="1h")
+        feed.say(enter=people(1))
+        for _ in range(20):
+            advance(world, MINUTE)
+            reacting.look()
+        meanwhile = stored(world)
+        advance(world, HOUR)
+        for _ in range(3):
+            advance(world, MINUTE)
+            reacting.look()
+
+    assert meanwhile == []
+    assert [row[1:] for row in stored(world)] == [("push", "success", None)]
+    assert world.vendor.cohort.members == people(1)
+
+
+def test_the_metric_says_which_syncs_are_paused(hourly: World) -> None:
+    with hourly.engine() as engine:
+        pause(engine, span="2h")
+        settings = engine.blueprint.settings
+        with hourly.database.read() as connection:
+            first = list(samples(connection, settings, NOW + HOUR))
+            last = list(samples(connection, settings, NOW + 2 * HOUR))
+
+    assert ("syncd_sync_paused", ("vip",), True) in first
+    assert ("syncd_sync_paused", ("vip",), False) in last
