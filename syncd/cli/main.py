@@ -183,7 +183,7 @@ VERBS = {
     "db": Verb(
         target="syncd.cli.database:db",
         section=OPERATE,
-        summary="db backup, db migrate: copy the store, or bring it up to date",
+        summary="backup or migrate: copy the store, update its schema",
     ),
     "completion": Verb(
         target="syncd.cli.completion:completion",
