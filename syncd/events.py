@@ -424,7 +424,7 @@ TARGET_CREATED = _info(
 )
 TARGET_ADOPTED = _info(
     "target.adopted",
-    "{sync}: writes to the existing cohort {cohort_id}, {found_size} members",
+    "{sync}: writes to the existing {cohort_id}",
     "cohort_id name found_size reason",
 )
 TARGET_HELD = _warning(
