@@ -110,12 +110,12 @@ def readable_binding(
     """What the sync knows of its cohort. Raises `NotReadable` where there is none."""
     why = why_unreadable(settings, sync)
     if why:
-        raise NotReadable(f"{sync.name} cannot be verified: {why}")
+        raise NotReadable(why)
     with database.read() as connection:
         binding = bindings.current(connection, sync.name)
     if binding is None or binding.external_id is None:
         raise NotReadable(
-            f"{sync.name} has no cohort yet: nothing was sent",
+            "there is no cohort of it yet: nothing was sent",
             hint=f"syncd run {sync.name}",
         )
     return binding

@@ -261,7 +261,8 @@ def _notes(name: str, result: Result) -> Iterator[str]:
         return
     if result["missing"]:
         count = plural(result["missing"], "id")
-        yield f"  {name}: {count} acknowledged and not there: taken out by others"
+        what = "acknowledged and not there: taken out by others, or lost"
+        yield f"  {name}: {count} {what}"
     if result["ghosts"]:
         count = plural(result["ghosts"], "id")
         yield f"  {name}: {count} there and not acknowledged: put in by others, or left"
