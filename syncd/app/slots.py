@@ -2,7 +2,8 @@
 
 A slot is a due time of the schedule. It ends as a row, run or skipped with a reason;
 after downtime one run makes up for all the slots that passed (a diff needs no
-backfill), and only the newest of them gets a row.
+backfill), and only the newest of them gets a row. What a pause or a blackout puts off
+has its rows, and one run makes up for it when that is over.
 """
 
 from collections.abc import Callable, Collection

@@ -69,7 +69,7 @@ MEANINGS = {
     ),
     ExitCode.BUG: ("A bug in syncd", "run again with -v and report it"),
     ExitCode.TRY_LATER: (
-        "Try later: lease held by another process, or quota exhausted",
+        "Try later: paused, lease held by another process, or quota exhausted",
         "retry later",
     ),
     ExitCode.CREDENTIALS: ("Credentials rejected", "rotate or fix"),
