@@ -34,10 +34,7 @@ def explain(frame: Frame, code: str | None) -> None:
     if frame.as_json:
         frame.out.json("explain", {"pages": [as_json(page) for page in found]})
         return
-    for number, page in enumerate(found):
-        if number:
-            frame.out.line()
-        show(frame.out, page)
+    show_all(frame.out, found)
 
 
 def pages_of(code: str) -> tuple[Page, ...]:
@@ -52,7 +49,15 @@ def pages_of(code: str) -> tuple[Page, ...]:
     return found
 
 
-def show(out: Output, page: Page) -> None:
+def show_all(out: Output, found: Iterable[Page]) -> None:
+    """The pages of one word, an empty line between two."""
+    for number, page in enumerate(found):
+        if number:
+            out.line()
+        _show(out, page)
+
+
+def _show(out: Output, page: Page) -> None:
     """One page, as wide as a terminal at most."""
     out.line(f"{', '.join(page.codes)}", style="bold")
     sentence(out, page.title)

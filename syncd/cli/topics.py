@@ -7,7 +7,7 @@ import click
 
 from syncd import help as runbook
 from syncd.cli.exit_codes import MEANINGS, ExitCode
-from syncd.cli.explain import show
+from syncd.cli.explain import show_all
 from syncd.cli.frame import Frame, verb
 from syncd.cli.main import VERBS, overview, syncd
 from syncd.cli.output import Column
@@ -44,8 +44,7 @@ def _verb_page(frame: Frame, name: str) -> None:
         page = click.Context(command, info_name=name, parent=root)
         frame.out.line(command.get_help(page))
         return
-    for found in runbook.find(name) or _nothing_about(name):
-        show(frame.out, found)
+    show_all(frame.out, runbook.find(name) or _nothing_about(name))
 
 
 def _nothing_about(name: str) -> NoReturn:
