@@ -129,3 +129,18 @@ def test_a_level_belongs_to_each_outcome() -> None:
     assert levels[Outcome.FAILED] == levels[Outcome.ABANDONED] == Level.ERROR
     assert levels[Outcome.HELD] == levels[Outcome.PARTIAL] == Level.WARNING
     assert levels[Outcome.SUCCESS] == levels[Outcome.NO_CHANGE] == Level.INFO
+
+
+def test_warnings_and_errors_say_which_page_is_about_them() -> None:
+    with capture_logs() as lines:
+        emit(events.GUARD_TRIPPED, guard="guard.max_exit")
+        emit(events.RUN_FINISHED, level=Level.ERROR, reason="source.stale")
+        emit(events.RUN_FINISHED, level=Level.ERROR, reason="some words: of others")
+        emit(events.RUN_FINISHED, outcome="success")
+
+    assert [line.get("help") for line in lines] == [
+        "syncd explain guard.max_exit",
+        "syncd explain source.stale",
+        "syncd explain run.finished",
+        None,
+    ]
