@@ -30,7 +30,8 @@ OTHER = "other"
 CHANGES = ("entered", "exited")
 RESULTS = ("accepted", "unmatched", "rejected")
 SKIP_REASONS = frozenset(
-    "held paused blackout overlap catch_up quota budget rate not_ready pointless".split()
+    "held paused blackout overlap catch_up quota budget rate not_ready "
+    "pointless".split()
 )
 """Why a due run read nothing: a person or a window stops it, or its source does."""
 

@@ -53,7 +53,9 @@ def asking(frame: Frame, loaded: Loaded) -> Iterator[Ask]:
 
 def log_quietly(frame: Frame, loaded: Loaded) -> None:
     """What happens here is told on stderr: errors, with `-v` more."""
-    quiet = "debug" if frame.verbosity > 1 else "info" if frame.verbosity > 0 else "error"
+    quiet = (
+        "debug" if frame.verbosity > 1 else "info" if frame.verbosity > 0 else "error"
+    )
     log.configure(
         "auto" if sys.stderr.isatty() else loaded.settings.log.format,
         quiet,

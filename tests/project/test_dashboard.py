@@ -55,6 +55,8 @@ def keys(value: Any) -> Iterator[str]:
         case list():
             for each in value:
                 yield from keys(each)
+        case _:
+            pass
 
 
 def overlap(one: dict[str, int], other: dict[str, int]) -> bool:
