@@ -389,7 +389,7 @@ BATCH_DEAD_LETTERED = _error(
     "batch.dead_lettered",
     "{sync}: batch {batch} of {size} was refused for good: {error}",
     "batch operation size attempts",
-    then="syncd show {run_id}",
+    then="syncd outbox list {sync}",
 )
 MEMBER_REJECTED = _warning(
     "member.rejected",
