@@ -17,6 +17,7 @@ from syncd import config
 from syncd.app.serve import LOOK, Server, block
 from syncd.app.store import opened
 from syncd.clock import Clock
+from syncd.store.runs import OK
 from tests.builders import PATIENCE
 
 PEOPLE = [f"person-{number:03}" for number in range(9)]
@@ -341,7 +342,8 @@ def test_due_times_follow_a_clock_that_was_set(
     assert in_time == [True, True]
     (run,) = runs_of_noon(lines)
     assert run["trigger"] == "schedule"
-    assert run["outcome"] == "success"
+    # A run that made up for the morning may have sent everybody before.
+    assert run["outcome"] in OK
 
 
 def named(lines: list[EventDict], event: str) -> list[EventDict]:
