@@ -115,6 +115,8 @@ def test_a_person_is_explained_along_a_way_through_both_directions(
     an_hour_later(both)
     simulator.users([*CROWD, ANN])
     again = both.start("serve")
+    # Before that the run would take the store for itself.
+    assert again.reached("daemon.started")
     both.run("vip")
     taken = asked.why("vip")
     with knocking(again) as at:
