@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from syncd.cli.exit_codes import ExitCode
-from tests.installed import Installation
+from tests.installed import Installation, Running
 from tests.knocking import (
     Knocking,
     ago,
@@ -99,6 +99,13 @@ def push_to_a_list(at: Knocking, ids: list[str]) -> None:
     assert answer.status == 200
 
 
+def working(both: Installation) -> Running:
+    """A daemon that has the store: a run before that would take it for itself."""
+    daemon = both.start("serve")
+    assert daemon.reached("daemon.started")
+    return daemon
+
+
 def test_a_person_is_explained_along_a_way_through_both_directions(
     both: Installation, simulator: Simulator
 ) -> None:
@@ -114,9 +121,7 @@ def test_a_person_is_explained_along_a_way_through_both_directions(
     assert daemon.stop() == 0
     an_hour_later(both)
     simulator.users([*CROWD, ANN])
-    again = both.start("serve")
-    # Before that the run would take the store for itself.
-    assert again.reached("daemon.started")
+    again = working(both)
     both.run("vip")
     taken = asked.why("vip")
     with knocking(again) as at:
