@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from syncd.store.tables import MEMBER_VIEW, POSTGRES_STORAGE, Instant
+from syncd.store.tables import Instant
+from syncd.store.views import MEMBER_VIEW, POSTGRES_STORAGE
 
 revision = "0001"
 down_revision = None
