@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, DateTime, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from syncd.store.tables import Instant
+from syncd.store.instant import Instant
 
 Insert = sqlite.Insert | postgresql.Insert
 Rows = Sequence[tuple[Any, ...]]

@@ -6,14 +6,12 @@ order of `batch.id`. Payloads (`batch_ids`) live apart from the narrow `batch` r
 since SQLite rewrites a whole row on UPDATE. Instants are UTC everywhere.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    DateTime,
     Float,
     ForeignKey,
     Index,
@@ -24,35 +22,11 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+
+from syncd.store.instant import Instant
 
 CODEC_TEXT = 0
 """`ids` holds the ids joined by newlines; the only codec so far."""
-
-
-class Instant(TypeDecorator[datetime]):
-    """An aware UTC datetime; SQLite has no zones, so ours is put back on reading."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
-        if value is None:
-            return None
-        utc = value.astimezone(UTC)
-        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
-
-    def process_result_value(
-        self, value: datetime | None, dialect: Dialect
-    ) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            return value.replace(tzinfo=UTC)
-        return value.astimezone(UTC)
 
 
 metadata = MetaData(

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from syncd.store.tables import Instant
+from syncd.store.instant import Instant
 from syncd.store.views import MEMBER_VIEW, POSTGRES_STORAGE
 
 revision = "0001"

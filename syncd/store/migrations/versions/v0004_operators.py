@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from syncd.store.tables import Instant
+from syncd.store.instant import Instant
 
 revision = "0004"
 down_revision = "0003"
