@@ -8,11 +8,8 @@ from syncd.app import writing
 from syncd.app.reading import source_of
 from syncd.app.vendors import Vendors
 from syncd.clock import Clock
-from syncd.config.settings import (
-    AmplitudeConnection,
-    Settings,
-    SyncSettings,
-)
+from syncd.config.settings import Settings, SyncSettings
+from syncd.config.settings_connections import AmplitudeConnection
 from syncd.delivery.lane import Route
 from syncd.delivery.retry import RetryPolicy
 from syncd.sinks import Sink

@@ -10,12 +10,8 @@ from datetime import datetime, timedelta
 from syncd.app.reading import projects_of
 from syncd.clients.amplitude_answers import Cohort
 from syncd.config.forecast import project_key
-from syncd.config.settings import (
-    AmplitudeConnection,
-    FromCohort,
-    Settings,
-    SyncSettings,
-)
+from syncd.config.settings import FromCohort, Settings, SyncSettings
+from syncd.config.settings_connections import AmplitudeConnection
 from syncd.sources.amplitude_download.gate import State, gate_state
 from syncd.sources.amplitude_download.refusal import our_writers
 from syncd.sources.feed_mark import list_mark_of

@@ -7,13 +7,13 @@ from syncd.app.directory import Directory
 from syncd.app.feeding import fed
 from syncd.app.vendors import remembered
 from syncd.clock import Clock
-from syncd.config.settings import (
+from syncd.config.settings import Settings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     EngageConnection,
     InboxSettings,
     PresentedSecret,
     PushSettings,
-    Settings,
 )
 from syncd.model import IdType
 from syncd.sources.amplitude_push import AmplitudeDoor, AmplitudeDoorSettings

@@ -8,14 +8,13 @@ from syncd.app.vendors import Vendors
 from syncd.clients.amplitude import AmplitudeClient
 from syncd.clock import Clock
 from syncd.config.settings import (
-    AmplitudeConnection,
-    EngageConnection,
     Events,
     FromAudience,
     FromCohort,
     Settings,
     SyncSettings,
 )
+from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
 from syncd.model import Feed
 from syncd.sources import Source
 from syncd.sources.feed_mark import position_of

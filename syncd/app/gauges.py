@@ -21,7 +21,8 @@ from syncd.app.sync_gauges import Sample
 from syncd.clients import quota
 from syncd.clock import Clock
 from syncd.config.forecast import ProjectForecast, forecast
-from syncd.config.settings import AmplitudeConnection, EngageConnection, Settings
+from syncd.config.settings import Settings
+from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
 from syncd.errors import StoreError
 from syncd.events import emit
 from syncd.store import figures, inbox, installation, leases, quotas

@@ -10,14 +10,11 @@ from syncd.app.vendors import Vendors, remembered
 from syncd.clients.quota import Budget, Rules
 from syncd.clock import Clock
 from syncd.config.forecast import forecast, project_key
-from syncd.config.settings import (
+from syncd.config.settings import FromAudience, FromCohort, Settings, SyncSettings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     EngageConnection,
     FilesSnapshot,
-    FromAudience,
-    FromCohort,
-    Settings,
-    SyncSettings,
     WarehouseSnapshot,
 )
 from syncd.model import IdType

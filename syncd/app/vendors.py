@@ -18,13 +18,13 @@ from syncd.clients.storage import StorageClient
 from syncd.clock import Clock
 from syncd.config.forecast import project_key
 from syncd.config.secrets import SecretRef
-from syncd.config.settings import (
+from syncd.config.settings import Settings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     EngageConnection,
     ListApiConnection,
     PartnerAccess,
     PropertyApiConnection,
-    Settings,
     Transport,
 )
 from syncd.log import register_secret

@@ -19,13 +19,12 @@ from syncd.app.store import spool_folder
 from syncd.app.vendors import Vendors
 from syncd.clients.quota import Rules
 from syncd.config.forecast import project_key
-from syncd.config.settings import (
+from syncd.config.settings import Settings, SyncSettings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     EngageConnection,
     ListApiConnection,
     PropertyApiConnection,
-    Settings,
-    SyncSettings,
 )
 from syncd.errors import SourceUnavailable, SyncdError
 from syncd.events import Level, emit

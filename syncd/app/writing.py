@@ -6,17 +6,19 @@ from typing import assert_never
 
 from syncd.app.vendors import Vendors
 from syncd.config.settings import (
-    AmplitudeConnection,
-    Connection,
-    EngageConnection,
     FromCohort,
-    ListApiConnection,
-    PropertyApiConnection,
     Settings,
     SyncSettings,
     ToCohort,
     ToList,
     ToTrait,
+)
+from syncd.config.settings_connections import (
+    AmplitudeConnection,
+    Connection,
+    EngageConnection,
+    ListApiConnection,
+    PropertyApiConnection,
 )
 from syncd.errors import SourceUnavailable
 from syncd.sinks import (

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from syncd.config.settings import (
+from syncd.config.settings import Listen, Settings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     EngageConnection,
     InboxSettings,
-    Listen,
     PushSettings,
-    Settings,
 )
 
 

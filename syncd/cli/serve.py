@@ -16,7 +16,8 @@ from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.clock import Clock
-from syncd.config.settings import EngageConnection, Loaded
+from syncd.config.settings import Loaded
+from syncd.config.settings_connections import EngageConnection
 from syncd.store.installation import keep_fast_clock
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}

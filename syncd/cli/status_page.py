@@ -20,12 +20,12 @@ from syncd.cli.runs import change_words
 from syncd.cli.standing import Activity, Standing
 from syncd.cli.states import GLYPHS, NEEDS_A_PERSON, State
 from syncd.cli.words import dated, moment, number, plural, relative, span
-from syncd.config.settings import (
+from syncd.config.settings import Settings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     EngageConnection,
     ListApiConnection,
     PropertyApiConnection,
-    Settings,
 )
 from syncd.schedule import Manual, Once
 from syncd.store.connections import ConnectionState

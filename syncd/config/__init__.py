@@ -18,28 +18,16 @@ from syncd.config.loader import InvalidConfig, load
 from syncd.config.place import Place
 from syncd.config.secrets import SecretRef, SecretUnavailable
 from syncd.config.settings import (
-    AmplitudeConnection,
     Budget,
-    Connection,
     DeliverySettings,
     Destination,
-    EngageConnection,
     Events,
-    FilesSnapshot,
     FromAudience,
     FromCohort,
     GuardSettings,
-    InboxSettings,
-    ListApiConnection,
     Listen,
     Loaded,
     LogSettings,
-    PartnerAccess,
-    PresentedSecret,
-    PropertyApiConnection,
-    PushSettings,
-    QuotaSettings,
-    SecondFactor,
     Settings,
     Source,
     StoreSettings,
@@ -47,9 +35,23 @@ from syncd.config.settings import (
     ToCohort,
     ToList,
     ToTrait,
+    WebSettings,
+)
+from syncd.config.settings_connections import (
+    AmplitudeConnection,
+    Connection,
+    EngageConnection,
+    FilesSnapshot,
+    InboxSettings,
+    ListApiConnection,
+    PartnerAccess,
+    PresentedSecret,
+    PropertyApiConnection,
+    PushSettings,
+    QuotaSettings,
+    SecondFactor,
     Transport,
     WarehouseSnapshot,
-    WebSettings,
 )
 
 __all__ = [

@@ -11,13 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from syncd.config.settings import (
-    AmplitudeConnection,
-    Budget,
-    FromCohort,
-    QuotaSettings,
-    Settings,
-)
+from syncd.config.settings import Budget, FromCohort, Settings
+from syncd.config.settings_connections import AmplitudeConnection, QuotaSettings
 from syncd.config.wire_values import MONTH
 from syncd.schedule import (
     Cron,

@@ -16,7 +16,7 @@ from syncd.config.interpolate import EnvText, Lookup
 from syncd.config.reader import Mapping, Scalar
 from syncd.config.schema_connections import SecretShape
 from syncd.config.secrets import CREDENTIALS, RUNTIME_FOLDER, SecretRef
-from syncd.config.settings import PresentedSecret
+from syncd.config.settings_connections import PresentedSecret
 from syncd.config.values import holds_password
 
 

@@ -26,18 +26,13 @@ from syncd.config.schema import (
     SyncShape,
 )
 from syncd.config.settings import (
-    AmplitudeConnection,
-    Connection,
     DeliverySettings,
     Destination,
-    EngageConnection,
     Events,
     FromAudience,
     FromCohort,
     GuardSettings,
-    ListApiConnection,
     LogSettings,
-    PropertyApiConnection,
     Settings,
     Source,
     StoreSettings,
@@ -45,6 +40,13 @@ from syncd.config.settings import (
     ToCohort,
     ToList,
     ToTrait,
+)
+from syncd.config.settings_connections import (
+    AmplitudeConnection,
+    Connection,
+    EngageConnection,
+    ListApiConnection,
+    PropertyApiConnection,
 )
 from syncd.config.windows import windows_of
 from syncd.errors import Problem

@@ -20,7 +20,7 @@ from syncd.config.schema_connections import (
     WarehouseShape,
 )
 from syncd.config.secrets import SecretRef
-from syncd.config.settings import (
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     Connection,
     EngageConnection,

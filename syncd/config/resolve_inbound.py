@@ -13,15 +13,14 @@ from syncd.config.schema_inbound import (
     SecondFactorShape,
     WebShape,
 )
-from syncd.config.settings import (
+from syncd.config.settings import Listen, WebSettings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     Connection,
     EngageConnection,
     InboxSettings,
-    Listen,
     PushSettings,
     SecondFactor,
-    WebSettings,
 )
 
 ONE_EVENT = 1024 * 1024

@@ -20,13 +20,8 @@ from syncd.config.overrides import variable_of
 from syncd.config.place import Place
 from syncd.config.reader import Mapping, Node, Scalar, Sequence
 from syncd.config.secrets import SecretRef
-from syncd.config.settings import (
-    GuardSettings,
-    Listen,
-    Loaded,
-    PresentedSecret,
-    Settings,
-)
+from syncd.config.settings import GuardSettings, Listen, Loaded, Settings
+from syncd.config.settings_connections import PresentedSecret
 from syncd.config.values import holds_password
 from syncd.schedule import Cron, Every, Manual, Once, describe, duration_text
 from syncd.windows import Window

@@ -29,7 +29,8 @@ from syncd.config.resolve_connections import quota_of
 from syncd.config.schedule_text import BadSchedule
 from syncd.config.schema import DEFAULT_ZONE, schedule_of
 from syncd.config.schema_connections import QuotaShape
-from syncd.config.settings import Budget, QuotaSettings
+from syncd.config.settings import Budget
+from syncd.config.settings_connections import QuotaSettings
 from syncd.config.wire_values import Spending
 from syncd.errors import Problem
 from syncd.schedule import Schedule, duration_text

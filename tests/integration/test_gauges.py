@@ -17,15 +17,13 @@ from syncd import metrics
 from syncd.app import gauges
 from syncd.app.gauges import FRESH, GAUGES, StoreGauges
 from syncd.config.secrets import SecretRef
-from syncd.config.settings import (
+from syncd.config.settings import Events, FromCohort, Settings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     Connection,
     EngageConnection,
-    Events,
-    FromCohort,
     InboxSettings,
     QuotaSettings,
-    Settings,
     Transport,
 )
 from syncd.model import Feed, IdType, Message, Outcome, Told, Trigger

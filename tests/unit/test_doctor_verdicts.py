@@ -22,7 +22,7 @@ from syncd.app.doctor.store import FULL, TIGHT, lock_holder, room
 from syncd.cli.doctor import exit_code
 from syncd.cli.exit_codes import ExitCode
 from syncd.config.secrets import SecretRef, SecretUnavailable
-from syncd.config.settings import PartnerAccess
+from syncd.config.settings_connections import PartnerAccess
 from syncd.errors import DeliveryError, Fault, SyncdError
 from syncd.store.installation import Daemon
 

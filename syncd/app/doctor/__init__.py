@@ -17,14 +17,13 @@ from syncd.app.vendors import Vendors
 from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
 from syncd.config.secrets import SecretRef, SecretUnavailable
-from syncd.config.settings import (
+from syncd.config.settings import Loaded, Settings
+from syncd.config.settings_connections import (
     AmplitudeConnection,
     Connection,
     EngageConnection,
     ListApiConnection,
-    Loaded,
     PropertyApiConnection,
-    Settings,
 )
 from syncd.errors import SyncdError
 

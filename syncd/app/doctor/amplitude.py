@@ -12,14 +12,16 @@ from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.amplitude_job import Usage
 from syncd.clock import Clock
 from syncd.config.settings import (
-    AmplitudeConnection,
-    EngageConnection,
-    FilesSnapshot,
     FromAudience,
     FromCohort,
     Settings,
     SyncSettings,
     ToCohort,
+)
+from syncd.config.settings_connections import (
+    AmplitudeConnection,
+    EngageConnection,
+    FilesSnapshot,
 )
 from syncd.errors import DeliveryError, Fault, SourceError, SyncdError
 from syncd.model import IdType

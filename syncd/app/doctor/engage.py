@@ -11,13 +11,8 @@ from syncd.app.vendors import Vendors
 from syncd.clients.segment_public import AudienceSizes
 from syncd.clients.segment_settings import WriteKeyCheck
 from syncd.clock import Clock
-from syncd.config.settings import (
-    EngageConnection,
-    FromAudience,
-    Settings,
-    SyncSettings,
-    WarehouseSnapshot,
-)
+from syncd.config.settings import FromAudience, Settings, SyncSettings
+from syncd.config.settings_connections import EngageConnection, WarehouseSnapshot
 from syncd.errors import SourceError
 from syncd.sources import Standing, WholeList
 from syncd.sources.warehouse import WarehouseSource
