@@ -316,16 +316,18 @@ def test_the_demo_as_json_is_one_document_and_goes_on_until_ctrl_c_if_asked_to(
     kept, here = tmp_path / "kept", environ(tmp_path / "scratch")
     asked = ["status", "--json", "-c", str(kept / "syncd.yaml")]
 
-    with subprocess.Popen(
-        command("--json", "--serve", "--keep", str(kept)),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=here,
-    ) as demo:
-        assert demo.stdout is not None
-        document = json.loads("".join(iter(demo.stdout.readline, "}\n")) + "}")
+    with (
+        (tmp_path / "stderr").open("w+") as errors,
+        subprocess.Popen(
+            command("--json", "--serve", "--keep", str(kept)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=here,
+        ) as demo,
+    ):
+        document = first_document(demo, tmp_path / "stderr")
         status = subprocess.run(
             [sys.executable, "-m", "syncd", *asked],
             capture_output=True,
@@ -342,6 +344,18 @@ def test_the_demo_as_json_is_one_document_and_goes_on_until_ctrl_c_if_asked_to(
     check_document(document)
     check_status(json.loads(status.stdout))
     check_folder(kept, runs=len(document["runs"]))
+
+
+def first_document(demo: subprocess.Popen[str], errors: Path) -> dict[str, Any]:
+    """What the demo prints as JSON; why it ended when it ended without that."""
+    assert demo.stdout is not None
+    told = ""
+    for line in demo.stdout:
+        told += line
+        if line == "}\n":
+            document: dict[str, Any] = json.loads(told)
+            return document
+    pytest.fail(f"the demo ended without a document: {told}{errors.read_text()}")
 
 
 def check_document(document: dict[str, Any]) -> None:

@@ -16,7 +16,10 @@ def vip(installation, simulator):
     simulator.users(f"person-{n}" for n in range(20))
     installation.sync()
     installation.audience(f"person-{n}" for n in range(20))
-    installation.config["web"] = {"admin": {"listen": "127.0.0.1:0"}}
+    installation.config["web"] = {
+        "admin": {"listen": "127.0.0.1:0"},
+        "inbound": {"listen": "127.0.0.1:0"},
+    }
     return installation
 
 
