@@ -288,6 +288,7 @@ message = _table(
     Column("connection", Text, primary_key=True),
     Column("message_id", Text, primary_key=True),
     Column("received_at", Instant, nullable=False),
+    Index("ix_message_received_at", "received_at"),
     sqlite_with_rowid=False,
 )
 """Messages taken in, to know them when they are sent again."""
@@ -377,3 +378,13 @@ condition = _table(
     Index("ix_condition_resolved_at", "resolved_at"),
 )
 """What people are notified of: open until `resolved_at`; `told_at` the last message."""
+
+forgotten = _table(
+    "forgotten",
+    Column("hash", LargeBinary, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Index("ix_forgotten_at", "at"),
+    sqlite_with_rowid=False,
+)
+"""Who asked to be forgotten: HMAC-SHA256 of an id under the installation's key. Nobody
+takes such an id in again until the row is pruned."""
