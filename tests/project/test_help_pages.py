@@ -78,7 +78,7 @@ def words() -> Iterator[str]:
 def trees() -> Iterator[tuple[Path, ast.Module]]:
     for path in sorted(PRODUCT.rglob("*.py")):
         inside = path.relative_to(PRODUCT).parts[0]
-        if inside not in {"simulator", "events.py"}:
+        if inside not in {"simulator", "events"}:
             yield path, ast.parse(path.read_text())
 
 
@@ -143,7 +143,7 @@ def loud_events() -> dict[str, str]:
                 if any(keyword.arg == "level" for keyword in node.keywords):
                     name = ast.unparse(node.args[0]).removeprefix("events.")
                     loud.add(by_constant[name])
-    return dict.fromkeys(loud, "events.py")
+    return dict.fromkeys(loud, "events")
 
 
 @cache
