@@ -9,9 +9,9 @@ from syncd.app.feeding import fed
 from syncd.app.gauges import backlogs
 from syncd.cli.frame import Frame
 from syncd.cli.lines import sentence
-from syncd.cli.words import number, plural, relative
 from syncd.config.settings import FromCohort, Settings, SyncSettings
 from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
+from syncd.report.words import number, plural, relative
 from syncd.store import figures, inbox
 from syncd.store.database import Connection
 from syncd.store.inbox import FeedRow

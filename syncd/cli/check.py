@@ -11,14 +11,12 @@ import click
 from syncd.cli.clock_changes import notes
 from syncd.cli.configured import load
 from syncd.cli.doors import doors_document, listening
-from syncd.cli.due import next_start, next_times, without_times
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.failure import report, style_of
 from syncd.cli.forecast import forecast_document, show_forecast
 from syncd.cli.frame import Frame, verb
 from syncd.cli.lines import sentence
 from syncd.cli.output import Column
-from syncd.cli.words import moment, plural
 from syncd.config import (
     AmplitudeConnection,
     Connection,
@@ -34,6 +32,8 @@ from syncd.config.forecast import forecast
 from syncd.config.report import Format as Form
 from syncd.config.report import render, summary
 from syncd.errors import ConfigError
+from syncd.report.due import next_start, next_times, without_times
+from syncd.report.words import moment, plural
 from syncd.schedule import describe
 
 

@@ -14,10 +14,10 @@ from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output, harmless
 from syncd.cli.store import NoStore, on_its_clock, opened
-from syncd.cli.words import number, plural, relative
 from syncd.clients.amplitude_answers import Cohort
 from syncd.config.settings import Settings
 from syncd.config.settings_connections import AmplitudeConnection
+from syncd.report.words import number, plural, relative
 from syncd.store.database import Database
 
 _COLUMNS = (

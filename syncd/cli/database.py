@@ -13,10 +13,10 @@ from syncd.cli.configured import load
 from syncd.cli.engine import asking_daemon, log_quietly, me
 from syncd.cli.frame import Frame, common_flags, verb
 from syncd.cli.store import NoStore
-from syncd.cli.words import number
 from syncd.config.settings import Loaded
 from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
+from syncd.report.words import number
 from syncd.store import migrate as migrations
 from syncd.store.backup import backup as copied
 from syncd.store.database import Database, create_file

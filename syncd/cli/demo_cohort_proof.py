@@ -8,7 +8,7 @@ from syncd.cli.demo_vendors import FakeVendors
 from syncd.cli.demo_watch import Records, Watch
 from syncd.cli.lines import sentence
 from syncd.cli.output import Column, Output
-from syncd.cli.words import number, plural
+from syncd.report.words import number, plural
 
 _COLUMNS = (
     Column(title="COHORT"),

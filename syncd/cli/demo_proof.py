@@ -10,7 +10,7 @@ from syncd.cli.demo_watch import Records
 from syncd.cli.demo_world import World
 from syncd.cli.lines import sentence
 from syncd.cli.output import Column, Output
-from syncd.cli.words import number, plural
+from syncd.report.words import number, plural
 
 _SHOWN = 10
 _COLUMNS = (

@@ -16,9 +16,9 @@ from syncd.cli.demo_vendors import FakeVendors, Sent
 from syncd.cli.demo_watch import Records, Watch
 from syncd.cli.demo_world import PUSH_KEY, WEBHOOK_KEY, WEBHOOK_SECRET
 from syncd.cli.output import Column, Output
-from syncd.cli.words import number, span
 from syncd.errors import SyncdError
 from syncd.model import Outcome
+from syncd.report.words import number, span
 from syncd.store.runs import Run
 
 AT_ONCE = 4

@@ -8,7 +8,7 @@ from typing import Any
 from syncd.cli.demo_vendors import FakeVendors
 from syncd.cli.demo_watch import Records, Watch
 from syncd.cli.demo_world import World
-from syncd.cli.words import number, plural
+from syncd.report.words import number, plural
 
 _HOUR = timedelta(hours=1)
 _MONTH = 31 * 24

@@ -14,8 +14,8 @@ from syncd.cli.demo_vendors import FakeVendors
 from syncd.cli.demo_watch import Records, Watch, daemon_beats, none_if_absent
 from syncd.cli.demo_world import World
 from syncd.cli.output import Output
-from syncd.cli.words import number
 from syncd.clock import Clock
+from syncd.report.words import number
 
 LATENCY = "0.02"
 """Real seconds the fake vendors take for a writing request."""

@@ -19,7 +19,7 @@ from syncd.cli.demo_teller import Teller
 from syncd.cli.demo_vendors import FakeVendors
 from syncd.cli.demo_watch import Records, Watch, all_of
 from syncd.cli.demo_world import World
-from syncd.cli.words import number, plural
+from syncd.report.words import number, plural
 from syncd.store.runs import Run
 
 SHRINK = 0.6

@@ -6,8 +6,8 @@ from syncd.cli.demo_processes import DemoFailed, Processes
 from syncd.cli.demo_watch import Records
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.output import Column, Output
-from syncd.cli.words import number, plural, signed
 from syncd.model import Outcome
+from syncd.report.words import number, plural, signed
 from syncd.store.runs import Run
 
 COLUMNS = (

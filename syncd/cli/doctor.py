@@ -18,9 +18,9 @@ from syncd.cli.frame import Frame, verb
 from syncd.cli.lines import sentence
 from syncd.cli.output import Output, harmless
 from syncd.cli.store import on_its_clock, opened
-from syncd.cli.words import number, plural
 from syncd.config.settings import Settings
 from syncd.errors import SyncdError
+from syncd.report.words import number, plural
 
 _STYLES = {Verdict.OK: "", Verdict.WARN: "bold yellow", Verdict.FAIL: "bold red"}
 _HANGING = 22

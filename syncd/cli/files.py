@@ -9,11 +9,11 @@ import click
 
 from syncd.cli.clock_changes import notes
 from syncd.cli.configured import chosen, load
-from syncd.cli.due import next_times, shift, without_times
 from syncd.cli.frame import DEFAULT_FILES, Frame, verb
-from syncd.cli.words import dated, span, utc_clock
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import SyncdError
+from syncd.report.due import next_times, shift, without_times
+from syncd.report.words import dated, span, utc_clock
 from syncd.schedule import describe, explain
 from syncd.windows import closed_until, window_at
 

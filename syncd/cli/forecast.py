@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from syncd.cli.output import WIDTH, Output
-from syncd.cli.words import number
 from syncd.config.forecast import ProjectForecast
+from syncd.report.words import number
 
 HEADLINE = (
     "Quota forecast, worst case: 31 days, every due download happens "

@@ -18,11 +18,11 @@ from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.store import opened
-from syncd.cli.words import span
 from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
 from syncd.config.settings import Listen, Settings
 from syncd.errors import ConfigError, SyncdError
+from syncd.report.words import span
 from syncd.store import installation
 from syncd.store.installation import Daemon
 

@@ -17,7 +17,7 @@ from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import harmless
 from syncd.cli.store import on_its_clock, opened
-from syncd.cli.words import number
+from syncd.report.words import number
 from syncd.store import acknowledged, bindings, unaccepted
 from syncd.store.acknowledged import Bucket
 from syncd.store.bindings import Binding

@@ -15,9 +15,9 @@ from syncd.cli.frame import Frame, common_flags, verb
 from syncd.cli.output import Column
 from syncd.cli.run import exit_code, tell
 from syncd.cli.store import on_its_clock, opened
-from syncd.cli.words import number, plural, relative
 from syncd.config.settings import Loaded, Settings
 from syncd.model import BatchState
+from syncd.report.words import number, plural, relative
 from syncd.store.unsettled import Standing, Unsettled, unsettled
 
 COLUMNS = (

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from syncd.cli.frame import Frame
 from syncd.cli.lines import sentence
-from syncd.cli.words import moment
+from syncd.report.words import moment
 from syncd.store.pauses import Pause
 
 

@@ -12,9 +12,9 @@ from syncd.cli.engine import asking, me
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Output
-from syncd.cli.words import moment
 from syncd.config.settings import Settings, SyncSettings
 from syncd.config.values import parse_duration
+from syncd.report.words import moment
 
 USUAL = "24h"
 """A pause that nobody gave an end is over after this."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from syncd.app.feeding import feed_of
-from syncd.cli.due import next_times
-from syncd.cli.standing import waits
 from syncd.config.settings import Settings, SyncSettings, ToCohort, ToList
 from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
 from syncd.model import BatchState, Operation, Outcome
+from syncd.report.due import next_times
+from syncd.report.standing import waits
 from syncd.sources.feed_mark import position_of
 from syncd.store import (
     acknowledged,

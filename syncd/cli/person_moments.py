@@ -7,8 +7,8 @@ from itertools import groupby
 
 from syncd.cli.person import Known
 from syncd.cli.person_state import Say
-from syncd.cli.words import plural
 from syncd.model import BatchState, Operation
+from syncd.report.words import plural
 from syncd.store.ledger import Line
 from syncd.store.runs import Run
 from syncd.store.traces import Naming

@@ -17,8 +17,8 @@ from syncd.cli.person_id import hash_of, id_argument, read_id
 from syncd.cli.person_moments import Moment, moments
 from syncd.cli.person_state import State, answer, since, state_of
 from syncd.cli.store import on_its_clock, opened
-from syncd.cli.words import moment
 from syncd.model import BatchState
+from syncd.report.words import moment
 
 STYLES = {
     State.IN: "green",

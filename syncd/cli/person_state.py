@@ -12,8 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from syncd.cli.person import Known
-from syncd.cli.words import plural
 from syncd.model import BatchState, Operation
+from syncd.report.words import plural
 from syncd.store.traces import KEEP, Naming
 from syncd.store.unaccepted import Kind
 from syncd.sync.ids import Reason

@@ -27,9 +27,9 @@ from syncd.cli.plan_files import (
     prepared,
 )
 from syncd.cli.store import on_its_clock
-from syncd.cli.words import number, plural
 from syncd.config.settings import Loaded, StoreSettings, SyncSettings
 from syncd.errors import SourceUnavailable, SyncdError
+from syncd.report.words import number, plural
 from syncd.store import migrate
 from syncd.store.database import Database, create_file
 from syncd.store.location import is_sqlite, sqlite_path

@@ -8,10 +8,10 @@ from syncd.app.preview import Look, PaidFile
 from syncd.app.reading import amplitude_of
 from syncd.cli.engine import Ask, asking, me
 from syncd.cli.frame import Frame
-from syncd.cli.words import plural
 from syncd.clients.amplitude_answers import Cohort
 from syncd.config.settings import FromCohort, Loaded, SyncSettings
 from syncd.errors import SourceUnavailable, SourceUntrusted, SyncdError
+from syncd.report.words import plural
 
 
 class NotAgreed(SyncdError):

@@ -12,8 +12,8 @@ from syncd.cli.forecast import bar
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output, harmless
 from syncd.cli.store import NoStore, on_its_clock, opened
-from syncd.cli.words import number, plural, relative
 from syncd.config.settings import Settings
+from syncd.report.words import number, plural, relative
 from syncd.store.database import Connection
 
 _COLUMNS = (

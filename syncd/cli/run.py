@@ -11,8 +11,8 @@ from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Output
 from syncd.cli.plan import show_plans
-from syncd.cli.words import number, plural
 from syncd.errors import SyncdError
+from syncd.report.words import number, plural
 
 _COUNTED = ("ok", "partial", "failed", "held")
 _KINDS = {

@@ -10,8 +10,8 @@ from syncd.cli.lines import sentence
 from syncd.cli.output import WIDTH, Column
 from syncd.cli.pauses import show_pause
 from syncd.cli.runs import STYLES, duration, outcome_words
-from syncd.cli.words import moment, number, plural, relative, span
 from syncd.model import Outcome, Trigger
+from syncd.report.words import moment, number, plural, relative, span
 from syncd.store.installation import Action
 from syncd.store.pauses import Pause
 from syncd.store.runs import Run

@@ -8,11 +8,11 @@ import click
 from syncd.cli.configured import chosen, load
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column
-from syncd.cli.standing import is_alive
 from syncd.cli.store import on_its_clock, opened
-from syncd.cli.words import moment, number, plural, signed, span
 from syncd.config.settings import Settings
 from syncd.model import Outcome
+from syncd.report.standing import is_alive
+from syncd.report.words import moment, number, plural, signed, span
 from syncd.store import runs as stored
 from syncd.store.database import Connection
 from syncd.store.runs import Run

@@ -12,10 +12,10 @@ from syncd.cli.configured import load
 from syncd.cli.frame import Frame, verb
 from syncd.cli.run_page import Page
 from syncd.cli.runs import run_document, zone_of
-from syncd.cli.standing import RAN, is_alive, progress, waits
 from syncd.cli.store import on_its_clock, opened
 from syncd.config.settings import Settings
 from syncd.errors import SyncdError
+from syncd.report.standing import RAN, is_alive, progress, waits
 from syncd.store import installation, ledger, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.runs import Run

@@ -14,12 +14,12 @@ from syncd.cli.configured import chosen, load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.runs import run_document
-from syncd.cli.standing import Activity, Standing, standing
-from syncd.cli.states import NEEDS_A_PERSON, WORST_FIRST, State
 from syncd.cli.status_page import Overview
 from syncd.cli.store import on_its_clock, opened
 from syncd.config.forecast import forecast
 from syncd.config.settings import Settings, SyncSettings
+from syncd.report.standing import Activity, Standing, standing
+from syncd.report.states import NEEDS_A_PERSON, WORST_FIRST, State
 from syncd.store import installation, quotas
 from syncd.store.database import Connection
 from syncd.store.quotas import Quota

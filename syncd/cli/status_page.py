@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING
 
 from syncd import __version__
 from syncd.cli.arrivals import Arrivals, show_arrivals
-from syncd.cli.due import without_times
 from syncd.cli.frame import Frame
 from syncd.cli.healthcheck import alive
 from syncd.cli.lines import sentence
 from syncd.cli.output import Column
 from syncd.cli.pauses import show_pause
 from syncd.cli.runs import change_words
-from syncd.cli.standing import Activity, Standing
-from syncd.cli.states import GLYPHS, NEEDS_A_PERSON, State
-from syncd.cli.words import dated, moment, number, plural, relative, span
 from syncd.config.settings import Settings
 from syncd.config.settings_connections import (
     AmplitudeConnection,
@@ -27,6 +23,10 @@ from syncd.config.settings_connections import (
     ListApiConnection,
     PropertyApiConnection,
 )
+from syncd.report.due import without_times
+from syncd.report.standing import Activity, Standing
+from syncd.report.states import GLYPHS, NEEDS_A_PERSON, State
+from syncd.report.words import dated, moment, number, plural, relative, span
 from syncd.schedule import Manual, Once
 from syncd.store.connections import ConnectionState
 from syncd.store.installation import Daemon

@@ -22,10 +22,10 @@ from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output, json_line
 from syncd.cli.plan_files import NotAgreed
 from syncd.cli.store import on_its_clock, opened
-from syncd.cli.words import number, plural
 from syncd.clients.amplitude_answers import Cohort
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import SourceUnavailable, SyncdError
+from syncd.report.words import number, plural
 from syncd.store import acknowledged
 from syncd.store.bindings import Binding
 from syncd.store.database import Database

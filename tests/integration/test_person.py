@@ -13,9 +13,9 @@ from syncd.cli import person
 from syncd.cli.person import Known
 from syncd.cli.person_moments import Moment, moments
 from syncd.cli.person_state import Answer, State, answer, since, state_of
-from syncd.cli.words import moment
 from syncd.config.settings import Events, FromCohort, GuardSettings
 from syncd.model import BatchState, IdType, Operation, Outcome, Trigger
+from syncd.report.words import moment
 from syncd.store import bindings, compaction, connections, pauses
 from syncd.store.database import Database
 from syncd.store.pauses import Pause

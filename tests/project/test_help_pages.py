@@ -21,12 +21,12 @@ from syncd import events
 from syncd import help as runbook
 from syncd.cli.frame import Frame
 from syncd.cli.main import VERBS
-from syncd.cli.states import State
 from syncd.clients import http
 from syncd.events import ERROR_TYPES, Event, Level
 from syncd.help import Page
 from syncd.metrics import SKIP_REASONS
 from syncd.model import Outcome
+from syncd.report.states import State
 from syncd.sources.amplitude_download import gate
 from syncd.sources.amplitude_push.words import LeftOut
 from syncd.sources.engage_inbox.event import Result

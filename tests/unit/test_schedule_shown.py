@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from syncd.cli.clock_changes import notes
-from syncd.cli.due import next_times, shift
 from syncd.config import Settings, load
+from syncd.report.due import next_times, shift
 from syncd.schedule import Cron, Every
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from syncd.cli.words import (
+from syncd.report.words import (
     dated,
     moment,
     number,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from syncd.cli.due import next_times, shift
-from syncd.cli.states import Promise, Seen, State, overdue, state_of
 from syncd.clock import Clock
 from syncd.config.settings import Settings, SyncSettings
 from syncd.model import BatchState, Outcome
+from syncd.report.due import next_times, shift
+from syncd.report.states import Promise, Seen, State, overdue, state_of
 from syncd.store import (
     acknowledged,
     bindings,

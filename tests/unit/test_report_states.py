@@ -7,7 +7,8 @@ import pytest
 
 from syncd.app.health import SILENT_AFTER
 from syncd.cli.healthcheck import alive, verdict
-from syncd.cli.states import (
+from syncd.cli.status_page import STYLES, about, summary
+from syncd.report.states import (
     GLYPHS,
     NEEDS_A_PERSON,
     PUNCTUAL,
@@ -18,7 +19,6 @@ from syncd.cli.states import (
     overdue,
     state_of,
 )
-from syncd.cli.status_page import STYLES, about, summary
 from syncd.schedule import Every, Manual, Once
 from syncd.store.installation import Daemon
 from syncd.windows import Window
