@@ -19,9 +19,9 @@ from sqlalchemy import Connection, text
 
 from syncd.app.build import Blueprint
 from syncd.app.engine import Engine
-from syncd.app.feeding import feed_of
 from syncd.app.store import OpenStore
 from syncd.clock import Clock
+from syncd.config.feeds import feed_of
 from syncd.config.place import Place
 from syncd.config.settings import (
     DeliverySettings,

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Mapping
 
 from syncd.app.directory import Directory
-from syncd.app.feeding import fed
 from syncd.app.vendors import remembered
 from syncd.clock import Clock
+from syncd.config.feeds import fed
 from syncd.config.settings import Settings
 from syncd.config.settings_connections import (
     AmplitudeConnection,

@@ -1,12 +1,13 @@
-"""Syncs that are fed by events: which feed each reads, and how far all have read."""
+"""What feeds a sync that is fed by events: its source, and who knows its size."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
 from syncd.app.vendors import Vendors
 from syncd.clients.amplitude import AmplitudeClient
 from syncd.clock import Clock
+from syncd.config.feeds import feed_of
 from syncd.config.settings import (
     Events,
     FromAudience,
@@ -15,33 +16,12 @@ from syncd.config.settings import (
     SyncSettings,
 )
 from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
-from syncd.model import Feed
 from syncd.sources import Source
-from syncd.sources.feed_mark import position_of
 from syncd.sources.feed_watch import Sized
 from syncd.sources.pushed import FeedSettings, PushedSource
-from syncd.store import bindings
-from syncd.store.database import Connection
 
 SIZES_FOR = timedelta(minutes=5)
 """A size that was asked for is believed this long: it is only a hint."""
-
-
-def feed_of(sync: SyncSettings) -> Feed | None:
-    """The feed a sync reads; None where it is not fed by events."""
-    source = sync.source
-    if source.events is None:
-        return None
-    key = source.cohort_id if isinstance(source, FromCohort) else source.audience
-    return Feed(connection=source.connection, key=key, id_type=sync.match)
-
-
-def fed(settings: Settings) -> Iterator[tuple[SyncSettings, Feed]]:
-    """Every sync that is fed by events, disabled ones too, with its feed."""
-    for sync in settings.syncs:
-        feed = feed_of(sync)
-        if feed is not None:
-            yield sync, feed
 
 
 def pushed_source(
@@ -72,19 +52,6 @@ def pushed_source(
         whole=whole,
         sized=_sized(settings, sync, vendors, clock),
     )
-
-
-def folded(connection: Connection, settings: Settings) -> dict[Feed, int]:
-    """Up to which position every sync that reads a feed has made a plan of it.
-
-    A sync whose plans were made of something else has read nothing of it.
-    """
-    reached: dict[Feed, int] = {}
-    for sync, feed in fed(settings):
-        binding = bindings.current(connection, sync.name)
-        position = position_of(binding.source_mark, feed) if binding else 0
-        reached[feed] = min(position, reached.get(feed, position))
-    return reached
 
 
 def _sized(

@@ -8,24 +8,23 @@ fails: without a store all it says is `syncd_store_up 0`.
 import platform
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from prometheus_client.core import GaugeMetricFamily
 
 from syncd import __version__, events, metrics
 from syncd.app import sync_gauges
-from syncd.app.feeding import folded
 from syncd.app.reading import DAYS_OF_FORECAST
 from syncd.app.sync_gauges import Sample
 from syncd.clients import quota
 from syncd.clock import Clock
+from syncd.config.feeds import doors
 from syncd.config.forecast import ProjectForecast, forecast
 from syncd.config.settings import Settings
-from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
 from syncd.errors import StoreError
 from syncd.events import emit
-from syncd.store import figures, inbox, installation, leases, quotas
+from syncd.report.backlog import backlogs
+from syncd.store import figures, installation, leases, quotas
 from syncd.store.database import Connection, Database
 from syncd.store.quotas import Quota
 from syncd.sync.guard import Guard
@@ -134,33 +133,7 @@ def expect(settings: Settings) -> None:
     """Show every counter of these syncs at 0; to be called whenever settings change."""
     names = [sync.name for sync in settings.syncs]
     metrics.expect(names, guards=[metrics.guard_word(guard) for guard in Guard])
-    metrics.expect_connections(pushed_to(settings))
-
-
-def pushed_to(settings: Settings) -> list[str]:
-    """The connections with a door."""
-    return [
-        name
-        for name, each in settings.connections.items()
-        if (isinstance(each, EngageConnection) and each.inbox is not None)
-        or (isinstance(each, AmplitudeConnection) and each.push is not None)
-    ]
-
-
-def backlogs(connection: Connection, settings: Settings) -> dict[str, int]:
-    """Connection with a door -> people with news that a sync did not plan with yet.
-
-    Of several syncs that read one feed the one that is furthest behind counts.
-    """
-    waiting = dict.fromkeys(pushed_to(settings), 0)
-    # One that is switched off lets words wait for ever, and nobody waits for it.
-    syncs = tuple(sync for sync in settings.syncs if sync.enabled)
-    for feed, after in folded(connection, replace(settings, syncs=syncs)).items():
-        row = inbox.find(connection, feed)
-        if row is not None and feed.connection in waiting:
-            count = figures.waiting(connection, row.id, after=after)
-            waiting[feed.connection] += count
-    return waiting
+    metrics.expect_connections(list(doors(settings)))
 
 
 def _inboxes(connection: Connection, settings: Settings) -> Iterator[Sample]:

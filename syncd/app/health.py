@@ -6,16 +6,14 @@ will be stored. Both are for machines: whoever asks gets a yes or a no.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
 
 from syncd.clock import Clock
 from syncd.errors import SyncdError
+from syncd.report.daemons import SILENT_AFTER
 from syncd.store import installation, leases
 from syncd.store.database import Database
 from syncd.store.migrate import require_current
 
-SILENT_AFTER = timedelta(seconds=60)
-"""Real time without a heartbeat after which the scheduler counts as stuck."""
 STORE_PATIENCE = 1.0
 """Real seconds for a read of one row; a store that takes longer hangs."""
 

@@ -10,10 +10,10 @@ from syncd import events
 from syncd.app.directory import Directory
 from syncd.app.doors import doors_of
 from syncd.app.engine import Engine
-from syncd.app.feeding import fed
 from syncd.app.health import Health
 from syncd.app.vendors import secret_of
 from syncd.clock import Clock
+from syncd.config.feeds import fed
 from syncd.config.settings import Listen, Settings, WebSettings
 from syncd.events import emit
 from syncd.sources.door import Door

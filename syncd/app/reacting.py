@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from syncd.app.engine import Engine
-from syncd.app.feeding import fed
 from syncd.clock import Clock
+from syncd.config.feeds import fed
 from syncd.config.settings import Settings
 from syncd.errors import PutOff, StoreError, SyncdError
 from syncd.model import Feed, Trigger

@@ -21,7 +21,6 @@ from syncd import __version__, events, metrics
 from syncd.app import backups, commands, outbox, pausing, verifying
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
-from syncd.app.feeding import folded
 from syncd.app.gauges import StoreGauges, expect
 from syncd.app.health import Health
 from syncd.app.listening import Listening
@@ -33,6 +32,7 @@ from syncd.clock import Clock
 from syncd.config.settings import Loaded, Settings
 from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
+from syncd.report.backlog import folded
 from syncd.scheduler import Ticker
 from syncd.store import inbox, installation
 from syncd.store.installation import Daemon

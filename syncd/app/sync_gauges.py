@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from syncd.app.feeding import feed_of
 from syncd.app.slots import shift
 from syncd.app.writing import direction_of
+from syncd.config.feeds import feed_of
 from syncd.config.settings import Settings, SyncSettings
 from syncd.metrics import guard_word
 from syncd.model import BatchState, Outcome

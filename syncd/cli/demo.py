@@ -25,9 +25,9 @@ from syncd.cli.demo_world import World
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Output
-from syncd.cli.runs import run_document
 from syncd.clock import Clock
 from syncd.errors import SyncdError
+from syncd.report.runs import run_document
 
 SPEED = 1800
 """Virtual seconds per real second: an hour takes two."""

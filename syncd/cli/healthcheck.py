@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import FrameType
 
-from syncd.app.health import SILENT_AFTER
 from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
@@ -22,6 +21,7 @@ from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
 from syncd.config.settings import Listen, Settings
 from syncd.errors import ConfigError, SyncdError
+from syncd.report.daemons import SILENT_AFTER
 from syncd.report.words import span
 from syncd.store import installation
 from syncd.store.installation import Daemon
@@ -116,11 +116,6 @@ def verdict(daemons: list[Daemon], now: datetime) -> tuple[bool, str]:
     age = max(now - newest.heartbeat_at, timedelta(0))
     beat = f"daemon {newest.pid} gave its last sign of life {span(age)} ago"
     return age < SILENT_AFTER, beat
-
-
-def alive(daemons: list[Daemon], now: datetime) -> list[Daemon]:
-    """The daemons whose heartbeat is young enough."""
-    return [each for each in daemons if now - each.heartbeat_at < SILENT_AFTER]
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from syncd.app.feeding import feed_of
+from syncd.config.feeds import feed_of
 from syncd.config.settings import Settings, SyncSettings, ToCohort, ToList
 from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
 from syncd.model import BatchState, Operation, Outcome

@@ -1,85 +1,21 @@
 """How one run looks to people: what happened, in its order; then what to type."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from syncd.cli.frame import Frame
 from syncd.cli.lines import sentence
 from syncd.cli.output import WIDTH, Column
 from syncd.cli.pauses import show_pause
-from syncd.cli.runs import STYLES, duration, outcome_words
+from syncd.cli.runs import STYLES
 from syncd.model import Outcome, Trigger
+from syncd.report.one_run import OneRun
+from syncd.report.runs import duration, outcome_words
 from syncd.report.words import moment, number, plural, relative, span
-from syncd.store.installation import Action
-from syncd.store.pauses import Pause
-from syncd.store.runs import Run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Everything that is shown about a run."""
-
-    run: Run
-    now: datetime
-    zone: str
-    team: str
-    """Who to ask about the sync; empty when nobody is named."""
-    flags: str
-    """`-c` flags for the commands that are shown."""
-    alive: bool
-    """Some process works on it now."""
-    share: float | None
-    """How much of what it sends was answered, 0 to 1."""
-    waits: bool
-    """Its plan waits for a person."""
-    actions: list[Action]
-    """What people decided about its plan, or about the plan it sends."""
-    failures: list[tuple[str, str, int]]
-    """(error type, the vendor's words, how often), most frequent first."""
-    exit_shares: list[float]
-    """Of the newest plans of the sync up to this one, oldest first."""
-    sent_by: Run | None
-    """The run that sent its plan after it was approved."""
-    fed_by: str
-    """`inbox engage-main`: where events come from; empty where whole lists do alone."""
-    pause: Pause | None = None
-    """Who paused the sync, if it is paused now."""
-
-    @property
-    def plan(self) -> str | None:
-        """What became of a held plan; None for a run that held none."""
-        if self.run.plan_hash is None:
-            return None
-        if self.waits:
-            return "waiting"
-        decided = {"approve": "approved", "reject": "rejected"}
-        verbs = [decided[each.verb] for each in self.actions if each.verb in decided]
-        return verbs[-1] if verbs else "expired"
-
-    def choices(self) -> list[tuple[str, str, str]]:
-        """(when, the command, what it does) for a plan that waits."""
-        run, flags = self.run.short_id, self.flags
-        return [
-            (
-                "It was meant:",
-                f'syncd approve {run}{flags} --reason "..."',
-                "sends exactly this plan",
-            ),
-            (
-                "It was not:",
-                f'syncd reject {run}{flags} --reason "..."',
-                "drops it; the next run compares again",
-            ),
-        ]
-
-    def at(self, t: datetime) -> str:
-        """An instant in the sync's zone."""
-        return moment(t, self.now, self.zone)
-
-
-def show(frame: Frame, page: Page) -> None:
+def show(frame: Frame, page: OneRun) -> None:
     """Print the page."""
     out, run = frame.out, page.run
     out.line(f"{run.sync}  run {run.id}", style="bold")
@@ -100,7 +36,7 @@ def show(frame: Frame, page: Page) -> None:
     _show_last_lines(frame, page)
 
 
-def _headline(page: Page) -> str:
+def _headline(page: OneRun) -> str:
     run = page.run
     words = outcome_words(run, alive=page.alive)
     took = span(duration(run, page.now))
@@ -118,7 +54,7 @@ def _headline(page: Page) -> str:
     return f"{words}{reason}, in {took}"
 
 
-def _origin(page: Page) -> str:
+def _origin(page: OneRun) -> str:
     run = page.run
     due = f", due {page.at(run.slot)}" if run.slot is not None else ""
     trigger = run.trigger.replace("_", " ")
@@ -131,7 +67,7 @@ def _origin(page: Page) -> str:
 # --- a held plan ----------------------------------------------------------------------
 
 
-def _show_plan(frame: Frame, page: Page) -> None:
+def _show_plan(frame: Frame, page: OneRun) -> None:
     out, numbers = frame.out, page.run.summary
     figures = (
         ("before", "members_before"),
@@ -162,7 +98,7 @@ def _show_plan(frame: Frame, page: Page) -> None:
         _show_decision(frame, page)
 
 
-def _show_choices(frame: Frame, page: Page) -> None:
+def _show_choices(frame: Frame, page: OneRun) -> None:
     choices = page.choices()
     width = max(len(command) for _, command, _ in choices)
     for when, command, effect in choices:
@@ -178,7 +114,7 @@ def _show_choices(frame: Frame, page: Page) -> None:
     sentence(frame.out, waits, indent=2, hanging=15)
 
 
-def _show_decision(frame: Frame, page: Page) -> None:
+def _show_decision(frame: Frame, page: OneRun) -> None:
     for each in page.actions:
         words = {"approve": "approved", "reject": "rejected"}.get(each.verb, each.verb)
         who = f"{words} by {each.actor} ({each.via}) {page.at(each.at)}"
@@ -193,7 +129,7 @@ def _show_decision(frame: Frame, page: Page) -> None:
 # --- what it did ----------------------------------------------------------------------
 
 
-def _show_steps(frame: Frame, page: Page) -> None:
+def _show_steps(frame: Frame, page: OneRun) -> None:
     numbers = page.run.summary
     times: Mapping[str, float] = numbers.get("phase_ms", {})
     if not times:
@@ -277,7 +213,7 @@ def _sums(numbers: Mapping[str, Any]) -> Iterator[list[str]]:
             yield [key, count, f"{noun} {words}"]
 
 
-def _show_failures(frame: Frame, page: Page) -> None:
+def _show_failures(frame: Frame, page: OneRun) -> None:
     if not page.failures:
         return
     out = frame.out
@@ -288,7 +224,7 @@ def _show_failures(frame: Frame, page: Page) -> None:
         sentence(out, text, indent=4, hanging=2)
 
 
-def _show_last_lines(frame: Frame, page: Page) -> None:
+def _show_last_lines(frame: Frame, page: OneRun) -> None:
     run, flags = page.run, page.flags
     hint = run.summary.get("hint")
     if page.waits or (not hint and run.outcome in (None, *_FINE)):

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from syncd import __version__
-from syncd.cli.arrivals import Arrivals, show_arrivals
+from syncd.cli.arrivals import show_arrivals
 from syncd.cli.frame import Frame
-from syncd.cli.healthcheck import alive
 from syncd.cli.lines import sentence
 from syncd.cli.output import Column
 from syncd.cli.pauses import show_pause
-from syncd.cli.runs import change_words
-from syncd.config.settings import Settings
 from syncd.config.settings_connections import (
     AmplitudeConnection,
     EngageConnection,
@@ -24,12 +18,13 @@ from syncd.config.settings_connections import (
     PropertyApiConnection,
 )
 from syncd.report.due import without_times
+from syncd.report.overview import Overview, next_command, summary
+from syncd.report.runs import change_words
 from syncd.report.standing import Activity, Standing
-from syncd.report.states import GLYPHS, NEEDS_A_PERSON, State
-from syncd.report.words import dated, moment, number, plural, relative, span
+from syncd.report.states import GLYPHS, State
+from syncd.report.words import dated, moment, number, relative, span
 from syncd.schedule import Manual, Once
 from syncd.store.connections import ConnectionState
-from syncd.store.installation import Daemon
 from syncd.store.quotas import Quota
 
 if TYPE_CHECKING:
@@ -58,40 +53,6 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
-    """Everything one `status` says."""
-
-    settings: Settings
-    now: datetime
-    wall: datetime
-    """Heartbeats are real time, whatever the clock."""
-    daemons: list[Daemon]
-    standings: list[Standing]
-    """Worst first."""
-    quotas: list[Quota]
-    """Of the projects that syncs download from, as last asked."""
-    arrivals: list[Arrivals]
-    """Of the connections that push to us."""
-
-    @property
-    def alive(self) -> list[Daemon]:
-        """The daemons that tick."""
-        return alive(self.daemons, self.wall)
-
-    @property
-    def connections(self) -> list[ConnectionState]:
-        """Of both ends of these syncs, each once."""
-        found = {each.name: each for one in self.standings for each in one.connections}
-        return list(found.values())
-
-    @property
-    def zone(self) -> str:
-        """The syncs' zone where they agree on one, else UTC."""
-        zones = {one.sync.timezone for one in self.standings}
-        return zones.pop() if len(zones) == 1 else "UTC"
-
-
 def show(frame: Frame, seen: Overview) -> None:
     """Print the page."""
     out = frame.out
@@ -111,38 +72,6 @@ def show(frame: Frame, seen: Overview) -> None:
         _show_quota(frame, seen, quota)
     out.line()
     out.line(f"Next: {next_command(seen)}{frame.config_flags()}")
-
-
-def summary(states: Sequence[State]) -> str:
-    """`1 of 4 syncs needs you.`, `All 4 syncs are on time.`"""
-    count = len(states)
-    if not count:
-        return "No sync is configured."
-    need = sum(state in NEEDS_A_PERSON for state in states)
-    if need:
-        return (
-            f"{need} of {plural(count, 'sync')} {'needs' if need == 1 else 'need'} you."
-        )
-    if set(states) == {State.ON_TIME}:
-        return f"All {count} syncs are on time." if count > 1 else "1 sync, on time."
-    by_state = Counter(states)
-    parts = [f"{by_state[state]} {state}" for state in State if by_state[state]]
-    return f"{plural(count, 'sync')}, none needs you: {', '.join(parts)}."
-
-
-def next_command(seen: Overview) -> str:
-    """What to type now."""
-    if not seen.standings:
-        return "syncd init"
-    worst = seen.standings[0]
-    run = worst.held or worst.newest
-    if worst.state in (State.HELD, State.FAILING) and run is not None:
-        return f"syncd show {run.short_id}"
-    if worst.state in (State.STALE, State.LATE, State.PENDING):
-        if not seen.alive:
-            return "syncd serve"
-        return f"syncd show {worst.sync.name}" if run else "syncd schedule"
-    return "syncd runs"
 
 
 def _daemon(seen: Overview) -> str:

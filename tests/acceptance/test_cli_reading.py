@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from syncd.app.health import SILENT_AFTER
 from syncd.model import (
     Batch,
     BatchState,
@@ -28,6 +27,7 @@ from syncd.model import (
     PlannedBatch,
     Trigger,
 )
+from syncd.report.daemons import SILENT_AFTER
 from syncd.store import (
     bindings,
     compaction,

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from syncd.app.health import SILENT_AFTER, Health
+from syncd.app.health import Health
 from syncd.model import Outcome, Trigger
+from syncd.report.daemons import SILENT_AFTER
 from syncd.store import installation, leases
 from syncd.store.database import Database
 from syncd.store.installation import Daemon

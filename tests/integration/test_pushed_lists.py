@@ -13,13 +13,13 @@ import pytest
 from sqlalchemy import text
 from structlog.types import EventDict
 
-from syncd.app import feeding
 from syncd.app.build import blueprint
 from syncd.app.engine import Engine
 from syncd.config import load
 from syncd.config.settings import GuardSettings
 from syncd.errors import DeliveryError, Fault, SourceError, SourceUnavailable
 from syncd.model import Operation, Outcome, Trigger
+from syncd.report.backlog import folded
 from syncd.sources import Postponed, Unchanged
 from syncd.store import connections, inbox
 from syncd.sync.decide import Decision
@@ -284,7 +284,7 @@ def test_somebody_deleted_stays_out_although_lists_still_name_them(
             advance(world, DAY)
             run(engine, world)
             with world.database.begin() as connection:
-                reached = feeding.folded(connection, settings_of(*world.syncs.values()))
+                reached = folded(connection, settings_of(*world.syncs.values()))
                 inbox.prune(connection, world.clock.now(), reached)
 
     assert world.vendor.cohort.members == people(*range(10)) - people(3)
@@ -639,7 +639,7 @@ def test_giving_up_the_list_beside_the_pushes_moves_nobody(world: World) -> None
         run(engine, world)
     advance(world, 8 * DAY)
     with world.database.begin() as connection:
-        reached = feeding.folded(connection, settings_of(*world.syncs.values()))
+        reached = folded(connection, settings_of(*world.syncs.values()))
         inbox.prune(connection, world.clock.now(), reached)
     assert rows(world.database, "SELECT count(*) FROM inbox") == [(0,)]
     world.fed(begins_whole=True)

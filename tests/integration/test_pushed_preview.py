@@ -9,11 +9,11 @@ import pytest
 from structlog.types import EventDict
 
 from syncd.app.build import identity_of_sync
-from syncd.app.feeding import feed_of
 from syncd.app.preview import Look, Preview, preview
 from syncd.app.reading import source_of
 from syncd.app.vendors import Vendors
 from syncd.config import Settings, load
+from syncd.config.feeds import feed_of
 from syncd.errors import SourceError
 from syncd.model import (
     BatchState,

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy import text
 from structlog.types import EventDict
 
-from syncd.app import feeding
 from syncd.app.engine import Engine
+from syncd.config.feeds import feed_of
 from syncd.config.settings import GuardSettings, ToCohort
 from syncd.errors import SyncdError
 from syncd.model import IdType, Operation, Outcome, Trigger
+from syncd.report.backlog import folded
 from syncd.store import bindings, inbox
 from syncd.store.database import Database
 from syncd.sync.decide import Decision
@@ -95,10 +96,10 @@ def fed(world: World, *numbers: int, **changes: object) -> PushedFeed:
 def mark_position(world: World, name: str = "vip") -> int:
     """Up to which position the sync's last plan has read its feed."""
     settings = settings_of(*world.syncs.values())
-    feed = feeding.feed_of(world.syncs[name])
+    feed = feed_of(world.syncs[name])
     assert feed is not None
     with world.database.read() as connection:
-        return feeding.folded(connection, settings)[feed]
+        return folded(connection, settings)[feed]
 
 
 def highest(world: World) -> int:
@@ -499,7 +500,7 @@ def forget_words(world: World) -> None:
 def prune(world: World, *, after: timedelta = timedelta(0)) -> None:
     advance(world, after)
     with world.database.begin() as connection:
-        reached = feeding.folded(connection, settings_of(*world.syncs.values()))
+        reached = folded(connection, settings_of(*world.syncs.values()))
         inbox.prune(connection, world.clock.now(), reached)
 
 

@@ -29,11 +29,11 @@ from hypothesis.stateful import (
 )
 from structlog.testing import capture_logs
 
-from syncd.app import feeding
 from syncd.app.engine import Engine
 from syncd.config.settings import GuardSettings, ToCohort
 from syncd.errors import SourceUnavailable, SyncdError
 from syncd.model import Outcome, Trigger
+from syncd.report.backlog import folded
 from syncd.sources.feed_mark import Mark
 from syncd.store import bindings, inbox
 from syncd.store.database import Database
@@ -253,7 +253,7 @@ class PushedMachine(RuleBasedStateMachine):
         self.clock.advance(LONG)
         configured = settings_of(*self.world.syncs.values())
         with self.world.database.begin() as connection:
-            reached = feeding.folded(connection, configured)
+            reached = folded(connection, configured)
             inbox.prune(connection, self.clock.now(), reached)
 
     @rule(person=st.sampled_from(EVERYBODY))

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from syncd.app.health import SILENT_AFTER
-from syncd.cli.healthcheck import alive, verdict
-from syncd.cli.status_page import STYLES, about, summary
+from syncd.cli.healthcheck import verdict
+from syncd.cli.status_page import STYLES, about
+from syncd.report.daemons import SILENT_AFTER, alive
+from syncd.report.overview import summary
 from syncd.report.states import (
     GLYPHS,
     NEEDS_A_PERSON,

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from syncd.app.doctor import amplitude, engage, machine, store
 from syncd.app.doctor.findings import Check, Finding, failed, look_at, ok, warn
-from syncd.app.gauges import pushed_to
 from syncd.app.vendors import Vendors
 from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
+from syncd.config.feeds import doors
 from syncd.config.secrets import SecretRef, SecretUnavailable
 from syncd.config.settings import Loaded, Settings
 from syncd.config.settings_connections import (
@@ -65,7 +65,7 @@ def used(settings: Settings) -> list[str]:
         if sync.enabled
         for name in (sync.source.connection, sync.target.connection)
     }
-    pushed = set(pushed_to(settings))
+    pushed = set(doors(settings))
     return [name for name in settings.connections if name in ends | pushed]
 
 

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from syncd import __version__
 from syncd.app.doctor.findings import Finding, fail, ok, warn
-from syncd.app.gauges import pushed_to
-from syncd.app.health import SILENT_AFTER
 from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
+from syncd.config.feeds import doors
 from syncd.config.settings import Listen, Settings
+from syncd.report.daemons import SILENT_AFTER
 from syncd.store import figures, installation
 from syncd.store.database import Database
 from syncd.store.installation import Daemon
@@ -100,11 +100,11 @@ def daemon_findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
     yield daemon_finding(daemons, alive, clock.wall())
     here = any(each.host == socket.gethostname() for each in alive)
     web = settings.web
-    if web.inbound is not None and pushed_to(settings):
+    if web.inbound is not None and doors(settings):
         yield address("inbound", web.inbound, here)
     if web.admin is not None:
         yield _admin(web.admin, here, clock)
-    for name in pushed_to(settings):
+    for name in doors(settings):
         yield pushed(name, last.get(name), clock.now())
 
 

@@ -1,0 +1,13 @@
+"""Which daemons are alive, by their heartbeats in the store. Real time."""
+
+from datetime import datetime, timedelta
+
+from syncd.store.installation import Daemon
+
+SILENT_AFTER = timedelta(seconds=60)
+"""Real time without a heartbeat after which the scheduler counts as stuck."""
+
+
+def alive(daemons: list[Daemon], now: datetime) -> list[Daemon]:
+    """The daemons whose heartbeat is young enough."""
+    return [each for each in daemons if now - each.heartbeat_at < SILENT_AFTER]
