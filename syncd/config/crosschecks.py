@@ -6,6 +6,7 @@ same file is wrong, and say nothing about what the schema refuses anyway.
 
 from collections.abc import Iterator
 
+from syncd.config.admin import admin_problems
 from syncd.config.choices import choice
 from syncd.config.directions import direction_problems
 from syncd.config.feeding import feeding_problems
@@ -39,6 +40,7 @@ def crosschecks(root: Mapping) -> Iterator[Problem]:
     yield from direction_problems(root)
     yield from feeding_problems(root)
     yield from inbound_problems(root)
+    yield from admin_problems(root)
     yield from loop_problems(root)
     yield from spending_problems(root)
     yield from _inline_passwords(root)

@@ -29,6 +29,7 @@ from syncd.config.schema import (
     SyncShape,
     ToShape,
 )
+from syncd.config.schema_admin import AdminShape, AuthShape, UserShape
 from syncd.config.schema_connections import (
     CONNECTION_SHAPES,
     FilesShape,
@@ -37,7 +38,6 @@ from syncd.config.schema_connections import (
     WarehouseShape,
 )
 from syncd.config.schema_inbound import (
-    AdminShape,
     InboundShape,
     InboxShape,
     PushShape,
@@ -229,12 +229,26 @@ def _shape_at(root: Mapping, path: Path) -> type[BaseModel] | None:
             return _IN_SYNC.get(key)
         case ("defaults", str() as key):
             return DefaultDeliveryShape if key == "delivery" else _IN_SYNC.get(key)
-        case ("web", str() as key):
-            return _IN_WEB.get(key)
+        case ("web", *rest):
+            return _shape_in_web(tuple(rest))
         case ():
             return Document
         case (str() as key,):
             return _AT_TOP.get(key)
+        case _:
+            return None
+
+
+def _shape_in_web(path: Path) -> type[BaseModel] | None:
+    match path:
+        case ():
+            return WebShape
+        case ("admin", "auth"):
+            return AuthShape
+        case ("admin", "auth", "users", _):
+            return UserShape
+        case (str() as key,):
+            return _IN_WEB.get(key)
         case _:
             return None
 
@@ -258,7 +272,6 @@ _AT_TOP: dict[str, type[BaseModel]] = {
     "store": StoreShape,
     "defaults": DefaultsShape,
     "log": LogShape,
-    "web": WebShape,
 }
 _IN_LIST: dict[str, type[BaseModel]] = {"syncs": SyncShape, "windows": WindowShape}
 _IN_WEB: dict[str, type[BaseModel]] = {"inbound": InboundShape, "admin": AdminShape}

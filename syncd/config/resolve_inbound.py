@@ -6,6 +6,7 @@ Nothing here can fail: what could is an error of the schema or of `inbound`.
 from collections.abc import Iterable
 
 from syncd.config.located import Locator
+from syncd.config.resolve_admin import page_of
 from syncd.config.schema_inbound import (
     SECRET_HEADER,
     InboxShape,
@@ -71,6 +72,7 @@ def web_of(
         inbound=(shape.inbound.listen or INBOUND) if receives else None,
         admin=None if listen == "none" else listen,
         admin_token=locator.secret(("web", "admin"), "token", shape.admin, token=True),
+        page=page_of(shape.admin, locator),
         max_connections=shape.inbound.max_connections or MAX_CONNECTIONS,
     )
 

@@ -10,7 +10,6 @@ from pydantic import BeforeValidator, Field
 
 from syncd.config.inbound_values import (
     Address,
-    AddressOrNone,
     BasicUser,
     BodySize,
     DoorPath,
@@ -18,6 +17,7 @@ from syncd.config.inbound_values import (
     KeyPath,
     SecretHeader,
 )
+from syncd.config.schema_admin import AdminShape
 from syncd.config.shape import Shape
 from syncd.config.values import Positive, Text, refuse
 
@@ -92,14 +92,6 @@ class InboundShape(Shape):
 
     listen: Address | None = None
     max_connections: Annotated[Positive, Field(le=100_000)] | None = None
-
-
-class AdminShape(Shape):
-    """`web: {admin: …}`"""
-
-    listen: AddressOrNone | None = None
-    token_file: Text | None = None
-    token_env: Text | None = None
 
 
 class WebShape(Shape):

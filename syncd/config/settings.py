@@ -6,7 +6,7 @@ is a `SecretRef` that has not been read. Only `app` and `cli` see these types.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from syncd.config.place import Place
 from syncd.config.secrets import SecretRef
+from syncd.config.settings_admin import PageSettings
 from syncd.config.settings_connections import Connection
 from syncd.errors import Problem
 from syncd.model import IdType
@@ -227,6 +228,7 @@ class WebSettings:
     """Asked for where the admin server listens beyond this machine."""
     max_connections: int
     """At the inbound port; one more is closed at once."""
+    page: PageSettings = field(default_factory=PageSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -173,6 +173,7 @@ _ELSEWHERE: dict[str, KeyPath] = {
     "target": ("to",),
     "delivery_workers": ("defaults", "delivery", "workers"),
     "max_connections": ("inbound", "max_connections"),
+    "page": ("admin",),
     # In the files these are keys of the map that they belong to.
     "transport": (),
     "access": (),

@@ -284,8 +284,6 @@ def test_a_port_is_shared_only_by_servers_that_run(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("web: {base_url: x}", "3:7 key.unknown unknown key 'base_url'"),
-        ("web: {admin: {auth: x}}", "3:15 key.unknown unknown key 'auth'"),
-        ("web: {admin: {actions: x}}", "3:15 key.unknown unknown key 'actions'"),
         (
             "web: {inbound: {token_file: x}}",
             "3:17 key.unknown unknown key 'token_file'",
