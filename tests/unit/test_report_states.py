@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from syncd.cli.healthcheck import verdict
-from syncd.cli.status_page import STYLES, about
+from syncd.cli.status_page import STYLES
 from syncd.report.daemons import SILENT_AFTER, alive
 from syncd.report.overview import summary
+from syncd.report.phrases import about
 from syncd.report.states import (
     GLYPHS,
     NEEDS_A_PERSON,
