@@ -44,6 +44,8 @@ class Trigger(StrEnum):
     """A person approved a held plan; sends exactly that plan, reads no source."""
     RESUME = "resume"
     """A run was cut off; sends its open batches, reads no source."""
+    REPAIR = "repair"
+    """A person typed `syncd verify --repair`: sends what was found to differ."""
 
 
 class Outcome(StrEnum):

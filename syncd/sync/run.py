@@ -264,6 +264,12 @@ def _from_what_it_says(run: Run, said: Listing | Pushed, found: Found | None) ->
                 return
             with run.phase("diff"):
                 made = steps.compare_with_store(run, snapshot)
+    carry_out(run, made, found)
+
+
+def carry_out(run: Run, made: Draft, found: Found | None) -> None:
+    """Judge a draft, store it, and send it unless a guard holds it. Closes it."""
+    parts = run.parts
     with closing(made):
         _count(run, made)
         trips = verdict.verdict(run, made)
