@@ -429,7 +429,7 @@ WEB_LISTENING = _info(
 )
 WEB_DENIED = _warning(
     "web.denied",
-    "{count} requests to {path} without a valid token",
+    "{count} requests to {path} without a valid token or sign-in",
     "via path count",
     then="syncd status",
 )

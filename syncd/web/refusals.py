@@ -147,7 +147,7 @@ def _tell_tested(connection: str, count: int) -> None:
 
 
 class Denied:
-    """Requests to the admin server without a valid token. Thread-safe."""
+    """Requests to the admin server without a valid token or sign-in. Thread-safe."""
 
     def __init__(self, clock: Clock, period: float = PERIOD) -> None:
         self._paths: Folded[str] = Folded(clock, _tell_denied, period)
