@@ -44,8 +44,14 @@ class Trigger(StrEnum):
     """A person approved a held plan; sends exactly that plan, reads no source."""
     RESUME = "resume"
     """A run was cut off; sends its open batches, reads no source."""
+    FORGET = "forget"
+    """People are to be forgotten; removes them, reads no source."""
     REPAIR = "repair"
     """A person typed `syncd verify --repair`: sends what was found to differ."""
+    RESYNC = "resync"
+    """A person typed `syncd resync`: begins anew with the target."""
+    DETACH = "detach"
+    """A person typed `syncd detach --empty`: removes everybody, reads no source."""
 
 
 class Outcome(StrEnum):
@@ -258,3 +264,32 @@ class Settlement:
     message: str = ""
     in_flight: bool = False
     """True when a request was left on the wire: nobody waits for its answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """Something that one channel tells people of: one row of `condition`.
+
+    Open until `resolved_at`, and closed once that was told as well.
+    """
+
+    channel: str
+    kind: str
+    """A word of `syncd.notify.Kind`."""
+    subject: str
+    """The sync, connection, project or host that it is about."""
+    sync: str | None
+    """Set where the subject is a sync."""
+    cause: str
+    """What is equal in those that are told together."""
+    text: str
+    """The headline as it was last seen."""
+    opened_at: datetime
+    told_at: datetime | None = None
+    """When the channel took the last message about it; None: nobody was told yet."""
+    resolved_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        """`growth-oncall/held/churn-risk`."""
+        return f"{self.channel}/{self.kind}/{self.subject}"

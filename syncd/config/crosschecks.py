@@ -14,6 +14,7 @@ from syncd.config.findings import key_place, node_at
 from syncd.config.inbound import inbound_problems
 from syncd.config.interpolate import EnvText
 from syncd.config.loops import loop_problems
+from syncd.config.notifications import notification_problems
 from syncd.config.place import Place
 from syncd.config.raw import connections, given, raw_syncs, text
 from syncd.config.reader import Mapping, Scalar
@@ -46,6 +47,7 @@ def crosschecks(root: Mapping) -> Iterator[Problem]:
     yield from _inline_passwords(root)
     yield from _unread_connections(root)
     yield from window_problems(root)
+    yield from notification_problems(root)
 
 
 def _duplicate_syncs(root: Mapping) -> Iterator[Problem]:

@@ -44,6 +44,11 @@ from syncd.config.schema_inbound import (
     SecondFactorShape,
     WebShape,
 )
+from syncd.config.schema_notifications import (
+    CHANNEL_SHAPES,
+    HeartbeatShape,
+    NotificationsShape,
+)
 from syncd.config.schema_windows import WindowShape
 from syncd.errors import Problem
 
@@ -69,6 +74,7 @@ _TYPES = {
 _UNIONS = {
     "connections": tuple(CONNECTION_SHAPES),
     "snapshot": ("warehouse", "files"),
+    "channels": tuple(CHANNEL_SHAPES),
 }
 
 
@@ -169,7 +175,8 @@ def _wrong_choice(root: Mapping, path: Path, expected: str) -> Problem:
     node = node_at(root, path)
     words = [word.strip(" '") for word in expected.replace(" or ", ",").split(",")]
     hint = did_you_mean(_quotable(node), words)
-    message = f"'{path[-1]}' must be {' or '.join(words)}"
+    name = next(step for step in reversed(path) if isinstance(step, str))
+    message = f"'{name}' must be {' or '.join(words)}"
     return value_place(root, path).problem("value.choice", message, hint=hint)
 
 
@@ -210,9 +217,12 @@ def _without_tags(loc: Sequence[str | int]) -> Path:
     path: list[str | int] = []
     for index, step in enumerate(loc):
         before = loc[index - 1] if index else ""
+        before_two = loc[index - 2] if index > 1 else ""
         if before == "snapshot" and step in _UNIONS["snapshot"] and path[0] != "syncs":
             continue
         if index == 2 and loc[0] == "connections" and step in _UNIONS["connections"]:
+            continue
+        if index == 3 and before_two == "channels" and step in _UNIONS["channels"]:
             continue
         path.append(step)
     return tuple(path)
@@ -229,8 +239,8 @@ def _shape_at(root: Mapping, path: Path) -> type[BaseModel] | None:
             return _IN_SYNC.get(key)
         case ("defaults", str() as key):
             return DefaultDeliveryShape if key == "delivery" else _IN_SYNC.get(key)
-        case ("web", *rest):
-            return _shape_in_web(tuple(rest))
+        case ("web" | "notifications", _, *_):
+            return _shape_of_section(root, path)
         case ():
             return Document
         case (str() as key,):
@@ -239,10 +249,20 @@ def _shape_at(root: Mapping, path: Path) -> type[BaseModel] | None:
             return None
 
 
+def _shape_of_section(root: Mapping, path: Path) -> type[BaseModel] | None:
+    match path:
+        case ("notifications", "channels", _):
+            return CHANNEL_SHAPES.get(_type_at(root, path))
+        case ("notifications", "heartbeat"):
+            return HeartbeatShape
+        case ("web", *rest):
+            return _shape_in_web(tuple(rest))
+        case _:
+            return None
+
+
 def _shape_in_web(path: Path) -> type[BaseModel] | None:
     match path:
-        case ():
-            return WebShape
         case ("admin", "auth"):
             return AuthShape
         case ("admin", "auth", "users", _):
@@ -256,8 +276,7 @@ def _shape_in_web(path: Path) -> type[BaseModel] | None:
 def _shape_in_connection(root: Mapping, path: Path) -> type[BaseModel] | None:
     match path[2:]:
         case () | ("snapshot",):
-            node = node_at(root, (*path, "type"))
-            return _BY_TYPE.get(str(node.value) if isinstance(node, Scalar) else "")
+            return _BY_TYPE.get(_type_at(root, path))
         case ("secret_headers", _):
             return SecretShape
         case ("inbox", "second_factor"):
@@ -268,10 +287,17 @@ def _shape_in_connection(root: Mapping, path: Path) -> type[BaseModel] | None:
             return None
 
 
+def _type_at(root: Mapping, path: Path) -> str:
+    node = node_at(root, (*path, "type"))
+    return str(node.value) if isinstance(node, Scalar) else ""
+
+
 _AT_TOP: dict[str, type[BaseModel]] = {
     "store": StoreShape,
     "defaults": DefaultsShape,
     "log": LogShape,
+    "notifications": NotificationsShape,
+    "web": WebShape,
 }
 _IN_LIST: dict[str, type[BaseModel]] = {"syncs": SyncShape, "windows": WindowShape}
 _IN_WEB: dict[str, type[BaseModel]] = {"inbound": InboundShape, "admin": AdminShape}

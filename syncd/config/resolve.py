@@ -15,6 +15,7 @@ from syncd.config.located import Locator, secrets_folder
 from syncd.config.reader import Mapping
 from syncd.config.resolve_connections import connection_of
 from syncd.config.resolve_inbound import web_of
+from syncd.config.resolve_notifications import notifications_of
 from syncd.config.schema import (
     DEFAULT_ZONE,
     LARGEST_BATCH,
@@ -91,6 +92,7 @@ def resolve(document: Document, root: Mapping, lookup: Lookup) -> Settings:
         delivery_workers=document.defaults.delivery.workers or WORKERS,
         log=LogSettings(format=document.log.format, level=document.log.level),
         shutdown_grace=_first(document.shutdown_grace, SHUTDOWN_GRACE),
+        notifications=notifications_of(document.notifications, locator),
     )
 
 
@@ -165,6 +167,7 @@ def _syncs(
             budget=shape.budget,
             enabled=shape.enabled,
             blackout=_blackout(document, shape),
+            notify=_notify(shape, defaults),
             place=value_place(locator.root, ("syncs", index, "name")),
         )
 
@@ -179,6 +182,12 @@ def _blackout(document: Document, shape: SyncShape) -> tuple[Window, ...]:
         for name in dict.fromkeys(names)
         for window in windows_of(name, document.windows[name], zone)
     )
+
+
+def _notify(shape: SyncShape, defaults: DefaultsShape) -> tuple[str, ...] | None:
+    """The channels a sync names, else those of the defaults; None: every one."""
+    names = shape.notify if shape.notify is not None else defaults.notify
+    return None if names is None else tuple(dict.fromkeys(names))
 
 
 def _usual_freshness(

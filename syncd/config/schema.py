@@ -18,6 +18,7 @@ from syncd.config.place import did_you_mean
 from syncd.config.schedule_text import BadSchedule, cron, parse
 from syncd.config.schema_connections import ConnectionShape
 from syncd.config.schema_inbound import WebShape
+from syncd.config.schema_notifications import NotificationsShape
 from syncd.config.schema_windows import WindowShape
 from syncd.config.shape import Shape
 from syncd.config.values import (
@@ -121,6 +122,7 @@ class Tunable(Shape):
     max_runtime: AMinute | None = None
     fresh_within: Minutes | None = None
     blackout: list[str] | None = None
+    notify: list[str] | None = None
     guard: GuardShape = GuardShape()
 
 
@@ -248,6 +250,7 @@ class Document(Shape):
     defaults: DefaultsShape = DefaultsShape()
     windows: dict[Name, list[WindowShape]] = Field(default_factory=dict)
     syncs: list[SyncShape] = Field(default_factory=list)
+    notifications: NotificationsShape = NotificationsShape()
     web: WebShape = WebShape()
     log: LogShape = LogShape()
     shutdown_grace: Seconds | None = None

@@ -16,6 +16,7 @@ from syncd.config.place import Place
 from syncd.config.secrets import SecretRef
 from syncd.config.settings_admin import PageSettings
 from syncd.config.settings_connections import Connection
+from syncd.config.settings_notifications import NotificationSettings
 from syncd.errors import Problem
 from syncd.model import IdType
 from syncd.schedule import Schedule
@@ -197,6 +198,8 @@ class SyncSettings:
     """Where the sync is defined."""
     blackout: tuple[Window, ...] = ()
     """No run begins by itself inside of these."""
+    notify: tuple[str, ...] | None = None
+    """The channels that hear of it; None: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +247,7 @@ class Settings:
     web: WebSettings
     log: LogSettings
     shutdown_grace: timedelta
+    notifications: NotificationSettings = field(default_factory=NotificationSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,6 +177,7 @@ _ELSEWHERE: dict[str, KeyPath] = {
     # In the files these are keys of the map that they belong to.
     "transport": (),
     "access": (),
+    "outward": (),
     "events": (),
 }
 """Field of the settings → its keys in the files, where those differ."""
