@@ -8,27 +8,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, assert_never
+from typing import Any
 
 import click
 
-from syncd.app.preview import Look, PaidFile, Preview, nothing_new, preview
+from syncd.app.preview import Look, Preview
+from syncd.app.prices import Prepared, planned, prepared
 from syncd.app.store import spool_folder
 from syncd.app.vendors import Vendors
 from syncd.cli.configured import chosen, load
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output
-from syncd.cli.plan_files import (
-    Costs,
-    Prepared,
-    Settled,
-    fetch_missing,
-    prepared,
-)
+from syncd.cli.plan_files import fetch_missing
 from syncd.cli.store import on_its_clock
 from syncd.config.settings import Loaded, StoreSettings, SyncSettings
-from syncd.errors import SourceUnavailable, SyncdError
+from syncd.errors import SyncdError
 from syncd.report.words import number, plural
 from syncd.store import migrate
 from syncd.store.database import Database, create_file
@@ -100,19 +95,7 @@ def _try(
 ) -> Preview | SyncdError:
     """`list_` is None for a sync that downloads no cohort."""
     try:
-        match list_:
-            case None:
-                return preview(look, sync)
-            case SyncdError():
-                return list_
-            case Costs():
-                return SourceUnavailable("its cohort changed again: plan once more")
-            case Settled(why):
-                return nothing_new(look, sync, why)
-            case PaidFile():
-                return preview(look, sync, list_)
-            case _:
-                assert_never(list_)
+        return planned(look, sync, list_)
     except SyncdError as error:
         return error
 
