@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import click
 
-from syncd.cli.clock_changes import notes
 from syncd.cli.configured import load
 from syncd.cli.doors import doors_document, listening
 from syncd.cli.exit_codes import ExitCode
@@ -32,6 +31,7 @@ from syncd.config.forecast import forecast
 from syncd.config.report import Format as Form
 from syncd.config.report import render, summary
 from syncd.errors import ConfigError
+from syncd.report.clock_changes import notes
 from syncd.report.due import next_start, next_times, without_times
 from syncd.report.words import moment, plural
 from syncd.schedule import describe

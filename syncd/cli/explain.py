@@ -1,7 +1,6 @@
 """`syncd explain`: the runbook's page of any code, event, guard, state or word."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import click
 
@@ -9,14 +8,8 @@ from syncd import help as runbook
 from syncd.cli.frame import Frame, verb
 from syncd.cli.lines import sentence
 from syncd.cli.output import WIDTH, Output
-from syncd.errors import SyncdError
 from syncd.help import Page
-
-
-class NoPage(SyncdError):
-    """Nothing is known about this word."""
-
-    code = "explain.unknown"
+from syncd.report.explained import explained_document, pages_of
 
 
 @verb("explain", reads=True)
@@ -32,21 +25,9 @@ def explain(frame: Frame, code: str | None) -> None:
         return
     found = pages_of(code)
     if frame.as_json:
-        frame.out.json("explain", {"pages": [as_json(page) for page in found]})
+        frame.out.json("explain", explained_document(found))
         return
     show_all(frame.out, found)
-
-
-def pages_of(code: str) -> tuple[Page, ...]:
-    """The pages of a word. Raises `NoPage`, which names the nearest three."""
-    found = runbook.find(code)
-    if not found:
-        near = runbook.nearest(code)
-        raise NoPage(
-            f"there is no page about '{code}'; the nearest are {', '.join(near)}",
-            hint=f"syncd explain {near[0]}",
-        )
-    return found
 
 
 def show_all(out: Output, found: Iterable[Page]) -> None:
@@ -72,23 +53,10 @@ def _show(out: Output, page: Page) -> None:
                     out.line(f"  $ {command}")
 
 
-def as_json(page: Page) -> dict[str, Any]:
-    """The page as `--json` and the web's interface give it."""
-    return {
-        "codes": list(page.codes),
-        "group": page.group,
-        "title": page.title,
-        "meaning": page.meaning,
-        "impact": page.impact,
-        "diagnosis": list(page.diagnosis),
-        "mitigation": page.mitigation,
-    }
-
-
 def _list(frame: Frame) -> None:
     pages = runbook.pages()
     if frame.as_json:
-        frame.out.json("explain", {"pages": [as_json(page) for page in pages]})
+        frame.out.json("explain", explained_document(pages))
         return
     group = ""
     for page in pages:

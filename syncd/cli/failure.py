@@ -14,8 +14,8 @@ import click
 
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame
-from syncd.cli.output import json_line
 from syncd.errors import ConfigError, Problem, SyncdError
+from syncd.report.documents import json_line
 
 
 def report(error: SyncdError, frame: Frame) -> ExitCode:

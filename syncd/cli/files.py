@@ -3,16 +3,16 @@
 from datetime import datetime
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
 
 import click
 
-from syncd.cli.clock_changes import notes
 from syncd.cli.configured import chosen, load
 from syncd.cli.frame import DEFAULT_FILES, Frame, verb
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import SyncdError
+from syncd.report.clock_changes import notes
 from syncd.report.due import next_times, shift, without_times
+from syncd.report.schedules import COMING, FARTHEST, schedules_document
 from syncd.report.words import dated, span, utc_clock
 from syncd.schedule import describe, explain
 from syncd.windows import closed_until, window_at
@@ -48,8 +48,8 @@ def init(frame: Frame, folder: str, force: bool) -> None:
 @click.option(
     "--next",
     "count",
-    type=click.IntRange(1, 1000),
-    default=5,
+    type=click.IntRange(1, FARTHEST),
+    default=COMING,
     show_default=True,
     help="How many coming times to show.",
 )
@@ -59,8 +59,8 @@ def schedule(frame: Frame, names: tuple[str, ...], count: int) -> None:
     now = frame.clock.now()
     syncs = chosen(settings, names)
     if frame.as_json:
-        documents = [_schedule_document(settings, one, now, count) for one in syncs]
-        frame.out.json("schedule", {"now": now, "syncs": documents})
+        document = schedules_document(settings, syncs, now, count)
+        frame.out.json("schedule", document)
         return
     for number, one in enumerate(syncs):
         if number:
@@ -95,26 +95,3 @@ def _put_off(sync: SyncSettings, t: datetime) -> str:
     if window is None or begins is None:
         return ""
     return f"   skipped: {window.name}; runs {dated(begins, sync.timezone)}"
-
-
-def _schedule_document(
-    settings: Settings, sync: SyncSettings, now: datetime, count: int
-) -> dict[str, Any]:
-    times = next_times(settings, sync, now, count) if sync.enabled else []
-    return {
-        "name": sync.name,
-        "enabled": sync.enabled,
-        "schedule": describe(sync.schedule),
-        "words": explain(sync.schedule),
-        "timezone": sync.timezone,
-        "jitter_seconds": int(shift(settings, sync).total_seconds()) if times else 0,
-        "next": times,
-        "blackout": list(dict.fromkeys(window.name for window in sync.blackout)),
-        "put_off": [
-            {"due_at": t, "window": window.name, "begins_at": begins}
-            for t in times
-            if (window := window_at(sync.blackout, t)) is not None
-            and (begins := closed_until(sync.blackout, t)) is not None
-        ],
-        "notes": notes(sync.schedule, now),
-    }

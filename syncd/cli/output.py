@@ -13,8 +13,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any, Literal
+
+from syncd.report.documents import json_document
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -207,32 +208,3 @@ def harmless(text: str) -> str:
         char if char.isprintable() or char in "\n\t" else repr(char)[1:-1]
         for char in text
     )
-
-
-# --- JSON -----------------------------------------------------------------------------
-
-
-def json_document(verb: str, document: Mapping[str, Any], *, version: int = 1) -> str:
-    """The bytes of `--json`: an object whose first key is `schema`; additive only."""
-    return _dumps({"schema": f"syncd.{verb}/{version}", **document}, indent=True) + "\n"
-
-
-def json_line(value: Mapping[str, Any]) -> str:
-    """One line of a stream."""
-    return _dumps(value, indent=False)
-
-
-def _dumps(value: Mapping[str, Any], *, indent: bool) -> str:
-    import orjson
-
-    options = orjson.OPT_UTC_Z | (orjson.OPT_INDENT_2 if indent else 0)
-    return orjson.dumps(value, default=_plain, option=options).decode()
-
-
-def _plain(value: object) -> object:
-    """What orjson does not know: durations are seconds, times are UTC already."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bytes):
-        raise TypeError("raw bytes must not reach an output")
-    return str(value)

@@ -2,9 +2,8 @@
 
 from contextlib import ExitStack, closing
 from datetime import datetime
-from typing import Any
 
-from syncd.app.months import Month, months
+from syncd.app.months import months
 from syncd.app.vendors import Vendors
 from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
@@ -13,6 +12,7 @@ from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output, harmless
 from syncd.cli.store import NoStore, on_its_clock, opened
 from syncd.config.settings import Settings
+from syncd.report.months import Month, months_document
 from syncd.report.words import number, plural, relative
 from syncd.store.database import Connection
 
@@ -36,7 +36,7 @@ def quota(frame: Frame) -> ExitCode | None:
         now = frame.clock.now()
         found = list(months(settings, connection, vendors, frame.clock))
     if frame.as_json:
-        frame.out.json("quota", {"projects": [_document(each) for each in found]})
+        frame.out.json("quota", months_document(found))
     else:
         _print(frame.out, found, now)
     return None
@@ -88,22 +88,3 @@ def _whose_count(month: Month) -> str:
 
 def _style(month: Month) -> str:
     return "bold red" if month.forecast > month.limit - month.reserve else ""
-
-
-def _document(month: Month) -> dict[str, Any]:
-    return {
-        "project": month.project,
-        "connections": list(month.connections),
-        "limit": month.limit,
-        "reserve": month.reserve,
-        "used": month.used,
-        "estimated": month.estimated,
-        "unread": month.unread or None,
-        "resets_at": month.resets_at,
-        "forecast": month.forecast,
-        "elsewhere": None if month.estimated else month.elsewhere,
-        "syncs": [
-            {"name": each.name, "spent": each.spent, "at_most": each.most}
-            for each in month.syncs
-        ],
-    }

@@ -12,6 +12,8 @@ from syncd.config.settings import Settings
 from syncd.model import Outcome
 from syncd.report.runs import (
     FAILURES,
+    LATEST,
+    MOST,
     Runs,
     change_words,
     duration,
@@ -61,8 +63,8 @@ _COLUMNS = (
 )
 @click.option(
     "--limit",
-    type=click.IntRange(1, 10_000),
-    default=20,
+    type=click.IntRange(1, MOST),
+    default=LATEST,
     show_default=True,
     help="How many at most.",
 )

@@ -19,12 +19,13 @@ from syncd.cli.configured import chosen, load
 from syncd.cli.engine import Ask, asking, me
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame, verb
-from syncd.cli.output import Column, Output, json_line
+from syncd.cli.output import Column, Output
 from syncd.cli.plan_files import NotAgreed
 from syncd.cli.store import on_its_clock, opened
 from syncd.clients.amplitude_answers import Cohort
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import SourceUnavailable, SyncdError
+from syncd.report.documents import json_line
 from syncd.report.words import number, plural
 from syncd.store import acknowledged
 from syncd.store.bindings import Binding

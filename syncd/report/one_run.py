@@ -88,9 +88,19 @@ class OneRun:
 
 
 class UnknownRun(SyncdError):
-    """No run, or more than one, is called like this."""
+    """No run is called like this."""
 
     code = "run.unknown"
+
+
+class AmbiguousRun(UnknownRun):
+    """More than one run ends like this."""
+
+
+class NoRunYet(SyncdError):
+    """The sync is known, and nothing of it ran."""
+
+    code = "run.none"
 
 
 def find_run(
@@ -98,23 +108,19 @@ def find_run(
 ) -> Run:
     """The run of an id or of its ending; the newest one of a sync's name.
 
-    Raises `UnknownRun`, and `SyncdError` (`run.none`) for a sync that has not run yet.
+    Raises `UnknownRun`, `AmbiguousRun`, and `NoRunYet` for a sync.
     """
     names = [sync.name for sync in settings.syncs]
     newest = _newest(connection, which)
     if newest is not None:
         return newest
     if which in names:
-        raise SyncdError(
-            f"{which} has not run yet",
-            code="run.none",
-            hint=f"syncd run {which}{flags}",
-        )
+        raise NoRunYet(f"{which} has not run yet", hint=f"syncd run {which}{flags}")
     found = runs.find(connection, which.lower())
     if len(found) == 1:
         return found[0]
     if found:
-        raise UnknownRun(
+        raise AmbiguousRun(
             f"more than one run ends with '{which}': "
             f"{', '.join(run.id for run in found)}, …",
             hint="Type more of it.",

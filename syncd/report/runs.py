@@ -14,6 +14,9 @@ from syncd.store import runs as stored
 from syncd.store.database import Connection
 from syncd.store.runs import Run
 
+LATEST, MOST = 20, 10_000
+"""How many runs are told: where nobody says it, and at most."""
+
 FAILURES = (Outcome.FAILED, Outcome.ABANDONED)
 """How runs end that did not work, or died."""
 
