@@ -148,8 +148,7 @@ class Engine:
         """
         if trigger is not Trigger.MANUAL:
             blackouts.require_none(self._blueprint.settings, name, self.clock.now())
-        with self._alone(name) as (parts, spec):
-            decide.expire(self.database, name, self.clock.now())
+        with self.alone(name) as (parts, spec):
             return run(parts, spec, trigger, slot=slot)
 
     def tell(self, name: str, trigger: Trigger, story: Story) -> Report | None:
@@ -218,6 +217,16 @@ class Engine:
         with self._alone(name) as (parts, spec), leased(parts, spec):
             yield parts
 
+    @contextmanager
+    def alone(self, name: str) -> Iterator[tuple[Parts, Spec]]:
+        """The sync for the caller alone in this process, to begin a run of it.
+
+        A plan that nobody decided on in time is dropped first. Raises `Busy`.
+        """
+        with self._alone(name) as alone:
+            decide.expire(self.database, name, self.clock.now())
+            yield alone
+
     def approve(self, decision: Decision) -> Report | None:
         """Send exactly the held plan. Raises `NotDecidable`, `Busy`."""
         with self._alone(self._sync_of(decision)) as (parts, spec):
@@ -227,6 +236,15 @@ class Engine:
         """Drop the held plan and keep the baseline. Raises `NotDecidable`, `Busy`."""
         with self._alone(self._sync_of(decision)) as (parts, spec):
             decide.reject(parts, spec, decision)
+
+    def let_go(self, name: str) -> Report | None:
+        """Have a sync let go of who is to be forgotten; None where no run was needed.
+
+        Raises `Busy`, `PutOff` while it is paused, `WaitsForPerson` while it is held.
+        """
+        with self._alone(name) as (parts, spec):
+            decide.expire(self.database, name, self.clock.now())
+            return letting_go.let_go(parts, spec)
 
     def retry_batches(self, name: str, choice: Choice) -> Report | None:
         """Send open and dead batches again. Raises `NotSteerable`, `Busy`."""

@@ -90,6 +90,16 @@ VERBS = {
         section=ON_CALL,
         summary="drop a held plan and keep the baseline",
     ),
+    "resync": Verb(
+        target="syncd.cli.resync:resync",
+        section=ON_CALL,
+        summary="begin anew: adopt what is there, or push everybody",
+    ),
+    "detach": Verb(
+        target="syncd.cli.detach:detach",
+        section=OPERATE,
+        summary="let a sync's target go; empty it first on request",
+    ),
     "serve": Verb(
         target="syncd.cli.serve:serve",
         section=OPERATE,

@@ -457,6 +457,16 @@ OPERATOR_DROPPED = _info(
     "{actor} gave {count} batches of {sync} up; the next run plans their ids anew",
     f"{_OPERATOR} batches count",
 )
+OPERATOR_RESYNCED = _info(
+    "operator.resynced",
+    "{actor} lets {sync} begin anew ({how}): {reason}",
+    f"{_OPERATOR} how",
+)
+OPERATOR_DETACHED = _info(
+    "operator.detached",
+    "{actor} detached {sync} from {targets}: {reason}",
+    f"{_OPERATOR} targets emptied",
+)
 OPERATOR_RELOADED = _info(
     "operator.reloaded", "{actor} asked to read the configuration again", _OPERATOR
 )

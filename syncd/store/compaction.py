@@ -1,10 +1,11 @@
 """Moving the log of acknowledged batches into the chunks, and spreading these wider.
 
 What is acknowledged is the same before and after, wherever it is cut off. The only
-other writer of chunks is a person's word that a lost baseline is good.
+other writer of chunks is a person's word: that a lost baseline is good, or that what
+somebody else says is what the destination holds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -98,6 +99,37 @@ def accept_baseline(connection: Connection, binding_id: int) -> int:
     connection.execute(
         update(binding).where(binding.c.id == binding_id).values(members=members)
     )
+    return members
+
+
+def adopt(
+    connection: Connection,
+    binding_id: int,
+    n_buckets: int,
+    buckets: Iterable[tuple[int, Iterable[bytes]]],
+) -> int:
+    """Put another acknowledged set in the place of all that is known; returns its size.
+
+    `buckets` holds each bucket of `n_buckets` at most once. Batches that waited, and
+    who was not accepted, are forgotten; traces stay, as they tell of the past.
+    """
+    owned = select(batch.c.id).where(batch.c.binding_id == binding_id)
+    connection.execute(delete(batch_ids).where(batch_ids.c.batch_id.in_(owned)))
+    for table in (batch, unaccepted, chunk):
+        connection.execute(delete(table).where(table.c.binding_id == binding_id))
+    members = 0
+    for index, ids in buckets:
+        full = Bucket(index, acknowledged=set(ids))
+        if full.acknowledged:
+            _write_chunks(connection, binding_id, [full])
+        members += len(full.acknowledged)
+    connection.execute(
+        update(binding)
+        .where(binding.c.id == binding_id)
+        .values(members=members, n_buckets=n_buckets)
+    )
+    if members > n_buckets * SPLIT_ABOVE:
+        _spread(connection, binding_id, n_buckets, members, SPLIT_ABOVE)
     return members
 
 

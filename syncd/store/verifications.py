@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from syncd.store.database import insert_into
 from syncd.store.tables import meta
@@ -29,6 +29,11 @@ def note(connection: Connection, sync: str, done: Verification) -> None:
         .values(key=_PREFIX + sync, value=text)
         .on_conflict_do_update(index_elements=[meta.c.key], set_={"value": text})
     )
+
+
+def forget(connection: Connection, sync: str) -> None:
+    """Its target is none of ours any more."""
+    connection.execute(delete(meta).where(meta.c.key == _PREFIX + sync))
 
 
 def known(connection: Connection) -> dict[str, Verification]:

@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from syncd.model import BatchState, Found
-from syncd.store import acknowledged, bindings, leases, outbox, runs, unaccepted
+from syncd.store import (
+    acknowledged,
+    bindings,
+    compaction,
+    leases,
+    outbox,
+    runs,
+    unaccepted,
+)
 from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection
 from syncd.sync.draft import Draft
@@ -109,6 +117,9 @@ def _send_out(
     Returns how many batches of bindings that are being emptied go again beside it.
     """
     outbox.take_over(connection, work.id)
+    if not made.baseline_intact:
+        # Only a plan that sends everybody again goes out all the same.
+        compaction.accept_baseline(connection, work.id)
     unaccepted.forget(connection, work.id, made.vanished)
     bindings.plan_went_out(
         connection, work.id, made.plan.digest, run.spec.identity.source, made.mark

@@ -60,6 +60,35 @@ def changes(
     )
 
 
+def everybody_again(
+    *,
+    bucket: int,
+    snapshot: Sequence[bytes],
+    acknowledged: set[bytes],
+    uncertain: AbstractSet[bytes],
+    waiting: AbstractSet[bytes],
+    unaccepted: AbstractSet[bytes],
+) -> BucketChanges:
+    """As `changes`, but nothing known counts for enough to leave anybody out.
+
+    Everybody listed is added once more. Whoever is acknowledged or uncertain and not
+    listed is removed, or a former member would stay for ever.
+    """
+    wanted = set(snapshot)
+    union = acknowledged | uncertain
+    return BucketChanges(
+        bucket=bucket,
+        adds=list(wanted),
+        removes=list(union - wanted),
+        vanished=list(unaccepted - wanted),
+        members=len(wanted),
+        acknowledged=len(acknowledged),
+        union=len(union),
+        reasserted=len(wanted & (union | waiting))
+        + len(uncertain - acknowledged - wanted),
+    )
+
+
 def _plain(
     bucket: int, snapshot: Sequence[bytes], acknowledged: set[bytes]
 ) -> BucketChanges:

@@ -67,15 +67,18 @@ def run(
     *,
     slot: datetime | None = None,
     story: Story | None = None,
+    even_paused: bool = False,
 ) -> Report | None:
     """Run a sync once; None when somebody else already took its slot.
+
+    `even_paused` is for a story that sends nothing, or ends the sync for good.
 
     Raises `Busy` while another process holds the sync's lease, `Paused` while a person
     paused it, `WaitsForPerson` while a plan of it is held. The caller sees to it
     that one process runs a sync once at a time. Every run that began ends with its
     row closed and its canonical line written.
     """
-    begun = _begin(parts, spec, trigger, slot)
+    begun = _begin(parts, spec, trigger, slot, even_paused=even_paused)
     if begun is None:
         return None
     with bound(
@@ -98,11 +101,16 @@ def run(
 def _story_of(run: Run) -> Story:
     # Batches of another identity must not go where the configuration points today.
     resumes = run.report.trigger is Trigger.RESUME and run.change is None
-    return _open_batches if resumes else _from_the_source
+    return _open_batches if resumes else from_the_source
 
 
 def _begin(
-    parts: Parts, spec: Spec, trigger: Trigger, slot: datetime | None
+    parts: Parts,
+    spec: Spec,
+    trigger: Trigger,
+    slot: datetime | None,
+    *,
+    even_paused: bool,
 ) -> Run | None:
     """T1: the lease, the slot and a run in progress, or nothing at all."""
     now = parts.clock.now()
@@ -115,8 +123,9 @@ def _begin(
     )
     with parts.database.begin() as connection:
         lease = _acquire(connection, parts, spec)
-        # An approval too: who paused the sync was told that nothing of it is sent.
-        pauses.require_none(connection, spec.name, now)
+        if not even_paused:
+            # An approval too: who paused it was told that nothing of it is sent.
+            pauses.require_none(connection, spec.name, now)
         held = runs.waiting_for_a_person(connection, spec.name)
         if held is not None and trigger is not Trigger.APPROVE:
             raise WaitsForPerson(held)
@@ -193,7 +202,7 @@ def _tell(run: Run, story: Story | None) -> None:
 # ---- the story ----------------------------------------------------------------------
 
 
-def _from_the_source(run: Run) -> None:
+def from_the_source(run: Run) -> None:
     """Ask, read, compare, judge, commit, deliver."""
     with run.phase("find"):
         credentials.require_open(run)

@@ -90,6 +90,8 @@ class Run:
     """How the sync's identity differs from the binding's."""
     sent_before: int = 0
     """Batches that went out before the source was asked, on trial."""
+    anew: bool = False
+    """Everybody is sent again and the source read again, whatever is known of it."""
     in_flight: bool = False
     """True when a request was left on the wire: the lease is kept then, so that the
     next start waits until that request is surely over."""
@@ -218,6 +220,8 @@ def ask(run: Run) -> Answer:
     """Ask the source whether there is anything to read; it may take minutes."""
     spec, parts = run.spec, run.parts
     mark, below, unsettled = _what_is_known(run)
+    if run.anew:
+        mark, unsettled = None, True
     return spec.source.ask(
         Question(
             sync=spec.name,
@@ -226,7 +230,7 @@ def ask(run: Run) -> Answer:
             mark=mark,
             below=below,
             again=unsettled,
-            by_person=run.report.trigger is Trigger.MANUAL,
+            by_person=run.report.trigger in (Trigger.MANUAL, Trigger.RESYNC),
             wanted=partial(_count_wanted, run),
             stop=parts.stop,
             until=run.report.started_at + spec.max_runtime,
@@ -325,6 +329,8 @@ def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
         binding=compared_binding(run),
         leaving=leaving_binding(run),
         below=None if snapshot.anew else run.binding,
+        everybody=run.anew,
+        id_type=run.spec.identity.id_type,
         batch_size=run.spec.batch_size,
         folder=run.parts.spool,
         now=run.parts.clock.now(),
@@ -337,7 +343,9 @@ def unchanged(run: Run, snapshot: Snapshot) -> bool:
     Then nothing is compared: open batches are sent again as they stand.
     """
     binding = run.binding
-    if snapshot.news is not None or binding is None or run.change is not None:
+    if run.anew or snapshot.news is not None:
+        return False
+    if binding is None or run.change is not None:
         return False
     if binding.digest != snapshot.digest:
         return False

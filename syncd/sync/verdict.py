@@ -26,7 +26,12 @@ def verdict(run: Run, made: Draft) -> tuple[Trip, ...]:
         baseline_intact=made.baseline_intact,
         change=run.change,
         lately=lately,
+        source_asked=run.report.trigger is not Trigger.FORGET,
     )
+    if run.anew and not made.baseline_intact and len(trips) == 1:
+        # Sending everybody again is what a lost baseline calls for. Beside another
+        # trip it stays, so that an approval accepts what is left of it.
+        trips = ()
     run.report.numbers["trips"] = [
         {
             "guard": trip.guard,

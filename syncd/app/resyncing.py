@@ -1,0 +1,109 @@
+"""Beginning anew with a target, asked of a running engine: the same for socket and CLI.
+
+A cohort of Amplitude can be read back, so adopting it takes who is really there. For
+traits and partners' lists nobody can say: there today's source list is believed.
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from syncd.app.commands import shown
+from syncd.app.engine import Engine, UnknownSync
+from syncd.app.reading import whole_list_of
+from syncd.app.reading_back import Reader, read_back, why_unreadable
+from syncd.app.vendors import Vendors
+from syncd.config.feeds import feed_of
+from syncd.config.settings import Settings, SyncSettings
+from syncd.sources import Listing, Postponed
+from syncd.sources.feed_mark import Mark
+from syncd.store import bindings
+from syncd.store.database import Database
+from syncd.sync import resync as stories
+from syncd.sync.resync import Belief, NotResyncable, Wish
+from syncd.sync.spec import Report
+from syncd.sync.steps import Run
+
+
+def resync(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"sync", "how", "actor", "via", "reason"}` -> `{"run": …}`: begin anew.
+
+    `how` is `adopt` or `push`. Raises `NotResyncable`, `Busy`, `Paused` (a push),
+    `WaitsForPerson`.
+    """
+    wish = Wish(actor=body["actor"], via=body["via"], reason=body["reason"].strip())
+    if not wish.reason:
+        raise NotResyncable("beginning anew needs a reason", code="resync.invalid")
+    match body["how"]:
+        case "adopt":
+            return shown(_adopt(engine, body["sync"], wish))
+        case "push":
+            with engine.alone(body["sync"]) as (parts, spec):
+                return shown(stories.push(parts, spec, wish))
+        case _:
+            raise NotResyncable(
+                "a sync begins anew by adopt or by push", code="resync.invalid"
+            )
+
+
+def _adopt(engine: Engine, name: str, wish: Wish) -> Report | None:
+    settings = engine.blueprint.settings
+    sync = sync_named(settings, name)
+    with (
+        engine.alone(name) as (parts, spec),
+        closing(Vendors(settings, engine.clock)) as vendors,
+    ):
+        if why_unreadable(settings, sync):
+            return stories.adopt(parts, spec, wish, Belief(reads=None))
+        belief = Belief(
+            reads=partial(_reads, settings, vendors),
+            mark=_position(engine, settings, sync, vendors),
+        )
+        return stories.adopt(parts, spec, wish, belief)
+
+
+def sync_named(settings: Settings, name: str) -> SyncSettings:
+    """The enabled sync of that name. Raises `UnknownSync`."""
+    for sync in settings.syncs:
+        if sync.name == name and sync.enabled:
+            return sync
+    raise UnknownSync(name)
+
+
+def _reads(
+    settings: Settings, vendors: Vendors, run: Run, cohort_id: str
+) -> Listing | Postponed:
+    """A new file in any case: what a lost store knew of an older one is not known."""
+    wanted = Reader(
+        connection=run.spec.identity.connection,
+        cohort_id=cohort_id,
+        id_type=run.spec.identity.id_type,
+        max_age=timedelta(0),
+        run_id=run.report.run_id,
+        until=run.report.started_at + run.spec.max_runtime,
+    )
+    return read_back(run.parts, settings, run.spec.name, wanted, vendors)
+
+
+def _position(
+    engine: Engine, settings: Settings, sync: SyncSettings, vendors: Vendors
+) -> str | None:
+    """How far the pushed words count as read; None where a list says who is wanted.
+
+    Without a list whom the plans wanted is all there is to stand on, and that is whom
+    the destination holds from now on. Words that are said twice change nothing.
+    """
+    feed = feed_of(sync)
+    if feed is None or whole_list_of(settings, sync, vendors, engine.clock) is not None:
+        return None
+    known = _last_mark(engine.database, sync.name)
+    mark = Mark.parse(known, feed) or Mark()
+    return mark.text(feed)
+
+
+def _last_mark(database: Database, name: str) -> str | None:
+    with database.read() as connection:
+        binding = bindings.current(connection, name)
+    return binding.source_mark if binding is not None else None
