@@ -1,0 +1,221 @@
+"""The list: what needs a person first, then every sync, then what is around them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from syncd.app.board.causes import causes
+from syncd.app.board.downloads import burn_downs
+from syncd.app.board.marks import (
+    beside,
+    direction,
+    freshness,
+    history,
+    state_mark,
+    why,
+)
+from syncd.report.overview import Overview, next_command, summary
+from syncd.report.phrases import connection_sentences, daemon_words, next_words
+from syncd.report.standing import RAN, Standing
+from syncd.report.states import NEEDS_A_PERSON, State
+from syncd.report.words import moment, number, plural, relative
+from syncd.store import figures, installation, runs
+from syncd.store import history as past
+from syncd.store.database import Connection
+from syncd.web.pages.svg import RUNS
+from syncd.web.pages.views import (
+    Count,
+    Fact,
+    Figure,
+    Link,
+    ListPage,
+    Month,
+    Needed,
+    Row,
+    Top,
+)
+
+DAY = timedelta(hours=24)
+_UNITS = ("B", "KB", "MB", "GB", "TB")
+
+
+def home(
+    connection: Connection,
+    seen: Overview,
+    top: Top,
+    chosen: State | None,
+    file: Path | None,
+) -> ListPage:
+    """The page; `file` is what a SQLite store is kept in."""
+    shown = [one for one in seen.standings if chosen in (None, one.state)]
+    downloads = tuple(burn_downs(connection, seen))
+    return ListPage(
+        top=top,
+        needed=_needed(seen),
+        counts=tuple(_counts(seen, chosen)),
+        figures=tuple(_figures(connection, seen, downloads)),
+        rows=tuple(_row(connection, seen, one) for one in shown),
+        chosen=chosen.value if chosen else "",
+        months=downloads,
+        causes=tuple(causes(connection, seen.now)),
+        notices=tuple(
+            " ".join(sentences)
+            for state in seen.connections
+            if (sentences := connection_sentences(seen, state))
+        ),
+        foot=tuple(_foot(connection, seen, file)),
+    )
+
+
+# --- what needs a person --------------------------------------------------------------
+
+
+def _needed(seen: Overview) -> Needed:
+    states = [one.state for one in seen.standings]
+    command = next_command(seen)
+    if not seen.standings:
+        mark = state_mark(State.OFF)
+        return Needed(
+            sentence=summary(states),
+            mark=mark,
+            worst="",
+            reason="",
+            command=command,
+            look=None,
+        )
+    worst = seen.standings[0]
+    needs = worst.state in NEEDS_A_PERSON
+    return Needed(
+        sentence=summary(states),
+        mark=state_mark(worst.state),
+        worst=_worst(worst) if needs else "",
+        reason=_reason(seen, worst) if needs else "",
+        command=command,
+        look=Link(words="Look", href=f"/syncs/{worst.sync.name}") if needs else None,
+    )
+
+
+def _worst(one: Standing) -> str:
+    """`churn-risk is held: 9,870 people would leave.`"""
+    name, held = one.sync.name, one.held
+    late = f", {beside(one)}" if one.overdue is not None else ""
+    if held is None:
+        return f"{name} is {one.state}{late}."
+    leave, enter = held.summary.get("to_exit", 0), held.summary.get("to_enter", 0)
+    who = f"{_people(leave)} would leave"
+    if enter > leave:
+        who = f"{_people(enter)} would enter"
+    return f"{name} is {one.state}{late}: {who}."
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{number(count)} people"
+
+
+def _reason(seen: Overview, one: Standing) -> str:
+    told = why(one)
+    if told:
+        return told
+    if one.last_success_at is None:
+        return "It never succeeded."
+    return f"It last succeeded {relative(one.last_success_at, seen.now)}."
+
+
+def _counts(seen: Overview, chosen: State | None) -> Iterator[Count]:
+    """Those that matter though nobody is in them, and all that somebody is in."""
+    by_state = Counter(one.state for one in seen.standings)
+    for state in State:
+        if by_state[state] or state in NEEDS_A_PERSON:
+            yield Count(
+                mark=state_mark(state),
+                count=by_state[state],
+                href=f"/?state={state.value.replace(' ', '_')}",
+                chosen=state is chosen,
+            )
+
+
+def _figures(
+    connection: Connection, seen: Overview, downloads: tuple[Month, ...]
+) -> Iterator[Figure]:
+    states = [one.state for one in seen.standings]
+    need = sum(state in NEEDS_A_PERSON for state in states)
+    stale = sum(one.overdue is not None for one in seen.standings)
+    running = sum(one.activity is not None for one in seen.standings)
+    day = past.sent(connection, seen.now - DAY)
+    yield Figure(label="needs you", value=number(need), tone="bad" if need else "")
+    yield Figure(label="stale", value=number(stale), tone="bad" if stale else "")
+    yield Figure(label="running", value=number(running))
+    yield Figure(label="sent, 24 h", value=number(day.accepted))
+    left_out = day.rejected + day.unmatched
+    yield Figure(
+        label="rejected, 24 h",
+        value=number(left_out),
+        note=f"{number(day.unmatched)} unknown there" if day.unmatched else "",
+    )
+    if downloads:
+        fullest = max(downloads, key=lambda each: each.used / max(each.limit, 1))
+        yield Figure(
+            label="downloads used",
+            value=number(fullest.used),
+            note=f"of {number(fullest.limit)}",
+        )
+
+
+# --- rows -----------------------------------------------------------------------------
+
+
+def _row(connection: Connection, seen: Overview, one: Standing) -> Row:
+    now, zone = seen.now, one.sync.timezone
+    recent = runs.latest(connection, sync_name=one.sync.name, outcomes=RAN, limit=RUNS)
+    if one.activity is not None:
+        recent = [one.activity.run, *recent][:RUNS]
+    last = one.last_success_at
+    return Row(
+        name=one.sync.name,
+        owner=one.sync.team,
+        direction=direction(seen.settings, one.sync),
+        mark=state_mark(one.state),
+        also=beside(one),
+        why=why(one),
+        freshness=freshness(one, now),
+        last=relative(last, now) if last else "never",
+        next=next_words(one, now),
+        size="" if one.members is None else number(one.members),
+        history=history(recent, now, zone),
+    )
+
+
+# --- the foot -------------------------------------------------------------------------
+
+
+def _foot(connection: Connection, seen: Overview, file: Path | None) -> Iterator[Fact]:
+    for each in seen.arrivals:
+        last = relative(each.last_at, seen.now) if each.last_at else "never"
+        words = f"last event {last}, {number(each.waiting)} waiting"
+        yield Fact(name=f"{each.door} {each.connection}", words=words)
+    waiting, dead = (
+        sum(one.waiting[0] for one in seen.standings),
+        sum(one.dead[0] for one in seen.standings),
+    )
+    yield Fact(
+        name="outbox",
+        words=f"{plural(waiting, 'batch')} waiting, {number(dead)} dead",
+        href="/help/batch.dead_lettered" if dead else "",
+    )
+    yield Fact(name="daemons", words=daemon_words(seen))
+    size = _bytes(figures.size(connection, file))
+    if file is not None:
+        backup = installation.last_backup(connection)
+        kept = f"backup {relative(backup, seen.wall)}" if backup else "no backup yet"
+        size = f"{size}, {kept}"
+    yield Fact(name="store", words=size)
+    yield Fact(name="seen", words=moment(seen.now, seen.now, seen.zone, seconds=True))
+
+
+def _bytes(count: int) -> str:
+    """`212 MB`."""
+    value, unit = float(count), 0
+    while value >= 1000 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.0f} {_UNITS[unit]}"

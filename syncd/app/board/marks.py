@@ -1,0 +1,195 @@
+"""States, outcomes and directions as the pages show them: glyph, word, tone."""
+
+from datetime import datetime
+
+from syncd.config.settings import (
+    Destination,
+    FromAudience,
+    FromCohort,
+    Settings,
+    Source,
+    SyncSettings,
+    ToCohort,
+    ToList,
+    ToTrait,
+)
+from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
+from syncd.model import Outcome
+from syncd.report.phrases import about, activity_words
+from syncd.report.runs import change_words, duration, outcome_words
+from syncd.report.standing import Standing
+from syncd.report.states import GLYPHS, State
+from syncd.report.words import moment, number, span
+from syncd.store.runs import Run
+from syncd.web.pages.views import Cell, Freshness, History, Mark, RunLine
+
+TONES = {
+    State.HELD: "held",
+    State.FAILING: "bad",
+    State.STALE: "bad",
+    State.LATE: "late",
+    State.PENDING: "idle",
+    State.PAUSED: "idle",
+    State.ON_TIME: "fine",
+    State.OFF: "idle",
+}
+_OUTCOMES = {
+    Outcome.SUCCESS: ("●", "fine"),
+    Outcome.NO_CHANGE: ("○", "fine"),
+    Outcome.PARTIAL: ("◐", "late"),
+    Outcome.HELD: ("◆", "held"),
+    Outcome.FAILED: ("✖", "bad"),
+    Outcome.SKIPPED: ("·", "idle"),
+    Outcome.INTERRUPTED: ("◔", "late"),
+    Outcome.ABANDONED: ("✕", "bad"),
+}
+_RUNNING = ("▸", "busy")
+
+
+def state_mark(state: State) -> Mark:
+    """`● on time`."""
+    return Mark(glyph=GLYPHS[state], word=state.value, tone=TONES[state])
+
+
+def outcome_mark(outcome: Outcome | None, word: str = "") -> Mark:
+    """`◐ partial`; without an outcome it runs, or was cut off."""
+    glyph, tone = _OUTCOMES[outcome] if outcome else _RUNNING
+    said = outcome.replace("_", " ") if outcome else "running"
+    return Mark(glyph=glyph, word=word or said, tone=tone)
+
+
+def beside(one: Standing) -> str:
+    """What stands beside a state: how long it is overdue, and how far a run is."""
+    words = [f"overdue {about(one.overdue)}"] if one.overdue is not None else []
+    if one.activity is not None:
+        words.append(activity_words(one.activity))
+    return " ".join(words)
+
+
+def why(one: Standing) -> str:
+    """What stopped a sync, in a sentence; empty for one that is well."""
+    if one.held is not None:
+        trips = one.held.summary.get("trips", ())
+        return "; ".join(each["reason"] for each in trips) or (one.held.reason or "")
+    if one.pause is not None:
+        return f"paused by {one.pause.actor}: {one.pause.reason}"
+    for each in one.connections:
+        if each.stopped_at is not None:
+            return f"{each.name} is stopped: {each.stopped_reason}"
+    newest = one.newest
+    if newest is None or newest.outcome not in _WRONG:
+        return ""
+    return newest.summary.get("message") or newest.reason or ""
+
+
+_WRONG = (Outcome.FAILED, Outcome.ABANDONED, Outcome.PARTIAL, Outcome.HELD)
+
+
+def freshness(one: Standing, now: datetime) -> Freshness:
+    """How old what was delivered is, beside what was promised."""
+    promised, last = one.sync.fresh_within, one.last_success_at
+    if promised is None:
+        return Freshness(share=None, words="nothing promised", tone="idle")
+    if last is None:
+        return Freshness(
+            share=None, words=f"never yet, of {span(promised)}", tone="idle"
+        )
+    share = max((now - last) / promised, 0.0)
+    tone = "bad" if share >= 1 else "late" if one.state is State.LATE else "fine"
+    percent = f"{share * 100:.0f} %" if share < 10 else "over 1,000 %"
+    return Freshness(share=share, words=f"{percent} of {span(promised)}", tone=tone)
+
+
+def history(recent: list[Run], now: datetime, zone: str) -> History:
+    """The pictures' numbers, of runs newest first."""
+    oldest_first = recent[::-1]
+    sizes = (_size(run) for run in oldest_first)
+    return History(
+        sizes=tuple(size for size in sizes if size is not None),
+        moves=tuple(
+            (int(run.summary.get("entered", 0)), int(run.summary.get("exited", 0)))
+            for run in oldest_first
+        ),
+        cells=tuple(_cell(run, now, zone) for run in oldest_first),
+    )
+
+
+def _size(run: Run) -> int | None:
+    """Members after a run; before it, where it asked nothing."""
+    after = run.summary.get("members_after")
+    known = run.summary.get("members_before") if after is None else after
+    return None if known is None else int(known)
+
+
+def _cell(run: Run, now: datetime, zone: str) -> Cell:
+    words = outcome_words(run, alive=True)
+    if run.reason:
+        words += f" ({run.reason})"
+    change = change_words(run)
+    words += f", {moment(run.started_at, now, zone)}" + (
+        f", {change}" if change else ""
+    )
+    return Cell(run_id=run.id, outcome=run.outcome or "running", words=words)
+
+
+def run_line(run: Run, now: datetime, zone: str, *, alive: bool) -> RunLine:
+    """One run in a table."""
+    members = run.summary.get("members_after")
+    skipped = run.outcome is Outcome.SKIPPED
+    return RunLine(
+        run_id=run.id,
+        short_id=run.short_id,
+        started=moment(run.started_at, now, zone),
+        trigger=run.trigger.replace("_", " "),
+        mark=outcome_mark(run.outcome, outcome_words(run, alive=alive)),
+        took="" if skipped else span(duration(run, now)),
+        members="" if members is None else number(members),
+        change=change_words(run),
+        reason=run.reason or "",
+    )
+
+
+# --- ends -----------------------------------------------------------------------------
+
+
+def direction(settings: Settings, sync: SyncSettings) -> str:
+    """`Engage → Amplitude`."""
+    return (
+        f"{_side(settings, sync.source.connection)} → "
+        f"{_side(settings, sync.target.connection)}"
+    )
+
+
+def ends(sync: SyncSettings, external_id: str | None) -> str:
+    """What a sync keeps equal, both ends by their names."""
+    return f"{_source(sync.source)} → {_target(sync, sync.target, external_id)}"
+
+
+def _side(settings: Settings, name: str) -> str:
+    match settings.connections.get(name):
+        case AmplitudeConnection():
+            return "Amplitude"
+        case EngageConnection():
+            return "Engage"
+        case _:
+            return name
+
+
+def _source(source: Source) -> str:
+    match source:
+        case FromAudience():
+            return f"audience {source.audience} of {source.connection}"
+        case FromCohort():
+            return f"cohort {source.cohort_id} of {source.connection}"
+
+
+def _target(sync: SyncSettings, target: Destination, external_id: str | None) -> str:
+    shown = f" ({external_id})" if external_id else ""
+    match target:
+        case ToCohort():
+            what = f"cohort {target.cohort or target.cohort_id}{shown}"
+        case ToTrait():
+            what = f"trait {target.trait or external_id or sync.name}"
+        case ToList():
+            what = f"list {target.list or target.list_id or sync.name}{shown}"
+    return f"{what} of {target.connection}"
