@@ -21,13 +21,6 @@ RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
  && /opt/syncd/bin/pip uninstall --yes pip
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=unknown
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="syncd" \
-      org.opencontainers.image.description="Keeps Twilio Engage audiences and Amplitude cohorts equal" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
 RUN groupadd --gid 10001 syncd \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data \
     --shell /usr/sbin/nologin syncd \
@@ -43,12 +36,21 @@ USER 10001:10001
 RUN ["syncd", "--version"]
 VOLUME /data
 # What senders reach (web.inbound); open only where a connection is pushed to. The admin
-# port (8081: health, metrics) listens inside the container alone, unless told otherwise.
+# port (8081: page, health, metrics) listens inside the container alone, unless told
+# otherwise.
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --start-period=20s --interval=30s --timeout=5s --retries=3 \
   CMD ["syncd", "healthcheck"]
-# No init: syncd installs its own signal handlers and starts no children that outlive
-# their call. Exec form, so that SIGTERM reaches it and not a shell.
+# No init: syncd waits for its signals itself and starts no children that outlive their
+# call (shown by deploy/image-check). Exec form, so that SIGTERM reaches it, not a shell.
 ENTRYPOINT ["syncd"]
 CMD ["serve"]
+# Last, so that another revision costs no layer.
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="syncd" \
+      org.opencontainers.image.description="Keeps Twilio Engage audiences and Amplitude cohorts equal" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

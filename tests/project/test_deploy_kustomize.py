@@ -1,4 +1,4 @@
-"""The Kubernetes files build, and fit the API's schemas, the image, the configuration."""
+"""The Kubernetes files build; they fit the API, the image and the configuration."""
 
 import re
 import shutil
