@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from syncd import __version__, events, metrics
-from syncd.app import backups, commands, outbox, pausing, verifying
+from syncd.app import backups, commands, outbox, pausing, repairing, verifying
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.gauges import StoreGauges, expect
@@ -212,6 +212,7 @@ class Server:
                 "pause": partial(pausing.pause, self._engine),
                 "resume": partial(pausing.resume, self._engine, again=self._again),
                 "verify": partial(verifying.verify, self._engine),
+                "repair": partial(repairing.repair, self._engine),
             },
             healthy=self._health.healthy,
             ready=self._health.ready,

@@ -1,8 +1,7 @@
 """`verify`: reads a cohort of ours back and compares it with what is acknowledged.
 
-The sync is held at rest meanwhile (its lease), so nothing of ours moves anybody. The
-download goes through the same gate and admission as any other, the reserve untouched.
-Only Amplitude can be read back: Segment and partners have no call for it.
+The sync is held at rest meanwhile (its lease), so nothing of ours moves anybody. Who
+put somebody there whom nobody acknowledged is told from what the store has on record.
 """
 
 import os
@@ -10,34 +9,31 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from itertools import islice
+from typing import Any
 
 from syncd import events
 from syncd.app.engine import Engine, UnknownSync
-from syncd.app.reading import amplitude_of, projects_of
-from syncd.app.store import spool_folder
+from syncd.app.reading_back import Reader, read_back, why_unreadable
 from syncd.app.vendors import Vendors
-from syncd.clients.quota import Rules
-from syncd.config.forecast import project_key
+from syncd.clients.amplitude_answers import Cohort
 from syncd.config.settings import Settings, SyncSettings
-from syncd.config.settings_connections import (
-    AmplitudeConnection,
-    EngageConnection,
-    ListApiConnection,
-    PropertyApiConnection,
-)
 from syncd.errors import SourceUnavailable, SyncdError
 from syncd.events import Level, emit
 from syncd.model import Outcome
-from syncd.sources import Listing, Postponed, Question, Unchanged
-from syncd.sources.amplitude_download.settings import DownloadSettings
-from syncd.sources.amplitude_download.source import AmplitudeDownloadSource
-from syncd.store import acknowledged, bindings, runs, verifications
+from syncd.sources import Listing, Postponed
+from syncd.store import acknowledged, authorship, bindings, runs, verifications
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.verifications import Verification
 from syncd.sync import run_id
-from syncd.sync.differences import DRIFT_LIMIT, Differences
+from syncd.sync.differences import (
+    DRIFT_LIMIT,
+    Causes,
+    Differences,
+    causes,
+    evidence,
+)
 from syncd.sync.draft import Interrupted, Reading, take_snapshot
 from syncd.sync.steps import Parts
 
@@ -58,12 +54,20 @@ class NotReadable(SyncdError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
+class Compared:
     """What one reading found."""
 
     differences: Differences
+    causes: Causes
     as_of: datetime
     """When the file was asked for: it holds the members of that moment."""
+    moment: tuple[int, int]
+    """Newest batch and request of the sync when it was compared."""
+
+    @property
+    def evidence(self) -> str:
+        """What a repair of exactly this is bound to."""
+        return evidence(self.as_of, self.moment, self.causes)
 
 
 def verify(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,32 +79,18 @@ def verify(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     name = body["sync"]
     emit(events.OPERATOR_VERIFIED, sync=name, actor=body["actor"], via=body["via"])
     settings = engine.blueprint.settings
-    sync = _sync(settings, name)
+    sync = sync_of(settings, name)
     with engine.at_rest(name) as parts:
         binding = readable_binding(parts.database, settings, sync)
-        found = _compared(parts, settings, sync, binding)
+        found = compared(parts, settings, sync, binding)
         if isinstance(found, Postponed):
             return {"state": "postponed", "message": found.message}
         drift = found.differences.drift
         with parts.database.begin() as connection:
             done = Verification(at=parts.clock.now(), drift=drift)
             verifications.note(connection, name, done)
-    _tell(name, found.differences)
+    _tell(name, found)
     return _shown(found, with_ids=bool(body.get("ids")))
-
-
-def why_unreadable(settings: Settings, sync: SyncSettings) -> str:
-    """Why nobody can say who is at the sync's destination; empty where one can."""
-    connection = settings.connections[sync.target.connection]
-    match connection:
-        case AmplitudeConnection():
-            return ""
-        case EngageConnection():
-            return "Segment has no call that lists who has a trait"
-        case ListApiConnection() | PropertyApiConnection():
-            return "a partner's API has no call that lists who is there"
-        case _:
-            assert_never(connection)
 
 
 def readable_binding(
@@ -109,7 +99,7 @@ def readable_binding(
     """What the sync knows of its cohort. Raises `NotReadable` where there is none."""
     why = why_unreadable(settings, sync)
     if why:
-        raise NotReadable(why)
+        raise NotReadable(why, hint=f"syncd members {sync.name}")
     with database.read() as connection:
         binding = bindings.current(connection, sync.name)
     if binding is None or binding.external_id is None:
@@ -120,85 +110,29 @@ def readable_binding(
     return binding
 
 
-def _sync(settings: Settings, name: str) -> SyncSettings:
+def listed(vendors: Vendors, binding: Binding) -> Cohort:
+    """The cohort as the free list has it. Raises `SourceUnavailable` if it is gone."""
+    for each in vendors.downloads(binding.connection).cohorts():
+        if each.id == binding.external_id:
+            return each
+    raise SourceUnavailable(
+        f"{binding.connection} lists no cohort {binding.external_id} any more",
+        code="source.not_found",
+        hint=f"syncd show {binding.sync}",
+    )
+
+
+def sync_of(settings: Settings, name: str) -> SyncSettings:
+    """The enabled sync of that name. Raises `UnknownSync`."""
     for sync in settings.syncs:
         if sync.name == name and sync.enabled:
             return sync
     raise UnknownSync(name)
 
 
-def _compared(
-    parts: Parts, settings: Settings, sync: SyncSettings, binding: Binding
-) -> _Compared | Postponed:
-    with closing(Vendors(settings, parts.clock)) as vendors:
-        listing = _asked(parts, settings, sync, binding, vendors)
-        if isinstance(listing, Postponed):
-            return listing
-        how = Reading(
-            id_type=binding.id_type,
-            folder=parts.spool,
-            n_buckets=binding.n_buckets,
-            stop=parts.stop,
-        )
-        with parts.readers:
-            differences = _differences(parts, binding, listing, how)
-        as_of = listing.as_of() or parts.clock.now()
-        return _Compared(differences=differences, as_of=as_of)
-
-
-def _asked(
-    parts: Parts,
-    settings: Settings,
-    sync: SyncSettings,
-    binding: Binding,
-    vendors: Vendors,
-) -> Listing | Postponed:
-    store, now = settings.store, parts.clock.now()
-    source = AmplitudeDownloadSource(
-        _download(settings, sync, binding, _newest_file(parts, sync.name, now)),
-        vendors.downloads(binding.connection),
-        parts.clock,
-        spool_folder(store.read_url(), store.spool_dir),
-    )
-    answer = source.ask(
-        Question(
-            sync=sync.name,
-            run_id=run_id.run_id(now, int.from_bytes(os.urandom(10))),
-            database=parts.database,
-            mark=None,
-            again=True,
-            stop=parts.stop,
-            until=now + sync.max_runtime,
-        )
-    )
-    if isinstance(answer, Unchanged):
-        raise TypeError("a list that is wanted without a mark is never unchanged")
-    return answer
-
-
-def _download(
-    settings: Settings, sync: SyncSettings, binding: Binding, max_age: timedelta
-) -> DownloadSettings:
-    """The cohort that we write: read on purpose, though it is a copy."""
-    connection = amplitude_of(settings, binding.connection)
-    return DownloadSettings(
-        project=project_key(connection),
-        cohort_id=binding.external_id or "",
-        id_type=binding.id_type,
-        max_staleness=max_age,
-        linked=True,
-        limit=connection.quota.downloads_per_month,
-        rules=Rules(
-            reserve=connection.quota.reserve, budget=None, period=None, demand=0.0
-        ),
-        deadline=connection.download_deadline,
-        to_segment=False,
-        project_of=projects_of(settings),
-    )
-
-
-def _newest_file(parts: Parts, name: str, now: datetime) -> timedelta:
+def newest_file(parts: Parts, name: str) -> timedelta:
     """How old a file may be: younger than all that we sent."""
+    now = parts.clock.now()
     with parts.database.read() as connection:
         recent = runs.latest(
             connection, sync_name=name, outcomes=_RAN, limit=_LOOK_BACK
@@ -209,9 +143,37 @@ def _newest_file(parts: Parts, name: str, now: datetime) -> timedelta:
     return max(min(now - sent[0].finished_at, OLDEST_FILE), timedelta(0))
 
 
-def _differences(
-    parts: Parts, binding: Binding, listing: Listing, how: Reading
-) -> Differences:
+def compared(
+    parts: Parts, settings: Settings, sync: SyncSettings, binding: Binding
+) -> Compared | Postponed:
+    """Read the cohort back and compare. The caller has the sync at rest."""
+    now = parts.clock.now()
+    wanted = Reader(
+        connection=binding.connection,
+        cohort_id=binding.external_id or "",
+        id_type=binding.id_type,
+        max_age=newest_file(parts, sync.name),
+        run_id=run_id.run_id(now, int.from_bytes(os.urandom(10))),
+        until=now + sync.max_runtime,
+    )
+    with closing(Vendors(settings, parts.clock)) as vendors:
+        listing = read_back(parts, settings, sync.name, wanted, vendors)
+        if isinstance(listing, Postponed):
+            return listing
+        with parts.readers:
+            found = _differences(parts, binding, listing)
+        as_of = listing.as_of() or parts.clock.now()
+    others = [each.name for each in settings.syncs if each.name != sync.name]
+    return _told_apart(parts, binding, others, found, as_of)
+
+
+def _differences(parts: Parts, binding: Binding, listing: Listing) -> Differences:
+    how = Reading(
+        id_type=binding.id_type,
+        folder=parts.spool,
+        n_buckets=binding.n_buckets,
+        stop=parts.stop,
+    )
     try:
         snapshot = take_snapshot(listing, how)
     except Interrupted:
@@ -236,39 +198,67 @@ def _differences(
     return found
 
 
-def _tell(name: str, found: Differences) -> None:
+def _told_apart(
+    parts: Parts,
+    binding: Binding,
+    others: list[str],
+    found: Differences,
+    as_of: datetime,
+) -> Compared:
+    with parts.database.read() as connection:
+        moment = authorship.newest_moment(connection, binding)
+        known = authorship.of_ids(
+            connection, binding, found.ghosts, parts.clock.now(), neighbours=others
+        )
+    told = causes(
+        found,
+        added=known.added,
+        traced=known.traced,
+        removed=known.removed,
+        compared=known.compared,
+    )
+    return Compared(differences=found, causes=told, as_of=as_of, moment=moment)
+
+
+def _tell(name: str, found: Compared) -> None:
+    differences = found.differences
     emit(
         events.VERIFY_FINISHED,
-        level=Level.WARNING if found.drift > DRIFT_LIMIT else None,
+        level=Level.WARNING if differences.drift > DRIFT_LIMIT else None,
         sync=name,
-        missing=len(found.missing),
-        extra=len(found.ghosts),
-        unmatched=found.unmatched,
-        uncertain=found.in_flight,
-        drift_ratio=round(found.drift, 6),
+        missing=len(differences.missing),
+        extra=len(differences.ghosts),
+        ours=len(found.causes.ours),
+        unmatched=differences.unmatched,
+        uncertain=differences.in_flight,
+        drift_ratio=round(differences.drift, 6),
     )
 
 
-def _shown(found: _Compared, *, with_ids: bool) -> dict[str, Any]:
-    differences = found.differences
+def _shown(found: Compared, *, with_ids: bool) -> dict[str, Any]:
+    differences, told = found.differences, found.causes
     answer: dict[str, Any] = {
         "state": "verified",
         "as_of": found.as_of,
         "acknowledged": differences.acknowledged,
         "there": differences.there,
-        "missing": len(differences.missing),
+        "missing": len(told.missing),
         "ghosts": len(differences.ghosts),
+        "ghosts_ours": len(told.ours),
+        "ghosts_returned": len(told.returned),
+        "ghosts_others": len(told.others),
         "unmatched": differences.unmatched,
         "in_flight": differences.in_flight,
         "drift_ratio": differences.drift,
+        "drift_ratio_repaired": differences.drift_without(told.repairable),
+        "evidence": found.evidence,
     }
     if with_ids:
-        answer["ids"] = _named(differences)
+        answer["ids"] = _named(told)
     return answer
 
 
-def _named(found: Differences) -> list[dict[str, str]]:
-    """Each id with its cause, sorted, so that two answers can be compared."""
-    ids = [("missing", one) for one in sorted(found.missing)]
-    ids += [("ghost", one) for one in sorted(found.ghosts)]
-    return [{"cause": cause, "id": one.decode()} for cause, one in ids[:MOST_IDS]]
+def _named(told: Causes) -> list[dict[str, str]]:
+    """Each id with its cause; at most `MOST_IDS`, those that can be repaired first."""
+    named = islice(told.named(), MOST_IDS)
+    return [{"cause": cause, "id": one.decode()} for cause, one in named]

@@ -106,6 +106,8 @@ _BY_CODE = {
     "sync.held": ExitCode.HELD,
     "plan.costs": ExitCode.TRY_LATER,
     "verify.costs": ExitCode.TRY_LATER,
+    "repair.unconfirmed": ExitCode.TRY_LATER,
+    "repair.stale": ExitCode.TRY_LATER,
     "source.quota": ExitCode.TRY_LATER,
     "resync.unconfirmed": ExitCode.TRY_LATER,
     "resync.no_list": ExitCode.TRY_LATER,

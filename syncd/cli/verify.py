@@ -1,34 +1,37 @@
 """`syncd verify`: does the destination hold what it has acknowledged? Person by person.
 
 Reading a cohort back costs a download, so it is said first what that would cost, beside
-what the free list says already. Nothing is changed: differences are named, not mended.
+what the free list says already. Differences are named; with `--repair` those that can
+be proven are mended, once a person has seen them and said yes (`cli/repair`).
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from syncd.app.repairing import require_nothing_waits
 from syncd.app.vendors import Vendors
-from syncd.app.verifying import NotReadable, readable_binding
+from syncd.app.verifying import MOST_IDS, NotReadable, listed, readable_binding
+from syncd.cli import repair as mending
 from syncd.cli.configured import chosen, load
 from syncd.cli.engine import Ask, asking, me
 from syncd.cli.exit_codes import ExitCode, for_error
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Column, Output
 from syncd.cli.plan_files import NotAgreed
+from syncd.cli.repair import Result
 from syncd.cli.store import on_its_clock, opened
-from syncd.clients.amplitude_answers import Cohort
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import SourceUnavailable, SyncdError
 from syncd.report.documents import json_line
 from syncd.report.words import number, plural
 from syncd.store import acknowledged
-from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.sync.differences import DRIFT_LIMIT
 
@@ -38,13 +41,11 @@ COLUMNS = (
     Column(title="THERE", right=True, drop=2),
     Column(title="MISSING", right=True),
     Column(title="GHOSTS", right=True),
+    Column(title="OURS", right=True, drop=5),
     Column(title="UNMATCHED", right=True, drop=3),
     Column(title="IN FLIGHT", right=True, drop=4),
     Column(title="DRIFT", right=True),
 )
-
-Result = Mapping[str, Any] | SyncdError
-"""What was found, or why nothing could be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,41 +72,58 @@ class _Price:
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write the ids that differ to a new FILE that only you may read.",
+    help=f"Write the ids that differ, {MOST_IDS:,} a sync at most, to a new FILE that "
+    "only you may read.",
 )
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Then add again who is missing, and remove whom syncd itself left there.",
+)
+@click.option("--reason", help="Why it is repaired; kept in the audit trail.")
 def verify(
-    frame: Frame, syncs: tuple[str, ...], max_downloads: int, output: Path | None
+    frame: Frame,
+    syncs: tuple[str, ...],
+    max_downloads: int,
+    output: Path | None,
+    repair: bool,
+    reason: str | None,
 ) -> ExitCode:
     """Read cohorts that syncd writes back, and name each difference by its cause.
 
     Costs a download for each cohort, the reserve excepted; the price is said first.
-    Ends with 6 when more than 1 % of the people differ. Changes nothing.
+    Ends with 6 when more than 1 % of the people differ. Changes nothing, unless
+    --repair is given and you agree to what was found: then a run sends exactly that,
+    under the sync's guards. Whom others put there is never touched.
     """
     loaded = load(frame)
     wanted = [each for each in chosen(loaded.settings, syncs) if each.enabled]
-    prices, results = _prices(frame, loaded.settings, wanted)
+    prices, results = _prices(frame, loaded.settings, wanted, repair=repair)
     _agree(frame, loaded.settings, prices, max_downloads)
-    if prices:
-        file = _new_file(output) if output is not None else None
-        with asking(frame, loaded) as ask:
-            for price in prices:
-                results[price.sync] = _ask(ask, price.sync, with_ids=file is not None)
-        if output is not None and file is not None:
-            _write(frame.out, output, file, results)
-    found = [(each.name, results[each.name]) for each in wanted]
+    ended: dict[str, Result] = {}
+    with asking(frame, loaded) if prices else nullcontext() as ask:
+        if ask is not None:
+            results |= _read_back(frame.out, ask, prices, output)
+        found = [(each.name, results[each.name]) for each in wanted]
+        if not frame.as_json:
+            _print(frame.out, found)
+        if ask is not None and repair:
+            ended = mending.repaired(frame, ask, results, reason)
     if frame.as_json:
-        documents = [_document(*each) for each in found]
+        documents = [_document(*each, ended if repair else None) for each in found]
         frame.out.json("verify", {"limit": DRIFT_LIMIT, "syncs": documents})
-    else:
-        _print(frame.out, found)
-    return _exit_code([result for _, result in found], named=bool(syncs))
+    return _exit_code(found, ended, named=bool(syncs))
 
 
 # ---- what it would cost -------------------------------------------------------------
 
 
 def _prices(
-    frame: Frame, settings: Settings, wanted: Sequence[SyncSettings]
+    frame: Frame,
+    settings: Settings,
+    wanted: Sequence[SyncSettings],
+    *,
+    repair: bool,
 ) -> tuple[list[_Price], dict[str, Result]]:
     """What can be read back, and for the others why not."""
     prices: list[_Price] = []
@@ -116,6 +134,8 @@ def _prices(
         with closing(Vendors(settings, clock)) as vendors:
             for sync in wanted:
                 try:
+                    if repair:
+                        _require_repairable(database, sync, clock.now())
                     prices.append(_price(database, settings, vendors, sync, frame))
                 except SyncdError as error:
                     refused[sync.name] = error
@@ -130,26 +150,21 @@ def _price(
     frame: Frame,
 ) -> _Price:
     binding = readable_binding(database, settings, sync)
-    listed = _listed(vendors, binding)
+    cohort = listed(vendors, binding)
     with database.read() as connection:
         count = acknowledged.count(connection, binding, frame.clock.now())
     return _Price(
         sync=sync.name,
         connection=binding.connection,
         acknowledged=count,
-        size=listed.size,
+        size=cohort.size,
     )
 
 
-def _listed(vendors: Vendors, binding: Binding) -> Cohort:
-    for each in vendors.downloads(binding.connection).cohorts():
-        if each.id == binding.external_id:
-            return each
-    raise SourceUnavailable(
-        f"{binding.connection} lists no cohort {binding.external_id} any more",
-        code="source.not_found",
-        hint=f"syncd show, for the last run of {binding.sync}",
-    )
+def _require_repairable(database: Database, sync: SyncSettings, now: datetime) -> None:
+    """What would send nothing is told before anything is spent."""
+    with database.read() as connection:
+        require_nothing_waits(connection, sync.name, now)
 
 
 def _agree(
@@ -184,6 +199,19 @@ def _left(frame: Frame, settings: Settings, connection: str) -> str:
 
 
 # ---- asking -------------------------------------------------------------------------
+
+
+def _read_back(
+    out: Output, ask: Ask, prices: Sequence[_Price], output: Path | None
+) -> dict[str, Result]:
+    """Spend what was agreed to; by sync what was found, and its ids in a file."""
+    file = _new_file(output) if output is not None else None
+    results = {
+        price.sync: _ask(ask, price.sync, with_ids=file is not None) for price in prices
+    }
+    if output is not None and file is not None:
+        _write(out, output, file, results)
+    return results
 
 
 def _ask(ask: Ask, sync: str, *, with_ids: bool) -> Result:
@@ -246,7 +274,7 @@ def _print(out: Output, found: Sequence[tuple[str, Result]]) -> None:
 
 
 def _row(name: str, found: Mapping[str, Any]) -> tuple[str, ...]:
-    counts = ("acknowledged", "there", "missing", "ghosts", "unmatched", "in_flight")
+    counts = "acknowledged there missing ghosts ghosts_ours unmatched in_flight".split()
     return (
         name,
         *(number(found[count]) for count in counts),
@@ -260,33 +288,49 @@ def _notes(name: str, result: Result) -> Iterator[str]:
         if result.hint:
             yield f"  next: {result.hint}"
         return
-    if result["missing"]:
-        count = plural(result["missing"], "id")
-        what = "acknowledged and not there: taken out by others, or lost"
-        yield f"  {name}: {count} {what}"
-    if result["ghosts"]:
-        count = plural(result["ghosts"], "id")
-        yield f"  {name}: {count} there and not acknowledged: put in by others, or left"
-    if result["in_flight"]:
-        count = plural(result["in_flight"], "id")
-        yield f"  {name}: {count} without a proven answer yet, not judged"
+    for count, what in _CAUSES.items():
+        if result[count]:
+            yield f"  {name}: {plural(result[count], 'id')} {what}"
 
 
-def _document(name: str, result: Result) -> dict[str, Any]:
+_CAUSES = {
+    "missing": "acknowledged and not there: taken out by others, or lost",
+    "ghosts_ours": "there and not acknowledged: left by syncd, a repair removes them",
+    "ghosts_returned": "there again though syncd removed them: a request that landed "
+    "late, or put in by others since",
+    "ghosts_others": "there and not acknowledged: put in by others as far as is known",
+    "in_flight": "without a proven answer yet, not judged",
+}
+
+
+def _document(
+    name: str, result: Result, ended: Mapping[str, Result] | None
+) -> dict[str, Any]:
     """Without ids: those go to a file only."""
     if isinstance(result, SyncdError):
         error = {"code": result.code, "message": str(result), "hint": result.hint}
         return {"sync": name, "error": error}
-    return {"sync": name, **{k: v for k, v in result.items() if k != "ids"}}
+    shown = {k: v for k, v in result.items() if k not in ("ids", "evidence")}
+    if ended is not None:
+        shown["repair"] = mending.document(ended.get(name))
+    return {"sync": name, **shown}
 
 
-def _exit_code(results: Sequence[Result], *, named: bool) -> ExitCode:
+def _exit_code(
+    found: Sequence[tuple[str, Result]], ended: Mapping[str, Result], *, named: bool
+) -> ExitCode:
     """Who asks for all gets those that can be read; who names one is told it cannot."""
-    for each in results:
+    for _, each in found:
         if isinstance(each, NotReadable) and not named:
             continue
         if isinstance(each, SyncdError):
             return for_error(each)
-    drifts = [each["drift_ratio"] for each in results if isinstance(each, Mapping)]
-    high = any(drift > DRIFT_LIMIT for drift in drifts)
+    for repaired in ended.values():
+        if code := mending.code_of(repaired):
+            return code
+    high = any(
+        each["drift_ratio_repaired" if name in ended else "drift_ratio"] > DRIFT_LIMIT
+        for name, each in found
+        if isinstance(each, Mapping)
+    )
     return ExitCode.CONDITION_MET if high else ExitCode.OK

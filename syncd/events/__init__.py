@@ -369,7 +369,7 @@ SOURCE_NATIVE_SYNC = _warning(
 VERIFY_FINISHED = _info(
     "verify.finished",
     "{sync}: read back, {missing} missing, {extra} there that we do not know of",
-    "missing extra unmatched uncertain drift_ratio",
+    "missing extra ours unmatched uncertain drift_ratio",
     then="syncd verify {sync}",
 )
 """A warning where more people differ than `sync.differences.DRIFT_LIMIT`."""
@@ -444,6 +444,12 @@ OPERATOR_FETCHED = _info(
 )
 OPERATOR_VERIFIED = _info(
     "operator.verified", "{actor} had the target of {sync} read back", _OPERATOR
+)
+OPERATOR_REPAIRED = _info(
+    "operator.repaired",
+    "{actor} had {sync} repaired: {add} to add, {remove} to remove",
+    f"{_OPERATOR} add remove",
+    then="syncd show {run}",
 )
 OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
 OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)

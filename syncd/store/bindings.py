@@ -82,6 +82,21 @@ def writers(
     )
 
 
+def of_target(connection: Connection, like: Binding) -> list[Binding]:
+    """Every binding to the same target by the same kind of id, oldest first, whichever
+    sync it is of; the given one among them."""
+    rows = connection.execute(
+        select(binding)
+        .where(
+            binding.c.connection == like.connection,
+            binding.c.external_id == like.external_id,
+            binding.c.id_type == like.id_type,
+        )
+        .order_by(binding.c.id)
+    )
+    return [_binding(row) for row in rows]
+
+
 def get(connection: Connection, binding_id: int) -> Binding:
     """One binding by key."""
     return _binding(

@@ -68,6 +68,9 @@ _FIELDS = {
     "resume": _ASKED,
 }
 _FIELDS["verify"] = _READ_BACK
+_FIELDS["repair"] = _Fields(
+    needed=_ASKED.needed | {"evidence"}, optional=frozenset({"reason"})
+)
 _STEERED = _Fields(
     needed=frozenset({"sync", "actor", "via", "reason"}),
     optional=frozenset({"batches"}),

@@ -59,7 +59,7 @@ def test_verify_finds_exactly_the_injected_differences_and_names_each_by_cause(
     named = [json.loads(line) for line in lines]
     assert named == [
         *({"sync": "vip", "cause": "missing", "id": one} for one in gone),
-        *({"sync": "vip", "cause": "ghost", "id": one} for one in strangers),
+        *({"sync": "vip", "cause": "ghost_others", "id": one} for one in strangers),
     ]
     assert (vip.folder / "ids.jsonl").stat().st_mode & 0o777 == 0o600
     assert "7 ids acknowledged and not there" in ended.out

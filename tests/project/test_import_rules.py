@@ -61,6 +61,7 @@ IMPURE = {
     "outbox": "carries out what a person decided about batches",
     "run": "the story: it reads, decides, writes",
     "steps": "the steps of the story",
+    "mending": "the story of a repair",
     "draft": "reads the source and the store",
     "commit": "stores a plan",
     "finish": "closes a run's row",

@@ -1,0 +1,129 @@
+"""`verify --repair`: sends what a verification found, bound to exactly that finding.
+
+What was shown to a person is repaired or nothing is: the same file is read again, which
+is free, and the same people must differ. The run that follows looks once more, under
+the sync's lease, whether anything moved in between.
+"""
+
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from syncd.app.commands import shown
+from syncd.app.engine import Engine
+from syncd.app.reading import amplitude_of
+from syncd.app.vendors import Vendors
+from syncd.app.verifying import (
+    Compared,
+    compared,
+    listed,
+    newest_file,
+    readable_binding,
+    sync_of,
+)
+from syncd.config.forecast import project_key
+from syncd.config.settings import Settings, SyncSettings
+from syncd.model import Trigger
+from syncd.report.standing import waits
+from syncd.sources import Postponed
+from syncd.sources.amplitude_download.gate import State, gate_state
+from syncd.store import bindings, fetches, pauses, runs
+from syncd.store.bindings import Binding
+from syncd.store.database import Connection
+from syncd.sync import mending
+from syncd.sync.identity import compare
+from syncd.sync.mending import Errand, NotRepairable, stale
+from syncd.sync.run import WaitsForPerson
+from syncd.sync.spec import Spec
+from syncd.sync.steps import Parts, identity_of
+
+
+def repair(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"sync", "evidence", "actor", "via", "reason"?}` -> `{"run": …}`.
+
+    `evidence` is what `verify` answered. No run where nothing can be repaired. Raises
+    `NotRepairable`, `NotReadable`, `Busy`, `Paused`, `WaitsForPerson`.
+    """
+    name = body["sync"]
+    settings = engine.blueprint.settings
+    sync = sync_of(settings, name)
+    with engine.at_rest(name) as parts:
+        with parts.database.read() as connection:
+            require_nothing_waits(connection, name, parts.clock.now())
+        binding = readable_binding(parts.database, settings, sync)
+        _require_same_identity(binding, engine.blueprint.specs[name])
+        found = _found_again(parts, settings, sync, binding)
+    if found is None or found.evidence != body["evidence"]:
+        raise stale(name)
+    if not found.causes.repairable:
+        return shown(None)
+    errand = Errand(
+        binding=binding,
+        moment=found.moment,
+        as_of=found.as_of,
+        causes=found.causes,
+        actor=body["actor"],
+        via=body["via"],
+        reason=body["reason"] or "verify --repair",
+    )
+    return shown(engine.tell(name, Trigger.REPAIR, mending.story(errand)))
+
+
+def require_nothing_waits(connection: Connection, name: str, now: datetime) -> None:
+    """Raise for a sync that sends nothing now; asked before anything is spent.
+
+    `Paused`, `WaitsForPerson`, or `NotRepairable` where it was never planned.
+    """
+    pauses.require_none(connection, name, now)
+    held = waits(runs.waiting_for_a_person(connection, name), now)
+    if held is not None:
+        raise WaitsForPerson(held)
+    binding = bindings.current(connection, name)
+    if binding is not None and binding.digest is None:
+        raise NotRepairable(
+            f"no plan of {name} has gone out yet: who is wanted is not known",
+            code="repair.unplanned",
+            hint=f"syncd run {name}",
+        )
+
+
+def _require_same_identity(binding: Binding, spec: Spec) -> None:
+    """A sync that is to read or write something else must not repair the old target."""
+    change = compare(
+        identity_of(binding), spec.identity, external_id=binding.external_id
+    )
+    if change is not None:
+        raise NotRepairable(
+            f"{spec.name}: {change.sentence}; what is there is of the time before",
+            code="repair.changed",
+            hint=f"syncd run {spec.name}",
+        )
+
+
+def _found_again(
+    parts: Parts, settings: Settings, sync: SyncSettings, binding: Binding
+) -> Compared | None:
+    """The same comparison from the same file, for nothing; None where that is gone."""
+    if not _is_free(parts, settings, sync.name, binding):
+        return None
+    found = compared(parts, settings, sync, binding)
+    return None if isinstance(found, Postponed) else found
+
+
+def _is_free(parts: Parts, settings: Settings, name: str, binding: Binding) -> bool:
+    """Whether the newest file still stands for the cohort: nothing of ours was sent
+    since, and the free list says that nobody else moved it either."""
+    with closing(Vendors(settings, parts.clock)) as vendors:
+        cohort = listed(vendors, binding)
+    project = project_key(amplitude_of(settings, binding.connection))
+    with parts.database.read() as connection:
+        history = fetches.of_cohort(connection, project, cohort.id)
+    state, _ = gate_state(
+        cohort,
+        history,
+        max_staleness=newest_file(parts, name),
+        now=parts.clock.now(),
+        linked=True,
+    )
+    return state is State.FREE

@@ -1,0 +1,232 @@
+"""`verify --repair`: exactly the differences that can be proven are moved, no others.
+
+The cohort was written by a sync of another name before, and some people left in
+between: they are ours, and nobody acknowledges them. Others edit the cohort by hand.
+Which people, and how many, a seed decides.
+"""
+
+import random
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+
+import pytest
+
+from tests.installed import Ended, Installation
+from tests.simulated import Simulator
+
+CROWD = [f"person-{number:04}" for number in range(300)]
+STRANGERS = [f"person-{number:04}" for number in range(900, 940)]
+
+
+@dataclass(frozen=True)
+class Injected:
+    """How the cohort came to differ, by cause."""
+
+    wanted: set[str]
+    missing: set[str]
+    ours: set[str]
+    others: set[str]
+
+
+def prepared(installation: Installation, simulator: Simulator) -> None:
+    simulator.post("/_sim/config", {"job_seconds": 0})
+    project = installation.config["connections"]["amplitude"]
+    project["storage_origin"] = simulator.origins["storage"]
+    simulator.users([*CROWD, *STRANGERS])
+
+
+def differing(installation: Installation, simulator: Simulator, seed: int) -> Injected:
+    """The sync is renamed while people leave; then others add and remove people."""
+    chance = random.Random(seed)  # noqa: S311  # repeatable, guards nothing
+    ours = set(chance.sample(CROWD, chance.randint(1, 15)))
+    wanted = set(CROWD) - ours
+    missing = set(chance.sample(sorted(wanted), chance.randint(1, 15)))
+    others = set(chance.sample(STRANGERS, chance.randint(1, 15)))
+    installation.sync("vip-before", to={"cohort": "Cohort vip"})
+    installation.audience(CROWD, "vip-before")
+    assert installation.run().run["outcome"] == "success"
+    installation.config["syncs"].clear()
+    installation.sync("vip")
+    installation.audience(sorted(wanted))
+    assert installation.run().run["outcome"] == "success"
+    assert simulator.members() == set(CROWD)
+    tamper(simulator, missing, others)
+    return Injected(wanted=wanted, missing=missing, ours=ours, others=others)
+
+
+def tamper(simulator: Simulator, missing: set[str], others: set[str]) -> None:
+    simulator.change(simulator.cohort_id(), remove=sorted(missing), add=sorted(others))
+
+
+def repair(installation: Installation, *flags: str) -> Ended:
+    return installation.syncd("verify", "vip", "--repair", "--yes", *flags)
+
+
+def assert_repaired(
+    ended: Ended, injected: Injected, simulator: Simulator, since: int
+) -> None:
+    """The document, the cohort and the requests tell the same."""
+    (found,) = ended.document["syncs"]
+    assert found["missing"] == len(injected.missing)
+    assert found["ghosts_ours"] == len(injected.ours)
+    assert found["ghosts_others"] == len(injected.others)
+    assert found["ghosts_returned"] == 0
+    run = found["repair"]["run"]
+    assert (run["outcome"], run["retries"]) == ("success", 0)
+    assert found["repair"]["added"] == len(injected.missing)
+    assert found["repair"]["removed"] == len(injected.ours)
+    assert sorted(simulator.sent("ADD", since)) == sorted(injected.missing)
+    assert sorted(simulator.sent("REMOVE", since)) == sorted(injected.ours)
+    assert simulator.members() == injected.wanted | injected.others
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_exactly_the_provable_differences_are_moved_and_a_second_repair_sends_nothing(
+    installation: Installation, simulator: Simulator, seed: int
+) -> None:
+    prepared(installation, simulator)
+    injected = differing(installation, simulator, seed)
+    since = simulator.last()
+
+    ended = repair(installation, "--json")
+    again = repair(installation, "--json")
+
+    assert_repaired(ended, injected, simulator, since)
+    (found,) = again.document["syncs"]
+    assert (found["missing"], found["ghosts_ours"]) == (0, 0)
+    assert (found["ghosts_others"], found["repair"]) == (len(injected.others), None)
+
+
+def test_a_daemon_repairs_and_its_trail_names_who_when_and_why(
+    installation: Installation, simulator: Simulator
+) -> None:
+    prepared(installation, simulator)
+    injected = differing(installation, simulator, 3)
+    daemon = installation.start("serve")
+    assert daemon.reached("daemon.started")
+    since = simulator.last()
+
+    ended = repair(installation, "--json", "--reason", "somebody edited it")
+
+    assert_repaired(ended, injected, simulator, since)
+    run_id = ended.document["syncs"][0]["repair"]["run"]["id"]
+    assert daemon.reached("operator.repaired", run=run_id, reason="somebody edited it")
+    (line,) = daemon.events("run.finished", run_id=run_id)
+    assert (line["trigger"], line["outcome"]) == ("repair", "success")
+    with closing(sqlite3.connect(installation.database)) as store:
+        trail = store.execute("SELECT verb, via, reason, run_id FROM action").fetchall()
+    assert trail == [("repair", "cli", "somebody edited it", run_id)]
+    shown = installation.syncd("show", run_id, "--json").document
+    assert shown["run"]["trigger"] == "repair"
+    assert shown["decisions"][0]["reason"] == "somebody edited it"
+    assert daemon.stop() == 0
+
+
+def test_postgres_is_repaired_under_the_lease_with_and_without_a_daemon(
+    installation: Installation, simulator: Simulator, postgres_database: str
+) -> None:
+    installation.config["store"] = {"url": postgres_database}
+    prepared(installation, simulator)
+    injected = differing(installation, simulator, 4)
+    since = simulator.last()
+
+    alone = repair(installation, "--json")
+    assert_repaired(alone, injected, simulator, since)
+
+    daemon = installation.start("serve")
+    assert daemon.reached("daemon.started")
+    tamper(simulator, {*CROWD[:9]} - injected.ours, set())
+    since = simulator.last()
+    beside = repair(installation, "--json")
+
+    assert beside.document["syncs"][0]["repair"]["run"]["outcome"] == "success"
+    assert set(simulator.sent("ADD", since)) == {*CROWD[:9]} - injected.ours
+    assert simulator.sent("REMOVE", since) == []
+    assert daemon.stop() == 0
+
+
+def test_nobody_is_moved_without_a_yes(
+    installation: Installation, simulator: Simulator
+) -> None:
+    prepared(installation, simulator)
+    injected = differing(installation, simulator, 5)
+    since = simulator.last()
+
+    ended = installation.syncd("verify", "--max-downloads", "1", "--repair")
+
+    assert ended.code == 75
+    add, remove = len(injected.missing), len(injected.ours)
+    assert f"vip: would add {add} again, remove {remove} left by syncd" in ended.err
+    assert "next: syncd verify vip --repair --yes -c " in ended.err
+    assert simulator.sent("ADD", since) + simulator.sent("REMOVE", since) == []
+
+
+def test_a_repair_above_the_limits_is_held_and_sent_once_approved(
+    installation: Installation, simulator: Simulator
+) -> None:
+    prepared(installation, simulator)
+    injected = differing(installation, simulator, 6)
+    installation.config["syncs"][0]["guard"] = {"max_exit": "0%", "ignore_below": 0}
+    since = simulator.last()
+
+    held = repair(installation, "--json")
+    untouched = simulator.sent("ADD", since)
+    run_id = held.document["syncs"][0]["repair"]["run"]["id"]
+    refused = repair(installation)
+    approved = installation.syncd("approve", run_id, "--reason", "meant", "--json")
+
+    assert (held.code, untouched) == (3, [])
+    assert refused.code == 3
+    assert "is held by run" in refused.out
+    assert approved.run["outcome"] == "success", approved.err
+    assert simulator.members() == injected.wanted | injected.others
+
+
+def test_a_killed_repair_leaves_an_open_plan_that_the_next_start_sends(
+    installation: Installation, simulator: Simulator
+) -> None:
+    prepared(installation, simulator)
+    injected = differing(installation, simulator, 7)
+    project = installation.config["connections"]["amplitude"]
+    project["request_deadline"] = "20s"
+    simulator.fault("membership", "hang_before", seconds=60, calls=[1])
+
+    killed = installation.start("verify", "vip", "--repair", "--yes", "-vv")
+    assert killed.reached("changes.committed")
+    assert killed.kill()
+    simulator.no_faults()
+    project["request_deadline"] = "1s"
+    daemon = installation.start("serve")
+
+    assert daemon.reached("run.finished", trigger="resume", outcome="success")
+    assert daemon.stop() == 0
+    assert simulator.members() == injected.wanted | injected.others
+
+
+def test_a_destination_that_nobody_can_read_is_refused_with_the_next_command(
+    installation: Installation, simulator: Simulator
+) -> None:
+    simulator.cohort("churn", members=CROWD[:3])
+    installation.cohort_sync("churn-risk", "churn")
+    installation.run()
+
+    ended = installation.syncd("verify", "churn-risk", "--repair", "--yes")
+
+    assert ended.code == 1
+    assert "Segment has no call that lists who has a trait" in ended.out
+    assert "next: syncd members churn-risk" in ended.out
+
+
+def test_a_paused_sync_is_not_repaired_and_nothing_is_spent(
+    installation: Installation, simulator: Simulator
+) -> None:
+    prepared(installation, simulator)
+    differing(installation, simulator, 8)
+    installation.syncd("pause", "vip", "--reason", "a test")
+
+    ended = repair(installation)
+
+    assert ended.code == 75
+    assert "is paused by" in ended.out
+    assert simulator.downloads()["counted"] == 0
