@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from syncd.app.board.marks import ago
 from syncd.app.reading import DAYS_OF_FORECAST
 from syncd.clients import quota
 from syncd.config.forecast import ProjectForecast, forecast
 from syncd.report.overview import Overview
-from syncd.report.words import moment, relative
+from syncd.report.words import moment
 from syncd.store import fetches, quotas
 from syncd.store.database import Connection
 from syncd.store.fetches import FetchState
@@ -72,7 +73,7 @@ def _with_others(
 
 
 def _words(seen: Overview, known: Quota, resets_at: datetime, elsewhere: int) -> str:
-    parts = [f"asked {relative(known.read_at, seen.now)}"]
+    parts = [f"asked {ago(known.read_at, seen.now)}"]
     if known.estimated:
         parts = ["estimated, our own count"]
     elif elsewhere:

@@ -8,6 +8,7 @@ from pathlib import Path
 from syncd.app.board.causes import causes
 from syncd.app.board.downloads import burn_downs
 from syncd.app.board.marks import (
+    ago,
     beside,
     direction,
     freshness,
@@ -19,7 +20,7 @@ from syncd.report.overview import Overview, next_command, summary
 from syncd.report.phrases import connection_sentences, daemon_words, next_words
 from syncd.report.standing import RAN, Standing
 from syncd.report.states import NEEDS_A_PERSON, State
-from syncd.report.words import moment, number, plural, relative
+from syncd.report.words import number, plural
 from syncd.store import figures, installation, runs
 from syncd.store import history as past
 from syncd.store.database import Connection
@@ -119,7 +120,7 @@ def _reason(seen: Overview, one: Standing) -> str:
         return told
     if one.last_success_at is None:
         return "It never succeeded."
-    return f"It last succeeded {relative(one.last_success_at, seen.now)}."
+    return f"It last succeeded {ago(one.last_success_at, seen.now)}."
 
 
 def _counts(seen: Overview, chosen: State | None) -> Iterator[Count]:
@@ -147,12 +148,8 @@ def _figures(
     yield Figure(label="stale", value=number(stale), tone="bad" if stale else "")
     yield Figure(label="running", value=number(running))
     yield Figure(label="sent, 24 h", value=number(day.accepted))
-    left_out = day.rejected + day.unmatched
-    yield Figure(
-        label="rejected, 24 h",
-        value=number(left_out),
-        note=f"{number(day.unmatched)} unknown there" if day.unmatched else "",
-    )
+    unmatched = f"{number(day.unmatched)} unmatched" if day.unmatched else ""
+    yield Figure(label="rejected, 24 h", value=number(day.rejected), note=unmatched)
     if downloads:
         fullest = max(downloads, key=lambda each: each.used / max(each.limit, 1))
         yield Figure(
@@ -179,10 +176,10 @@ def _row(connection: Connection, seen: Overview, one: Standing) -> Row:
         also=beside(one),
         why=why(one),
         freshness=freshness(one, now),
-        last=relative(last, now) if last else "never",
+        last=ago(last, now) if last else "never",
         next=next_words(one, now),
         size="" if one.members is None else number(one.members),
-        history=history(recent, now, zone),
+        history=history(recent, one.members, now, zone),
     )
 
 
@@ -191,7 +188,7 @@ def _row(connection: Connection, seen: Overview, one: Standing) -> Row:
 
 def _foot(connection: Connection, seen: Overview, file: Path | None) -> Iterator[Fact]:
     for each in seen.arrivals:
-        last = relative(each.last_at, seen.now) if each.last_at else "never"
+        last = ago(each.last_at, seen.now) if each.last_at else "never"
         words = f"last event {last}, {number(each.waiting)} waiting"
         yield Fact(name=f"{each.door} {each.connection}", words=words)
     waiting, dead = (
@@ -207,10 +204,9 @@ def _foot(connection: Connection, seen: Overview, file: Path | None) -> Iterator
     size = _bytes(figures.size(connection, file))
     if file is not None:
         backup = installation.last_backup(connection)
-        kept = f"backup {relative(backup, seen.wall)}" if backup else "no backup yet"
+        kept = f"backup {ago(backup, seen.wall)}" if backup else "no backup yet"
         size = f"{size}, {kept}"
     yield Fact(name="store", words=size)
-    yield Fact(name="seen", words=moment(seen.now, seen.now, seen.zone, seconds=True))
 
 
 def _bytes(count: int) -> str:

@@ -1,6 +1,7 @@
 """States, outcomes and directions as the pages show them: glyph, word, tone."""
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from syncd.config.settings import (
     Destination,
@@ -19,7 +20,7 @@ from syncd.report.phrases import about, activity_words
 from syncd.report.runs import change_words, duration, outcome_words
 from syncd.report.standing import Standing
 from syncd.report.states import GLYPHS, State
-from syncd.report.words import moment, number, span
+from syncd.report.words import moment, number, relative, span
 from syncd.store.runs import Run
 from syncd.web.pages.views import Cell, Freshness, History, Mark, RunLine
 
@@ -39,7 +40,7 @@ _OUTCOMES = {
     Outcome.PARTIAL: ("◐", "late"),
     Outcome.HELD: ("◆", "held"),
     Outcome.FAILED: ("✖", "bad"),
-    Outcome.SKIPPED: ("·", "idle"),
+    Outcome.SKIPPED: ("↷", "idle"),
     Outcome.INTERRUPTED: ("◔", "late"),
     Outcome.ABANDONED: ("✕", "bad"),
 }
@@ -85,6 +86,14 @@ def why(one: Standing) -> str:
 _WRONG = (Outcome.FAILED, Outcome.ABANDONED, Outcome.PARTIAL, Outcome.HELD)
 
 
+def ago(t: datetime, now: datetime) -> str:
+    """`25 m ago`, `3 h 12 m ago`: whole minutes, once it is more than one."""
+    age = now - t
+    if age > timedelta(minutes=1):
+        age = timedelta(minutes=age // timedelta(minutes=1))
+    return relative(now - age, now)
+
+
 def freshness(one: Standing, now: datetime) -> Freshness:
     """How old what was delivered is, beside what was promised."""
     promised, last = one.sync.fresh_within, one.last_success_at
@@ -100,25 +109,35 @@ def freshness(one: Standing, now: datetime) -> Freshness:
     return Freshness(share=share, words=f"{percent} of {span(promised)}", tone=tone)
 
 
-def history(recent: list[Run], now: datetime, zone: str) -> History:
-    """The pictures' numbers, of runs newest first."""
-    oldest_first = recent[::-1]
-    sizes = (_size(run) for run in oldest_first)
+def history(
+    recent: list[Run], members: int | None, now: datetime, zone: str
+) -> History:
+    """The pictures' numbers, of runs newest first and the members there are now."""
+    moves = [_moved(run) for run in recent]
     return History(
-        sizes=tuple(size for size in sizes if size is not None),
-        moves=tuple(
-            (int(run.summary.get("entered", 0)), int(run.summary.get("exited", 0)))
-            for run in oldest_first
-        ),
-        cells=tuple(_cell(run, now, zone) for run in oldest_first),
+        sizes=tuple(_sizes(recent, moves, members))[::-1],
+        moves=tuple(moves[::-1]),
+        cells=tuple(_cell(run, now, zone) for run in recent[::-1]),
     )
 
 
-def _size(run: Run) -> int | None:
-    """Members after a run; before it, where it asked nothing."""
-    after = run.summary.get("members_after")
-    known = run.summary.get("members_before") if after is None else after
-    return None if known is None else int(known)
+def _moved(run: Run) -> tuple[int, int]:
+    numbers = run.summary
+    return int(numbers.get("entered", 0)), int(numbers.get("exited", 0))
+
+
+def _sizes(
+    recent: list[Run], moves: list[tuple[int, int]], members: int | None
+) -> Iterator[int]:
+    """Members after each run, newest first: counted by the run, or counted back."""
+    size = members
+    for run, (entered, exited) in zip(recent, moves, strict=True):
+        counted = run.summary.get("members_after")
+        size = size if counted is None else int(counted)
+        if size is None:
+            return
+        yield size
+        size = max(size - entered + exited, 0)
 
 
 def _cell(run: Run, now: datetime, zone: str) -> Cell:
@@ -184,12 +203,15 @@ def _source(source: Source) -> str:
 
 
 def _target(sync: SyncSettings, target: Destination, external_id: str | None) -> str:
+    return f"{_called(sync, target, external_id)} of {target.connection}"
+
+
+def _called(sync: SyncSettings, target: Destination, external_id: str | None) -> str:
     shown = f" ({external_id})" if external_id else ""
     match target:
         case ToCohort():
-            what = f"cohort {target.cohort or target.cohort_id}{shown}"
+            return f"cohort {target.cohort or target.cohort_id}{shown}"
         case ToTrait():
-            what = f"trait {target.trait or external_id or sync.name}"
+            return f"trait {target.trait or external_id or sync.name}"
         case ToList():
-            what = f"list {target.list or target.list_id or sync.name}{shown}"
-    return f"{what} of {target.connection}"
+            return f"list {target.list or target.list_id or sync.name}{shown}"

@@ -132,12 +132,12 @@ def stages(numbers: Mapping[str, Any]) -> tuple[Stage, ...]:
     found = [Stage(name=name, count=number(n)) for name, n in named if n is not None]
     if not found:
         return ()
-    rest = (("rejected", "late"), ("waiting", "late"), ("dead", "bad"))
-    left_out = numbers.get("rejected", 0) + numbers.get("unmatched", 0)
-    counts = {**numbers, "rejected": left_out}
-    for name, tone in rest:
-        count = counts.get(name, 0)
-        found.append(Stage(name=name, count=number(count), tone=tone if count else ""))
+    rest = (("unmatched", "late"), ("rejected", "late"), ("waiting", "late"))
+    for name, tone in (*rest, ("dead", "bad")):
+        count = numbers.get(name, 0)
+        if count or name != "unmatched":
+            told = tone if count else ""
+            found.append(Stage(name=name, count=number(count), tone=told, flows=False))
     return tuple(found)
 
 
@@ -192,8 +192,8 @@ def _plan_figures(numbers: Mapping[str, Any]) -> Iterator[Figure]:
     for trip in numbers.get("trips", ()):
         limit = trip.get("limit")
         if isinstance(limit, float) and limit:
-            name = str(trip["guard"]).rpartition(".")[2]
-            yield Figure(label=f"limit {name}", value=f"{limit * 100:.0f} %")
+            name = str(trip["guard"]).rpartition(".")[2].replace("_", " ")
+            yield Figure(label=f"limit ({name})", value=f"{limit * 100:.0f} %")
 
 
 def _notes(numbers: Mapping[str, Any]) -> Iterator[str]:

@@ -1,9 +1,10 @@
 """A sync's page: what it keeps equal, how it stands, what a person may decide."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from syncd.app.board.marks import (
+    ago,
     beside,
     ends,
     freshness,
@@ -23,7 +24,7 @@ from syncd.report.phrases import next_words, pause_sentences
 from syncd.report.runs import newest_runs
 from syncd.report.standing import RAN, Standing
 from syncd.report.states import NEEDS_A_PERSON
-from syncd.report.words import moment, number, relative, span
+from syncd.report.words import moment, number
 from syncd.schedule import describe
 from syncd.store import history as past
 from syncd.store import runs
@@ -48,6 +49,7 @@ def sync_page(
     """The page; its runs are those that ended as `wanted`."""
     now, sync = clock.now(), one.sync
     recent = _recent(connection, one)
+    ended = past.outcomes(connection, sync.name)
     last = one_run(connection, settings, recent[0], clock, flags="") if recent else None
     held = (
         one_run(connection, settings, one.held, clock, flags="") if one.held else None
@@ -68,8 +70,9 @@ def sync_page(
         stages=stages(numbers),
         last=_last(last, now) if last else None,
         steps=steps_of(last) if last else (),
-        history=history(recent, now, sync.timezone),
-        counts=tuple(_counts(connection, sync.name, wanted)),
+        history=history(recent, one.members, now, sync.timezone),
+        counts=tuple(_counts(ended, sync.name, wanted)),
+        began=sum(ended[each] for each in ended if each is not Outcome.SKIPPED),
         runs=tuple(_lines(connection, one, clock, wanted)),
         chosen=wanted.value if wanted else "",
         command=_command(one),
@@ -98,9 +101,7 @@ def _facts(settings: Settings, one: Standing, now: datetime) -> Iterator[Fact]:
     after = f", then {following}" if following and one.next_at else ""
     yield Fact(name="next run", words=next_words(one, now) + after)
     last = one.last_success_at
-    yield Fact(name="last success", words=relative(last, now) if last else "never")
-    if sync.fresh_within is not None:
-        yield Fact(name="fresh within", words=span(sync.fresh_within))
+    yield Fact(name="last success", words=ago(last, now) if last else "never")
     if one.members is not None:
         yield Fact(name="members", words=number(one.members))
     yield Fact(name="matched by", words=sync.match.value)
@@ -120,9 +121,8 @@ def _pause(one: Standing, now: datetime) -> str:
 
 
 def _counts(
-    connection: Connection, name: str, wanted: Outcome | None
+    found: Mapping[Outcome, int], name: str, wanted: Outcome | None
 ) -> Iterator[Count]:
-    found = past.outcomes(connection, name)
     for outcome in Outcome:
         if found.get(outcome) or outcome is wanted:
             yield Count(
@@ -136,13 +136,15 @@ def _counts(
 def _lines(
     connection: Connection, one: Standing, clock: Clock, wanted: Outcome | None
 ) -> Iterator[RunLine]:
-    outcomes = [wanted] if wanted else []
-    seen = newest_runs(
-        connection, clock, [one.sync.name], outcomes=outcomes, limit=SHOWN
-    )
+    """Those that ended as wanted; else all that began, the one in progress first."""
+    now, zone = clock.now(), one.sync.timezone
+    if one.activity is not None and wanted is None:
+        yield run_line(one.activity.run, now, zone, alive=one.activity.alive)
+    outcomes = [wanted] if wanted else RAN
+    name = one.sync.name
+    seen = newest_runs(connection, clock, [name], outcomes=outcomes, limit=SHOWN)
     for run in seen.found:
-        zone = one.sync.timezone
-        yield run_line(run, seen.now, zone, alive=run.id in seen.alive)
+        yield run_line(run, now, zone, alive=False)
 
 
 def _command(one: Standing) -> str:

@@ -130,7 +130,7 @@ def step_bar(milliseconds: float, longest: float) -> Markup:
 
 def burn_down(month: Month) -> Markup:
     """What a month's downloads went and go to: used, even pace, forecast, limit."""
-    top = max(month.limit, month.forecast, month.used, 1)
+    top = max(month.limit, month.forecast, month.used, 1) * 1.08
 
     def y(value: float) -> int:
         return round(_MONTH_HEIGHT - 4 - value / top * (_MONTH_HEIGHT - 12))
@@ -148,6 +148,8 @@ def burn_down(month: Month) -> Markup:
         f'<path class=c d="M{now[0]} {now[1]}L{_MONTH_WIDTH} {y(month.forecast)}"/>',
         f'<path class=q d="M0 {ground}{used}H{now[0]}"/>',
         f"<circle cx={now[0]} cy={now[1]} r=3 />",
+        f"<text x=2 y={limit - 4}>limit {_number(month.limit)}</text>",
+        f"<text x=2 y={spendable + 11}>reserve {_number(month.reserve)}</text>",
     ]
     said = (
         f"{_number(month.used)} of {_number(month.limit)} downloads used, even pace "

@@ -251,6 +251,8 @@ class Stage:
     name: str
     count: str
     tone: str = ""
+    flows: bool = True
+    """People come here from the station before; False: they were left over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,9 +293,11 @@ class SyncPage:
     history: History
     counts: tuple[Count, ...]
     """Ways in which runs ended, as filters."""
+    began: int
+    """Runs of these that began; the others are slots that were skipped."""
     runs: tuple[RunLine, ...]
     chosen: str
-    """The outcome that the runs are filtered by; empty for all."""
+    """The outcome that the runs are filtered by; empty for all that began."""
     command: str
 
 
