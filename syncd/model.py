@@ -18,6 +18,9 @@ class Operation(StrEnum):
     """The ids entered: they must be members afterwards."""
     REMOVE = "remove"
     """The ids exited: they must not be members afterwards."""
+    REPLACE = "replace"
+    """The ids are all there shall be; nobody else may be a member afterwards. The answer
+    proves nothing of anybody: ADD and REMOVE of the same plan follow and do."""
 
 
 class IdType(StrEnum):
@@ -205,7 +208,7 @@ class Receipt:
     """A parsed answer that proves what happened to every id of a batch.
 
     `accepted` + `unmatched` + `rejected` are exactly the batch's ids, unless `created`
-    is set: then nobody was acknowledged yet and the batch is sent again.
+    is set (then nobody was acknowledged yet and the batch is sent again) or `replaced`.
     """
 
     accepted: tuple[bytes, ...] = ()
@@ -219,6 +222,9 @@ class Receipt:
     """HTTP status of the answer."""
     request_id: str = ""
     """The vendor's own id of the request, where it names one."""
+    replaced: bool = False
+    """True when the target took the ids in the place of all members. Nobody was
+    acknowledged by that."""
     created_empty_handed: bool = False
     """True when creation was refused because every id was unknown (all unmatched)."""
 

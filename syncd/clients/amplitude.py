@@ -16,6 +16,7 @@ from syncd.clients.amplitude_answers import (
     Membership,
     Uploaded,
     Validated,
+    bad_response,
     read_cohorts,
     read_membership,
     read_upload,
@@ -99,6 +100,21 @@ class AmplitudeClient:
         """
         return read_upload(self._upload(cohort, {}, run_id))
 
+    def replace(
+        self, cohort_id: str, cohort: NewCohort, *, run_id: str = ""
+    ) -> Uploaded:
+        """Put these ids in the place of a cohort's members; idempotent in effect.
+
+        Raises `DeliveryError`; `Fault.BAD_IDS` means that no id was valid, and then
+        nobody was moved.
+        """
+        existing = {"existing_cohort_id": cohort_id}
+        answer = self._upload(cohort, existing, run_id)
+        uploaded = read_upload(answer)
+        if uploaded.cohort_id != cohort_id:
+            raise bad_response(answer, "it names another cohort")
+        return uploaded
+
     def validate(self, cohort: NewCohort) -> Validated:
         """Have owner and ids looked at as for an upload; creates nothing, free.
 
@@ -107,7 +123,7 @@ class AmplitudeClient:
         return read_validation(self._upload(cohort, {"skip_save": True}, ""))
 
     def _upload(
-        self, cohort: NewCohort, more: Mapping[str, bool], run_id: str
+        self, cohort: NewCohort, more: Mapping[str, bool | str], run_id: str
     ) -> Answer:
         body = orjson.dumps(
             {

@@ -68,6 +68,18 @@ class Recorder:
         self._write(sent, commit)
         return _waiting(sent.batch, now)
 
+    def replaced(self, sent: Sent, receipt: Receipt) -> None:
+        """The upload took place; its ids stay uncertain by the batches behind it."""
+
+        def commit(connection: Connection) -> None:
+            outbox.done(connection, sent.batch)
+            line = replace(
+                sent.line("replaced", receipt.status), request_id=receipt.request_id
+            )
+            ledger.write(connection, line)
+
+        self._write(sent, commit)
+
     def acknowledged(self, sent: Sent, receipt: Receipt, now: datetime) -> None:
         """Every id of the batch leaves *uncertain*, each with what was proven of it."""
         batch = sent.batch

@@ -101,17 +101,21 @@ def decide(
     random: Callable[[], float],
     *,
     size: int,
+    divisible: bool = True,
 ) -> Decision:
     """Decide what becomes of a batch of `size` ids after its request failed.
 
     `attempts` counts the requests made for the batch, the failed one included (1 after
     the first). `random` returns 0 <= x < 1. Throttling spends retries too: a vendor
-    that says "wait" nine times in a row ends the batch's turn in this run.
+    that says "wait" nine times in a row ends the batch's turn in this run. A batch that
+    is not `divisible` goes whole or not at all.
     """
     match error.fault:
         case Fault.PASSING | Fault.THROTTLED:
             return _again(policy, attempts, error, random)
         case Fault.TOO_LARGE | Fault.BAD_IDS:
+            if not divisible:
+                return DeadLetter(error.error_type)
             return Halve() if size > 1 else Reject(error.error_type)
         case Fault.REFUSED:
             return DeadLetter(error.error_type)

@@ -141,6 +141,8 @@ class Worker:
                 name=receipt.created.name,
             )
             return Step(put_back=[again], bound=True)
+        if receipt.replaced:
+            return self._replaced(sent, receipt)
         self.recorder.acknowledged(sent, receipt, now)
         emit(
             events.BATCH_SENT,
@@ -156,6 +158,18 @@ class Worker:
             empty_creation=receipt.created_empty_handed, accepted=len(receipt.accepted)
         )
 
+    def _replaced(self, sent: Sent, receipt: Receipt) -> Step:
+        """The batch is done with; those that follow it prove who is in."""
+        self.recorder.replaced(sent, receipt)
+        emit(
+            events.TARGET_REPLACED,
+            cohort_id=sent.binding.external_id,
+            size=len(sent.batch.ids),
+            http_status=receipt.status,
+            api_request_id=receipt.request_id or None,
+        )
+        return Step()
+
     def _failed(self, lane: Lane, sent: Sent, error: DeliveryError) -> Step:
         _say_if_contract_changed(lane, error)
         decision = decide(
@@ -164,6 +178,8 @@ class Worker:
             error,
             self.chance,
             size=len(sent.batch.ids),
+            # Half of a replacement would put the other half out.
+            divisible=sent.batch.operation is not Operation.REPLACE,
         )
         match decision:
             case RetryAt() | ThrottleConnection() | GiveUp():

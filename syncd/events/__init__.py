@@ -292,6 +292,11 @@ TARGET_ADOPTED = _info(
     "{sync}: writes to the existing {cohort_id}",
     "cohort_id name found_size reason",
 )
+TARGET_REPLACED = _info(
+    "target.replaced",
+    "{sync}: cohort {cohort_id} was given {size} ids in the place of its members",
+    "cohort_id size",
+)
 TARGET_HELD = _warning(
     "target.held",
     "{sync}: the cohort must not be written: {reason}",

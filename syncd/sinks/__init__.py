@@ -16,6 +16,9 @@ class Capabilities:
     """Ids in one request."""
     creates_targets: bool
     """Whether an unbound target is created by the first ADD batch."""
+    replaces: int | None = None
+    """Ids that one request takes in the place of all members (`Operation.REPLACE`);
+    None: there is no such request."""
     can_probe: bool = True
     """Whether `probe` proves anything. Else an open batch shows, once its turn comes,
     whether a stopped connection works again."""

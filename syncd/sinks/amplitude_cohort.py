@@ -55,7 +55,12 @@ class AmplitudeCohortSink:
     @property
     def capabilities(self) -> Capabilities:
         """One request at a time: a second one on the same cohort is a 429."""
-        return Capabilities(max_in_flight=1, max_batch=MAX_BATCH, creates_targets=True)
+        return Capabilities(
+            max_in_flight=1,
+            max_batch=MAX_BATCH,
+            creates_targets=True,
+            replaces=MAX_BATCH,
+        )
 
     def find(self, target: Target) -> Found | None:
         """See `Sink.find`: one free list call."""
@@ -68,6 +73,8 @@ class AmplitudeCohortSink:
     def deliver(self, batch: Batch, target: Target) -> Receipt:
         """See `Sink.deliver`. A receipt with `created` acknowledges nobody."""
         if target.external_id is not None:
+            if batch.operation is Operation.REPLACE:
+                return self._replace(batch, target, target.external_id)
             return self._change(batch, target, target.external_id)
         created = self._look_for_creation(target)
         if created is not None:
@@ -79,6 +86,8 @@ class AmplitudeCohortSink:
                 # No cohort of ours exists, so nobody is a member: proof without a
                 # request. The look just now covers a creation whose answer was lost.
                 return Receipt(accepted=batch.ids)
+            case Operation.REPLACE:
+                raise TypeError("only a cohort that is there can be replaced")
 
     def probe(self) -> None:
         """See `Sink.probe`: the list call spends no quota (contract section 1)."""
@@ -145,6 +154,28 @@ class AmplitudeCohortSink:
             status=made.status,
             request_id=made.request_id,
         )
+
+    def _replace(self, batch: Batch, target: Target, cohort_id: str) -> Receipt:
+        """Upload the batch in the place of all members; name and owner stay.
+
+        The answer lists only a sample of the ids it did not know (contract 4.6).
+        """
+        bound = [each for each in self._list(target) if each.id == cohort_id]
+        listed = _only(bound, target)
+        owners = listed.owners if listed is not None else ()
+        made = self.client.replace(
+            cohort_id,
+            NewCohort(
+                name=(listed.name if listed is not None else "") or target.name,
+                app_id=self.app_id,
+                owner=target.owner or next((one for one in owners if "@" in one), ""),
+                id_type=_UPLOAD_ID_TYPE[target.id_type],
+                ids=batch.ids,
+                published=listed.published if listed is not None else self.published,
+            ),
+            run_id=batch.run_id,
+        )
+        return Receipt(replaced=True, status=made.status, request_id=made.request_id)
 
     def _change(self, batch: Batch, target: Target, cohort_id: str) -> Receipt:
         """ADD or REMOVE; a skipped id is unknown there, hence out, and unmatched."""

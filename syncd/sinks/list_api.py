@@ -68,6 +68,8 @@ class ListApiSink:
             case Operation.REMOVE:
                 # No list of ours has anybody on it: proof without a request.
                 return Receipt(accepted=batch.ids)
+            case Operation.REPLACE:
+                raise TypeError("no request of a partner's API replaces a list")
 
     def probe(self) -> None:
         """See `Sink.probe`. The page has no call that changes nothing.

@@ -166,6 +166,8 @@ def _listed(connection: Connection, binding_id: int, member_id: bytes) -> list[N
             batch.c.binding_id == binding_id,
             batch.c.first_bucket <= bucket,
             batch.c.last_bucket >= bucket,
+            # Whom it names, an ADD of the same plan names too.
+            batch.c.operation != Operation.REPLACE,
         )
     )
     return [

@@ -31,6 +31,8 @@ class Guard(StrEnum):
     """What is stored about the destination is not what was stored."""
     IDENTITY = "guard.identity"
     """The sync now reads, writes or matches something else."""
+    REPLACE = "guard.replace"
+    """An upload would put out more people of others than were agreed to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
