@@ -9,9 +9,11 @@ from syncd.config import load
 CONFIG = Path(__file__).parents[2] / "config"
 ROOTS = [
     CONFIG / "syncd.yaml",
+    CONFIG / "examples" / "cohort-to-trait.yaml",
     CONFIG / "examples" / "events.yaml",
     CONFIG / "examples" / "minimal.yaml",
     CONFIG / "examples" / "partners.yaml",
+    CONFIG / "examples" / "postgres.yaml",
     CONFIG / "examples" / "warehouse.yaml",
     CONFIG / "examples" / "teams" / "syncd.yaml",
 ]
