@@ -15,22 +15,20 @@ from syncd.config.settings_connections import (
     PresentedSecret,
     PushSettings,
 )
-from syncd.model import IdType
 from syncd.sources.amplitude_push import AmplitudeDoor, AmplitudeDoorSettings
-from syncd.sources.door import Door
+from syncd.sources.door import Accept, Door
 from syncd.sources.engage_inbox import (
     EngageDoor,
     EngageDoorSettings,
     SecondFactor,
 )
 from syncd.sources.presented import Keys
-from syncd.sync import ids
 
 
 def doors_of(
-    settings: Settings, directory: Directory, clock: Clock
+    settings: Settings, directory: Directory, clock: Clock, accept: Accept
 ) -> tuple[Door, ...]:
-    """One for each connection that is pushed to.
+    """One for each connection that is pushed to; `accept` says which ids may go in.
 
     Reads the secrets that senders present. Raises `SecretUnavailable`.
     """
@@ -39,9 +37,11 @@ def doors_of(
     for name, connection in settings.connections.items():
         match connection:
             case EngageConnection(inbox=InboxSettings() as inbox):
-                doors.append(_engage(settings, name, inbox, directory, readers, clock))
+                doors.append(
+                    _engage(settings, name, inbox, directory, readers, clock, accept)
+                )
             case AmplitudeConnection(push=PushSettings() as push):
-                doors.append(_amplitude(name, push, directory, readers, clock))
+                doors.append(_amplitude(name, push, directory, readers, clock, accept))
             case _:
                 pass
     return tuple(doors)
@@ -63,6 +63,7 @@ def _engage(
     directory: Directory,
     readers: Mapping[str, Mapping[str, int]],
     clock: Clock,
+    accept: Accept,
 ) -> EngageDoor:
     factor = inbox.second_factor
     return EngageDoor(
@@ -103,6 +104,7 @@ def _amplitude(
     directory: Directory,
     readers: Mapping[str, Mapping[str, int]],
     clock: Clock,
+    accept: Accept,
 ) -> AmplitudeDoor:
     return AmplitudeDoor(
         AmplitudeDoorSettings(
@@ -118,12 +120,6 @@ def _amplitude(
             readers=readers.get(name, {}),
         )
     )
-
-
-def accept(block: list[bytes], id_type: IdType) -> tuple[list[bytes], dict[str, int]]:
-    """Hygiene, as for every whole list: ids that may go out, the rest by reason."""
-    accepted = ids.accept(block, id_type)
-    return accepted.ids, {str(why): count for why, count in accepted.refused.items()}
 
 
 def _keys(secret: PresentedSecret | None) -> Keys | None:

@@ -14,6 +14,7 @@ from typing import Self
 
 from syncd.app import blackouts
 from syncd.app.build import Blueprint
+from syncd.app.remembering import Remembered
 from syncd.app.store import OpenStore, spool_folder
 from syncd.clock import Clock
 from syncd.delivery.lane import Route
@@ -27,7 +28,7 @@ from syncd.store import leases, outbox, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.unsettled import Unsettled
 from syncd.store.writer import Writer
-from syncd.sync import credentials, decide, finish, run_id
+from syncd.sync import credentials, decide, finish, letting_go, run_id
 from syncd.sync import outbox as outbox_choice
 from syncd.sync.decide import Decision, NotDecidable
 from syncd.sync.outbox import Choice
@@ -71,6 +72,7 @@ class Engine:
         settings = blueprint.settings.store
         self._spool = spool_folder(settings.read_url(), settings.spool_dir)
         self.holder = leases.holder_name()
+        self.remembered = Remembered(store.database)
         self._readers = threading.Semaphore(READERS)
         self._quiet_until: dict[str, datetime] = {}
         self._active: set[str] = set()
@@ -83,6 +85,7 @@ class Engine:
         """Start the threads, and know every sync by name."""
         self._writer.start()
         self._pool.start()
+        self.remembered.follow()
         now = self.clock.now()
         with self.database.begin() as connection:
             for name in self._blueprint.specs:

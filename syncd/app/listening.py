@@ -75,7 +75,9 @@ class Listening:
     def follow(self, settings: Settings) -> None:
         """Have the doors of this configuration. Raises `SecretUnavailable`, and keeps
         those that were, where a secret cannot be read."""
-        doors = doors_of(settings, self._directory, self._clock)
+        doors = doors_of(
+            settings, self._directory, self._clock, self._engine.remembered.accept
+        )
         feeds = [feed for _, feed in fed(settings)]
         with self._engine.database.begin() as connection:
             inbox.ensure(connection, feeds, self._clock.now())

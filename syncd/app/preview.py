@@ -56,6 +56,7 @@ from syncd.sync.draft import (
 )
 from syncd.sync.guard import Trip, judge
 from syncd.sync.identity import Aspect, Change, Side, compare
+from syncd.sync.ids import Reason
 from syncd.sync.plan import Plan
 from syncd.sync.sides import changed_sides
 from syncd.sync.steps import identity_of
@@ -138,6 +139,7 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
             binding=compared,
             leaving=binding if _emptied(change) else None,
             below=None if snapshot.anew else binding,
+            id_type=sync.match,
             batch_size=batch_size_of(look.settings, sync),
             folder=look.folder,
             now=look.clock.now(),
@@ -157,9 +159,15 @@ def preview(look: Look, sync: SyncSettings, file: PaidFile | None = None) -> Pre
         ),
         exits_24h=made.plan.exits_over(lately),
         exit_share_24h=made.plan.exit_share_over(lately),
-        refused=snapshot.refused,
+        refused=_refused(snapshot, made),
         waits=waits,
     )
+
+
+def _refused(snapshot: Snapshot, made: Draft) -> dict[str, int]:
+    if not made.forgotten:
+        return snapshot.refused
+    return snapshot.refused | {Reason.FORGOTTEN.value: made.forgotten}
 
 
 def _read(answer: Listing | Pushed, database: Database, how: Reading) -> Snapshot:

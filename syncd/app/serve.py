@@ -18,9 +18,18 @@ from functools import partial
 from typing import Any
 
 from syncd import __version__, events, metrics
-from syncd.app import backups, commands, outbox, pausing, repairing, verifying
+from syncd.app import (
+    backups,
+    commands,
+    forgetting,
+    outbox,
+    pausing,
+    repairing,
+    verifying,
+)
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
+from syncd.app.forgetting import LettingGo
 from syncd.app.gauges import StoreGauges, expect
 from syncd.app.health import Health
 from syncd.app.listening import Listening
@@ -44,6 +53,10 @@ PROBE = timedelta(seconds=60)
 PRUNE = timedelta(hours=24)
 REFUSED = timedelta(seconds=60)
 RECOVER = timedelta(seconds=60)
+FORGET = timedelta(seconds=60)
+"""Between two looks for syncs that have to let go of somebody."""
+FOLLOW = timedelta(seconds=5)
+"""Until this process knows whom another one was told to forget."""
 PAUSES = timedelta(seconds=5)
 """On the daemon's clock: how late the end of a pause is noticed."""
 SHORTEST = timedelta(milliseconds=200)
@@ -83,6 +96,7 @@ class Server:
         self._listening = Listening(self._engine, clock, self._health)
         self._started_at = clock.wall()
         self._retired: list[Blueprint] = []
+        self._letting_go = LettingGo(self._engine)
         self._reloads = Reloads(self._engine.stop_event, clock)
 
     def serve(self) -> None:
@@ -138,6 +152,9 @@ class Server:
         self._ticker.every(REFUSED, "refused", self._listening.say_refused)
         pauses = max(PAUSES / self._clock.speed, SHORTEST)
         self._ticker.every(pauses, "pauses", partial(_say_refused, self._end_pauses))
+        letting_go = partial(_say_refused, self._letting_go.look)
+        self._ticker.every(FORGET, "forget", letting_go)
+        self._ticker.every(FOLLOW, "forgotten", partial(_say_refused, self._follow))
         self._soon("prune", self._prune)
         self._react()
 
@@ -155,6 +172,10 @@ class Server:
         """What a pause put off runs as soon as its time is over."""
         for name in pausing.end_pauses(self._engine.database, self._clock.now()):
             self._again(name)
+
+    def _follow(self) -> None:
+        """Another process may have been told whom to forget."""
+        self._engine.remembered.follow()
 
     def _again(self, name: str) -> None:
         self._soon(f"again:{name}", partial(self._slots.make_up_put_off, name))
@@ -178,6 +199,7 @@ class Server:
         with self._engine.database.begin() as connection:
             rows = installation.prune(connection, now=self._clock.now(), keep=keep)
         rows += self._prune_inbox()
+        rows += forgetting.prune(self._engine)
         self._engine.database.give_space_back()
         if rows:
             emit(events.PRUNE_FINISHED, rows=rows)
@@ -212,6 +234,7 @@ class Server:
                 "pause": partial(pausing.pause, self._engine),
                 "resume": partial(pausing.resume, self._engine, again=self._again),
                 "verify": partial(verifying.verify, self._engine),
+                "forget": partial(forgetting.forget, self._engine),
                 "repair": partial(repairing.repair, self._engine),
             },
             healthy=self._health.healthy,

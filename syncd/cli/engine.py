@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from syncd import __version__, log
-from syncd.app import commands, outbox, pausing, repairing, verifying
+from syncd.app import commands, forgetting, outbox, pausing, repairing, verifying
 from syncd.app.build import blueprint
 from syncd.app.engine import Engine
 from syncd.app.store import opened
@@ -103,6 +103,7 @@ def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
                     "pause": pausing.pause,
                     "resume": pausing.resume,
                     "verify": verifying.verify,
+                    "forget": forgetting.forget,
                     "repair": repairing.repair,
                 }
                 yield lambda verb, body: _interruptible(

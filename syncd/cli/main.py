@@ -135,6 +135,11 @@ VERBS = {
         section=ON_CALL,
         summary="why a person is, or is not, in a cohort: one time line",
     ),
+    "forget": Verb(
+        target="syncd.cli.forget:forget",
+        section=OPERATE,
+        summary="people leave every cohort and every table (ids on stdin)",
+    ),
     "members": Verb(
         target="syncd.cli.members:members",
         section=OPERATE,

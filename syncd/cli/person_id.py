@@ -17,6 +17,7 @@ from syncd.store.database import Connection
 
 LONGEST = 16_384
 """Bytes; no id is longer than 2,600."""
+_LONGEST_ID = 2_600
 _HOW = 'printf %s "$ID" | syncd'
 
 
@@ -76,20 +77,45 @@ def read_id(frame: Frame, fd: int | None) -> bytes:
     return line
 
 
-def _whole(fd: int | None) -> bytes:
+def read_ids(frame: Frame, fd: int | None, most: int) -> list[str]:
+    """The lines of the stream, exactly, without empty ones and repetitions.
+
+    Raises `click.UsageError` for no line, more than `most`, or what is no text.
+    """
+    limit = most * _LONGEST_ID
+    if fd is None and frame.may_ask():
+        frame.out.message("Type one id a line, then Ctrl-D.")
+    content = _whole(fd, limit)
+    if len(content) > limit:
+        raise click.UsageError(f"At most {most:,} ids at once.")
+    try:
+        lines = dict.fromkeys(content.decode().split("\n"))
+    except UnicodeDecodeError:
+        raise click.UsageError("The ids are no UTF-8 text.") from None
+    found = [line for line in lines if line]
+    if not found:
+        raise click.UsageError(f"No id on standard input: {_HOW} …")
+    if len(found) > most:
+        raise click.UsageError(
+            f"At most {most:,} ids at once, these are {len(found):,}."
+        )
+    return found
+
+
+def _whole(fd: int | None, limit: int = LONGEST) -> bytes:
     if fd is None:
-        return _upto(sys.stdin.buffer)
+        return _upto(sys.stdin.buffer, limit)
     try:
         with os.fdopen(fd, "rb", closefd=False) as stream:
-            return _upto(stream)
+            return _upto(stream, limit)
     except OSError as error:
         raise click.UsageError(
             f"File descriptor {fd} cannot be read: {error.strerror}."
         ) from None
 
 
-def _upto(stream: BinaryIO) -> bytes:
-    return stream.read(LONGEST + 1)
+def _upto(stream: BinaryIO, limit: int) -> bytes:
+    return stream.read(limit + 1)
 
 
 def hash_of(connection: Connection, member_id: bytes) -> str | None:

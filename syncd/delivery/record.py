@@ -21,6 +21,8 @@ from syncd.store.outbox import Waiting
 from syncd.store.unaccepted import Kind
 from syncd.store.writer import Writer
 
+TO_BE_FORGOTTEN = "they asked to be forgotten; the next plan removes them"
+
 T = TypeVar("T")
 UNKNOWN = "unknown to the destination"
 
@@ -139,6 +141,18 @@ class Recorder:
             return outbox.split(connection, sent.batch, now)
 
         return self._write(sent, commit)
+
+    def set_aside(
+        self, lease: Lease, batch: Batch, ids: Sequence[bytes], now: datetime
+    ) -> Waiting | None:
+        """These are to be forgotten: they stay uncertain and are not sent. Returns what
+        is left of the batch."""
+
+        def fenced(connection: Connection) -> Waiting | None:
+            leases.check(connection, lease, self.clock.wall())
+            return outbox.set_aside(connection, batch, ids, TO_BE_FORGOTTEN, now)
+
+        return self.writer.write(fenced)
 
     def dead_lettered(self, sent: Sent, error: DeliveryError, now: datetime) -> None:
         """A terminal answer: the payload is kept, its ids stay uncertain."""

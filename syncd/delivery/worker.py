@@ -37,9 +37,9 @@ from syncd.errors import (
 from syncd.events import Level, emit
 from syncd.log import person_hash
 from syncd.model import Batch, Operation, Receipt, Settled, Settlement, Target
-from syncd.store import bindings, connections, leases, outbox
+from syncd.store import bindings, connections, forgotten, leases, outbox
 from syncd.store.bindings import Binding, Role
-from syncd.store.database import Database
+from syncd.store.database import Connection, Database
 from syncd.store.outbox import Waiting
 
 _WHY_REJECTED = {
@@ -66,6 +66,15 @@ class Step:
     """Ids that the destination took."""
     rejected: int = 0
     """Ids that it refused one by one."""
+
+
+def _to_be_forgotten(
+    connection: Connection, batch: Batch, binding: Binding
+) -> list[bytes]:
+    """Whom a batch must not add any more, whenever it was planned."""
+    if batch.operation is Operation.REMOVE:
+        return []
+    return forgotten.named(connection, batch.ids, binding.id_type)
 
 
 def target_of(binding: Binding) -> Target:
@@ -111,6 +120,9 @@ class Worker:
             )
             batch = outbox.claim(connection, waiting.id)
             binding = bindings.get(connection, waiting.binding_id)
+            gone = _to_be_forgotten(connection, batch, binding)
+        if gone:
+            return self._set_aside(lane, batch, gone)
         at, started = self.clock.now(), self.clock.monotonic()
 
         def sent() -> Sent:
@@ -130,6 +142,11 @@ class Worker:
         except TargetUnusable as error:
             return self._unusable(sent(), error)
         return self._proven(sent(), receipt)
+
+    def _set_aside(self, lane: Lane, batch: Batch, gone: Sequence[bytes]) -> Step:
+        left = self.recorder.set_aside(lane.lease, batch, gone, self.clock.now())
+        emit(events.FORGOTTEN_SET_ASIDE, batch=batch.id, count=len(gone))
+        return Step(put_back=[left] if left is not None else [])
 
     def _proven(self, sent: Sent, receipt: Receipt) -> Step:
         now = self.clock.now()

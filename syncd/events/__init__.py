@@ -487,6 +487,22 @@ OPERATOR_PAUSED = _info(
 OPERATOR_RESUMED = _info(
     "operator.resumed", "{actor} resumed {sync}", _OPERATOR, then="syncd status"
 )
+OPERATOR_FORGOT = _info(
+    "operator.forgot",
+    "{actor} had {people} ids forgotten, of which {syncs} syncs are told",
+    "actor via people match syncs",
+    then="syncd forget --status",
+)
+FORGOTTEN_SET_ASIDE = _info(
+    "forgotten.set_aside",
+    "batch {batch}: {count} people who are to be forgotten are not sent",
+    "batch count",
+)
+FORGOTTEN_ERASED = _info(
+    "forgotten.erased",
+    "{sync}: nobody who was forgotten is left ({rows} rows were erased)",
+    "rows",
+)
 PAUSE_EXPIRED = _info(
     "pause.expired",
     "{sync}: the pause by {actor} is over",

@@ -106,7 +106,7 @@ class Pushed:
 
     words: Callable[[Database], Iterator[Words]]
     """Reads them, in blocks of any size; called once."""
-    mark: Callable[[], str]
+    mark: Callable[[], str | None]
     """As `Listing.mark`, to be asked once words and list are read."""
     anew: bool = False
     """The words name everybody: whom the plans so far wanted counts for nothing."""

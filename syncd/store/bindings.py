@@ -97,6 +97,12 @@ def of_target(connection: Connection, like: Binding) -> list[Binding]:
     return [_binding(row) for row in rows]
 
 
+def all_of(connection: Connection) -> list[Binding]:
+    """Every binding of every sync, those of former configurations too."""
+    rows = connection.execute(select(binding).order_by(binding.c.sync, binding.c.id))
+    return [_binding(row) for row in rows]
+
+
 def get(connection: Connection, binding_id: int) -> Binding:
     """One binding by key."""
     return _binding(

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from syncd.errors import StoreInUse
-from syncd.model import BatchState
-from syncd.store import traces
+from syncd.model import BatchState, IdType
+from syncd.store import forgotten, traces
 from syncd.store.acknowledged import (
     RANGE,
     Bucket,
@@ -63,7 +63,8 @@ def compact(
     each transaction: whoever lost the sync must not rewrite its buckets.
     """
     with database.read() as connection:
-        n_buckets = _figures(connection, binding_id).n_buckets
+        figures = _figures(connection, binding_id)
+        n_buckets = figures.n_buckets
         moved = _acknowledged_batches(connection, binding_id)
     if not moved:
         return 0
@@ -73,7 +74,8 @@ def compact(
             _compact_range(connection, binding_id, n_buckets, first, last)
     with _alone(database, binding_id, n_buckets, check) as connection:
         gone = [batch_id for batch_id, _ in moved]
-        traces.keep(connection, binding_id, n_buckets, gone)
+        people = forgotten.load(connection, figures.id_type)
+        traces.keep(connection, binding_id, n_buckets, gone, people.among)
         _drop_payloads(connection, gone)
         members = _figures(connection, binding_id).members
         if members > n_buckets * split_above:
@@ -151,19 +153,22 @@ def _alone(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Figures:
-    """The counts of a binding's row."""
+    """What a compaction asks of a binding's row."""
 
     n_buckets: int
     members: int
+    id_type: IdType
 
 
 def _figures(
     connection: Connection, binding_id: int, *, lock: bool = False
 ) -> _Figures:
-    query = select(binding.c.n_buckets, binding.c.members)
+    query = select(binding.c.n_buckets, binding.c.members, binding.c.id_type)
     query = query.where(binding.c.id == binding_id)
     row = connection.execute(query.with_for_update() if lock else query).one()
-    return _Figures(n_buckets=row.n_buckets, members=row.members)
+    return _Figures(
+        n_buckets=row.n_buckets, members=row.members, id_type=IdType(row.id_type)
+    )
 
 
 def _acknowledged_batches(

@@ -91,6 +91,29 @@ class Database:
         while self._sqlite and self._give_pages_back() >= PAGES:
             pass
 
+    def rewrite(self) -> None:
+        """Write a SQLite file anew: what was deleted is in it no more, nor in its log.
+
+        Nothing else is written meanwhile (about a second for 300 MB), and room for a
+        second file is needed. Postgres frees what was deleted by its own vacuum.
+        """
+        if not self._sqlite:
+            return
+        with (
+            self._in_turn(),
+            unavailable_on_database_error(),
+            self._writer.connect() as connection,
+        ):
+            raw: Any = connection.connection.driver_connection
+            try:
+                raw.execute("VACUUM")
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            except sqlite3.Error as error:
+                raise StoreUnavailable(
+                    f"the store's file cannot be written anew: {error}",
+                    hint="leave as much room on the disk as the file takes",
+                ) from None
+
     def _give_pages_back(self) -> int:
         """Return up to `PAGES` free pages; returns how many those were."""
         with (

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from syncd.model import Feed, IdType, Message
+from syncd.store import forgotten
 from syncd.store.bulk import Rows, inserting, native, prepared
 from syncd.store.feeds import FeedRow as FeedRow  # a part of this API
 from syncd.store.feeds import by_list_id as by_list_id
@@ -99,6 +100,9 @@ def take_each(
     """`take` of several deliveries at once: what came of each, in their order."""
     highest = int(connection.execute(_LOCK).scalar_one())
     fresh = _note(connection, deliveries, now)
+    deleted = [each for new in fresh for message in new for each in message.deleted]
+    if deleted:
+        forgotten.add(connection, deleted, now)
     said = _fold(connection, [each for new in fresh for each in new], now)
     _write(connection, said, highest, now)
     return [

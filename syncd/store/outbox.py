@@ -252,6 +252,32 @@ def split(connection: Connection, large: Batch, now: datetime) -> list[Waiting]:
     ]
 
 
+def set_aside(
+    connection: Connection, named: Batch, ids: Sequence[bytes], why: str, now: datetime
+) -> Waiting | None:
+    """Take ids out of an open batch, to be sent no more; returns what is left of it.
+
+    They stay uncertain, since the batch may have been sent before: the next plan says
+    what becomes of them.
+    """
+    gone = frozenset(ids)
+    left = [member_id for member_id in named.ids if member_id not in gone]
+    reason = {"state": BatchState.DEAD, "error_type": "cancelled", "error": why}
+    if not left:
+        connection.execute(
+            update(batch).where(batch.c.id == named.id).values(retry_at=None, **reason)
+        )
+        return None
+    connection.execute(update(batch).where(batch.c.id == named.id).values(n=len(left)))
+    connection.execute(
+        update(batch_ids)
+        .where(batch_ids.c.batch_id == named.id)
+        .values(ids=encode(left))
+    )
+    _insert_beside(connection, named, ids, operation=Operation.ADD, **reason)
+    return Waiting(id=named.id, binding_id=named.binding_id, n=len(left), retry_at=now)
+
+
 def dead_letter(
     connection: Connection, failed: Batch, *, error_type: str, error: str
 ) -> None:

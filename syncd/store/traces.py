@@ -10,12 +10,23 @@ A binding's first plan leaves no trace of who entered: that is one fact for ever
 """
 
 import struct
+import sys
+from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import BigInteger, Connection, delete, insert, literal, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    bindparam,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from syncd.model import BatchState, Operation
 from syncd.store.buckets import bucket_hash, decode
@@ -77,8 +88,20 @@ def holds(hashes: bytes, wanted: int) -> bool:
     return found < size and at(found) == wanted
 
 
+Among = Callable[[Sequence[bytes]], Sequence[bytes]]
+"""Those of these ids that are forgotten, of whom no trace is kept."""
+
+
+def _nobody(ids: Sequence[bytes]) -> Sequence[bytes]:
+    return ()
+
+
 def keep(
-    connection: Connection, binding_id: int, n_buckets: int, batches: Sequence[int]
+    connection: Connection,
+    binding_id: int,
+    n_buckets: int,
+    batches: Sequence[int],
+    forgotten: Among = _nobody,
 ) -> None:
     """Leave a trace of acknowledged batches whose payloads are about to be dropped."""
     # A binding is made in the transaction that stores its first plan.
@@ -100,13 +123,46 @@ def keep(
                 "n_buckets": n_buckets,
                 "first_bucket": row.first_bucket,
                 "last_bucket": row.last_bucket,
-                "hashes": encode(decode(row.ids)),
+                "hashes": encode(_without(decode(row.ids), forgotten)),
             }
             for row in found
             if row.operation != Operation.ADD or row.planned_at != began
         ]
         if rows:
             connection.execute(insert(trace), rows)
+
+
+def _without(ids: list[bytes], forgotten: Among) -> list[bytes]:
+    gone = set(forgotten(ids))
+    return [member_id for member_id in ids if member_id not in gone] if gone else ids
+
+
+def erase(connection: Connection, ids: Iterable[bytes]) -> int:
+    """Take these people out of all traces; returns how many traces named them.
+
+    One of 4 billion others has the same fingerprint and loses its trace as well.
+    """
+    gone = {fingerprint(member_id) for member_id in ids}
+    rows = connection.execute(
+        select(trace.c.batch_id, trace.c.hashes).execution_options(yield_per=_TOGETHER)
+    )
+    changed = []
+    for batch_id, hashes in rows:
+        kept = array("I", hashes)
+        if sys.byteorder == "big":
+            kept.byteswap()
+        if not gone.isdisjoint(kept):
+            left = sorted(set(kept) - gone)
+            packed = struct.pack(f"<{len(left)}I", *left)
+            changed.append({"which": batch_id, "left": packed})
+    if changed:
+        connection.execute(
+            update(trace)
+            .where(trace.c.batch_id == bindparam("which"))
+            .values(hashes=bindparam("left")),
+            changed,
+        )
+    return len(changed)
 
 
 def prune(connection: Connection, now: datetime) -> None:

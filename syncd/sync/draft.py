@@ -14,14 +14,15 @@ from pathlib import Path
 
 from syncd.model import IdType, SnapshotDigest
 from syncd.sources import Listing, Pushed
-from syncd.store import acknowledged
+from syncd.store import acknowledged, forgotten
 from syncd.store.acknowledged import Bucket
 from syncd.store.bindings import Binding
 from syncd.store.buckets import buckets_for
 from syncd.store.database import Connection, Database
+from syncd.store.forgotten import Left
 from syncd.sync import fold, ids
 from syncd.sync.batch import batches
-from syncd.sync.diff import BucketChanges, changes
+from syncd.sync.diff import BucketChanges, changes, everybody_again
 from syncd.sync.plan import Plan, Tally
 from syncd.sync.spill import PARTITIONS, Partition, PlanFile
 
@@ -96,6 +97,8 @@ class Draft:
     baseline_intact: bool = True
     mark: str | None = None
     """The snapshot's."""
+    forgotten: int = 0
+    """People left out since they are to be forgotten."""
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -207,9 +210,28 @@ def is_intact(connection: Connection, binding: Binding) -> bool:
 class _Drafting:
     """Collects what one pass over the buckets finds beside the batches."""
 
+    everybody: bool = False
     tally: Tally = field(default_factory=Tally)
     vanished: list[bytes] = field(default_factory=list)
     intact: bool = True
+    left: Left = field(default_factory=Left)
+    forgotten: int = 0
+
+    def without_forgotten(self, bucket: Bucket, listed: list[bytes]) -> list[bytes]:
+        """Whom the source wants in a bucket, but for those who are to be forgotten.
+
+        Whoever is acknowledged is asked about only while the binding is due: otherwise
+        it was seen to hold none of them, and hashing millions of ids takes seconds.
+        """
+        people = self.left.people
+        if not people:
+            return listed
+        known = frozenset() if self.left.due else bucket.acknowledged
+        gone = set(people.among(each for each in listed if each not in known))
+        if not gone:
+            return listed
+        self.forgotten += len(gone)
+        return [each for each in listed if each not in gone]
 
     def note(self, bucket: Bucket, change: BucketChanges) -> None:
         self.tally.count(change)
@@ -224,6 +246,8 @@ def draft(
     binding: Binding | None,
     leaving: Binding | None,
     below: Binding | None = None,
+    everybody: bool = False,
+    id_type: IdType,
     batch_size: int,
     folder: Path,
     now: datetime,
@@ -233,10 +257,13 @@ def draft(
     `below` is the binding whose plans say who was wanted so far, where the snapshot is
     words without a list; None: nobody was. It is `binding`, unless the target changed.
     `leaving` is the binding of the old id type when that changed: everybody known
-    under it is removed, on top of the comparison with `binding`.
+    under it is removed, on top of the comparison with `binding`. `everybody` adds who
+    is acknowledged already once more.
     """
-    notes, files = _Drafting(), ExitStack()
+    notes, files = _Drafting(everybody=everybody), ExitStack()
     with files, database.read() as connection:
+        held_by = binding.id if binding is not None else None
+        notes.left = forgotten.left(connection, held_by, id_type)
         n_buckets = _spread(connection, snapshot, binding, below)
         removals = None
         if leaving is not None:
@@ -262,6 +289,7 @@ def draft(
         vanished=notes.vanished,
         baseline_intact=notes.intact,
         mark=snapshot.mark,
+        forgotten=notes.forgotten,
     )
 
 
@@ -366,7 +394,7 @@ def _compare(
     lists: _Lists, binding: Binding | None, notes: _Drafting
 ) -> Iterator[BucketChanges]:
     for bucket, listed in lists.beside(lists.read(binding), binding):
-        yield _changes_of(bucket, listed, notes)
+        yield _changes_of(bucket, notes.without_forgotten(bucket, listed), notes)
 
 
 def _emptying(
@@ -377,7 +405,8 @@ def _emptying(
 
 
 def _changes_of(bucket: Bucket, listed: list[bytes], notes: _Drafting) -> BucketChanges:
-    change = changes(
+    compare = everybody_again if notes.everybody else changes
+    change = compare(
         bucket=bucket.index,
         snapshot=listed,
         acknowledged=bucket.acknowledged,

@@ -64,17 +64,20 @@ def judge(
     baseline_intact: bool,
     change: Change | None,
     lately: Moved = NOBODY,
+    source_asked: bool = True,
 ) -> tuple[Trip, ...]:
     """Every guard the plan trips; an empty tuple lets it go out.
 
-    `lately` is who moved in the last 24 hours without having been approved.
+    `lately` is who moved in the last 24 hours without having been approved. Without
+    `source_asked` the plan only removes people who are to be forgotten: where these are
+    all there are, no source came out empty.
     """
     trips = []
     if not baseline_intact:
         trips.append(_baseline(plan))
     if change is not None and not _is_harmless(change, plan):
         trips.append(_identity(change))
-    if plan.members == 0 and plan.union > 0:
+    if source_asked and plan.members == 0 and plan.union > 0:
         trips.append(_empty_source(plan))
     else:
         trips += _exits(plan, limits, lately)

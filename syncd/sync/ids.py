@@ -71,6 +71,9 @@ class Reason(StrEnum):
     """A word that Amplitude refuses as an id."""
     NOT_AMPLITUDE_ID = "not_amplitude_id"
     """Amplitude ids only: not a positive 64-bit integer in plain decimal."""
+    FORGOTTEN = "forgotten"
+    """Of a person who asked to be forgotten. No rule about ids: `store.forgotten` knows
+    it, so `reason` never says this."""
 
 
 class Doubt(StrEnum):

@@ -162,7 +162,7 @@ def _mind_late_landings(parts: Parts, spec: Spec, lease: Lease) -> None:
 
 
 @contextmanager
-def leased(parts: Parts, spec: Spec) -> Iterator[None]:
+def leased(parts: Parts, spec: Spec) -> Iterator[Lease]:
     """The sync for this process alone, without a run. Raises `Busy`.
 
     A lease taken over from a dead process is kept: its last request may still land,
@@ -173,7 +173,7 @@ def leased(parts: Parts, spec: Spec) -> Iterator[None]:
     _mind_late_landings(parts, spec, lease)
     parts.writer.keep(lease)
     try:
-        yield
+        yield lease
     finally:
         parts.writer.let_go(lease)
         if not lease.taken_over:
@@ -220,7 +220,7 @@ def from_the_source(run: Run) -> None:
         case Postponed():
             _without_a_list(run, answer)
         case said:
-            _from_what_it_says(run, said, found)
+            from_what_it_says(run, said, found)
 
 
 def _takes_us_again(run: Run) -> bool:
@@ -260,7 +260,7 @@ def _without_a_list(run: Run, why: Postponed) -> None:
     )
 
 
-def _from_what_it_says(run: Run, said: Listing | Pushed, found: Found | None) -> None:
+def from_what_it_says(run: Run, said: Listing | Pushed, found: Found | None) -> None:
     """Read, compare, judge, commit, deliver."""
     parts = run.parts
     with parts.readers:

@@ -20,6 +20,7 @@ from syncd.store import (
     acknowledged,
     bindings,
     compaction,
+    forgotten,
     leases,
     outbox,
     unaccepted,
@@ -40,6 +41,7 @@ from syncd.sync.draft import (
     wanted_so_far,
 )
 from syncd.sync.identity import Aspect, Change, Identity, compare
+from syncd.sync.ids import Reason
 from syncd.sync.spec import Report, Spec
 
 READERS = 2
@@ -323,7 +325,7 @@ def _read(
 
 def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
     """The draft of what would have to be sent."""
-    return draft(
+    made = draft(
         run.parts.database,
         snapshot,
         binding=compared_binding(run),
@@ -335,6 +337,11 @@ def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
         folder=run.parts.spool,
         now=run.parts.clock.now(),
     )
+    if made.forgotten:
+        refused = run.report.numbers.get("refused", {})
+        left_out = {Reason.FORGOTTEN.value: made.forgotten}
+        run.report.numbers["refused"] = refused | left_out
+    return made
 
 
 def unchanged(run: Run, snapshot: Snapshot) -> bool:
@@ -350,6 +357,8 @@ def unchanged(run: Run, snapshot: Snapshot) -> bool:
     if binding.digest != snapshot.digest:
         return False
     with run.parts.database.read() as connection:
+        if forgotten.is_due(connection, binding.id):
+            return False
         return _is_settled(run, connection, binding) and is_intact(connection, binding)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from syncd import events
 from syncd.events import emit
-from syncd.model import Outcome
+from syncd.model import Outcome, Trigger
 from syncd.sync.draft import Draft
 from syncd.sync.guard import Guard, Trip, judge
 from syncd.sync.identity import Side

@@ -76,6 +76,15 @@ _STEERED = _Fields(
     optional=frozenset({"batches"}),
 )
 _FIELDS |= {"outbox-retry": _STEERED, "outbox-drop": _STEERED}
+_FIELDS["resync"] = _Fields(
+    needed=frozenset({"sync", "how", "actor", "via", "reason"}),
+    optional=frozenset({"strangers"}),
+)
+_FIELDS["detach"] = _Fields(
+    needed=frozenset({"sync", "actor", "via", "reason"}),
+    optional=frozenset({"empty"}),
+)
+_FIELDS["forget"] = _Fields(needed=frozenset({"ids", "match", "actor", "via"}))
 _FIELDS["reload"] = _Fields(needed=frozenset({"actor", "via"}))
 _FIELDS["note_backup"] = _Fields(
     needed=frozenset({"file", "actor", "via"}), optional=frozenset({"bytes", "error"})

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from syncd.app.doors import accept
+from syncd.app.remembering import Remembered
 from syncd.app.serve import shorten_pauses
 from syncd.app.store import opened
 from syncd.clock import Clock
@@ -24,6 +24,7 @@ from syncd.model import Feed, Message
 from syncd.sources.engage_inbox import EngageDoor, EngageDoorSettings, SecondFactor
 from syncd.sources.presented import Keys
 from syncd.store import inbox
+from syncd.store.database import Database
 from syncd.store.inbox import Taken
 from syncd.store.writer import Writer
 from syncd.web.receiver import Intake, Receiver
@@ -75,7 +76,7 @@ def door() -> EngageDoor:
             amplitude_id=(),
             max_body=1 << 20,
             entered_without_value=frozenset(),
-            accept=accept,
+            accept=Remembered(Database("sqlite://")).accept,
             clock=CLOCK,
             directory=NoLists(),
             readers={},

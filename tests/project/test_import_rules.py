@@ -66,6 +66,7 @@ IMPURE = {
     "commit": "stores a plan",
     "finish": "closes a run's row",
     "decide": "carries out what a person decided",
+    "letting_go": "removes and erases people who are to be forgotten",
     "credentials": "stops and resumes connections",
     "trouble": "logs what stopped a run",
     "verdict": "logs what the guards said",

@@ -77,7 +77,7 @@ def test_the_rules_are_the_vendors():
 def test_the_names_that_counts_are_kept_under_stay():
     assert " ".join([*Reason, *Doubt]) == (
         "empty not_utf8 too_long control_character whitespace_edge forbidden_word "
-        "not_amplitude_id too_short"
+        "not_amplitude_id forgotten too_short"
     )
 
 
