@@ -151,6 +151,21 @@ INBOX_SECONDS = Histogram(
     registry=REGISTRY,
 )
 
+# ---- what people are told ------------------------------------------------------------
+
+NOTIFICATIONS = Counter(
+    "syncd_notifications",
+    "Messages sent to a channel: taken by it, or not.",
+    ["channel", "result"],
+    registry=REGISTRY,
+)
+HEARTBEATS = Counter(
+    "syncd_heartbeat_pings",
+    "Pings of the dead man's switch: sent, failed, or left out on purpose.",
+    ["result"],
+    registry=REGISTRY,
+)
+
 
 def expect(syncs: Iterable[str], *, guards: Iterable[str]) -> None:
     """Show every series of these syncs at 0, so that a first count is a change.
@@ -177,6 +192,15 @@ def expect_connections(names: Iterable[str]) -> None:
         for result in ("accepted", "duplicate"):
             INBOX_EVENTS.labels(name, result)
         INBOX_SECONDS.labels(name)
+
+
+def expect_channels(names: Iterable[str]) -> None:
+    """The same of channels, and of the heartbeat."""
+    for name in names:
+        for result in ("sent", "failed"):
+            NOTIFICATIONS.labels(name, result)
+    for result in ("sent", "failed", "skipped"):
+        HEARTBEATS.labels(result)
 
 
 def config_read(*, good: bool, at: float) -> None:

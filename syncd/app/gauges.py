@@ -134,6 +134,7 @@ def expect(settings: Settings) -> None:
     names = [sync.name for sync in settings.syncs]
     metrics.expect(names, guards=[metrics.guard_word(guard) for guard in Guard])
     metrics.expect_connections(list(doors(settings)))
+    metrics.expect_channels(settings.notifications.channels)
 
 
 def _inboxes(connection: Connection, settings: Settings) -> Iterator[Sample]:

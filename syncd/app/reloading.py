@@ -35,6 +35,8 @@ class Reloads:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: list[Future[Answer]] = []
+        self.refusal: SyncdError | None = None
+        """Why the files that were last read are not in use; None: they are."""
 
     def ask(self, body: Mapping[str, Any]) -> Answer:
         """`{"actor", "via"}` -> what changed, or `{"problems": […]}` of the files.
@@ -58,11 +60,13 @@ class Reloads:
         try:
             done = reload()
         except SyncdError as error:
+            self.refusal = error
             metrics.config_read(good=False, at=self._clock.wall().timestamp())
             _say_not_reloaded(error)
             for wish in waiting:
                 _refuse(wish, error)
             return
+        self.refusal = None
         for wish in waiting:
             wish.set_result(done)
 

@@ -32,7 +32,9 @@ from syncd.app.engine import Engine
 from syncd.app.forgetting import LettingGo
 from syncd.app.gauges import StoreGauges, expect
 from syncd.app.health import Health
+from syncd.app.heartbeats import Heartbeats
 from syncd.app.listening import Listening
+from syncd.app.notifying import Notifying
 from syncd.app.reacting import Reacting
 from syncd.app.reloading import Reloads, changes, require_same_process
 from syncd.app.slots import Slots, timings
@@ -98,6 +100,8 @@ class Server:
         self._retired: list[Blueprint] = []
         self._letting_go = LettingGo(self._engine)
         self._reloads = Reloads(self._engine.stop_event, clock)
+        self._notifying = Notifying(self._engine, clock, lambda: self._reloads.refusal)
+        self._heartbeats = Heartbeats(self._engine, clock, self._health)
 
     def serve(self) -> None:
         """Work until a signal says stop. Call it in the main thread, after `block`."""
@@ -123,6 +127,9 @@ class Server:
             self._say_started()
             self._keep_house()
             self._slots.start(cut_off)
+            stack.callback(self._notifying.stop)
+            self._notifying.start()
+            self._heartbeats.start()
             forced = self._stop(self._watch(*shown))
         if forced:
             _end_at_once()

@@ -113,6 +113,7 @@ _BY_CODE = {
     "resync.no_list": ExitCode.TRY_LATER,
     "detach.unconfirmed": ExitCode.TRY_LATER,
     "config.restart": ExitCode.CONFIG,
+    "notify.none": ExitCode.CONFIG,
     "explain.unknown": ExitCode.USAGE,
     "outbox.held": ExitCode.HELD,
     "outbox.nothing": ExitCode.FAILED,

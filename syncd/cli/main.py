@@ -165,6 +165,11 @@ VERBS = {
         section=ON_CALL,
         summary="batches that wait or are dead; retry or drop them",
     ),
+    "notify": Verb(
+        target="syncd.cli.notify:notify",
+        section=OPERATE,
+        summary="what people are told of now; try a channel with a test",
+    ),
     "explain": Verb(
         target="syncd.cli.explain:explain",
         section=ON_CALL,

@@ -439,6 +439,29 @@ WEB_DENIED = _warning(
     then="syncd status",
 )
 
+# ---- what people are told -----------------------------------------------------
+
+NOTIFICATION_SENT = _info(
+    "notification.sent",
+    "{channel}: told of {count} conditions ({kind}, {news})",
+    "channel news kind count message_id",
+)
+NOTIFICATION_FAILED = _warning(
+    "notification.failed",
+    "{channel} did not take a message: {reason}; tried again from {retry_at}",
+    "channel reason kind message_id retry_at",
+    then="syncd notify test",
+)
+HEARTBEAT_SKIPPED = _debug(
+    "heartbeat.skipped", "no ping to the dead man's switch: {reason}", "reason"
+)
+HEARTBEAT_FAILED = _warning(
+    "heartbeat.failed",
+    "the dead man's switch took no ping: {reason}",
+    "reason tries",
+    then="syncd doctor",
+)
+
 # ---- people -------------------------------------------------------------------
 
 _OPERATOR = "actor via reason until run"

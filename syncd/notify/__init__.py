@@ -76,6 +76,8 @@ class Seen:
     """The sync, connection, project or host that it is about."""
     sync: str | None = None
     """Set where the subject is a sync."""
+    concerns: tuple[str, ...] = ()
+    """Of what is not about a sync: the syncs that suffer; none: everybody's matter."""
     cause: str
     """What is equal in those that are told in one message."""
     headline: str

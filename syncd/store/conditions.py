@@ -18,16 +18,21 @@ KEEP = timedelta(days=30)
 """Of conditions that are over."""
 
 
-def unclosed(connection: Connection) -> list[Condition]:
-    """Every row that is open, or whose end was not told yet; oldest first."""
-    rows = connection.execute(
+def unclosed(connection: Connection, *, lock: bool = False) -> list[Condition]:
+    """Every row that is open, or whose end was not told yet; oldest first.
+
+    `lock` keeps other replicas from changing them until the transaction ends.
+    """
+    query = (
         select(table)
         .where(
             or_(table.c.resolved_at.is_(None), table.c.told_at < table.c.resolved_at)
         )
         .order_by(table.c.opened_at, table.c.key)
     )
-    return [_condition(row) for row in rows]
+    if lock:
+        query = query.with_for_update()
+    return [_condition(row) for row in connection.execute(query)]
 
 
 def put(connection: Connection, rows: Iterable[Condition]) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, insert, select
 
 from syncd.errors import StoreRefused
-from syncd.store import traces
+from syncd.store import conditions, traces
 from syncd.store.database import insert_into
 from syncd.store.tables import action, attempt, batch, daemon, meta, run
 
@@ -200,6 +200,7 @@ def prune(connection: Connection, *, now: datetime, keep: timedelta) -> int:
     ).rowcount
     connection.execute(delete(attempt).where(attempt.c.at < before))
     traces.prune(connection, now)
+    conditions.prune(connection, now)
     stale = now - timedelta(days=30)
     connection.execute(delete(daemon).where(daemon.c.heartbeat_at < stale))
     return gone

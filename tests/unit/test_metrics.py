@@ -25,12 +25,14 @@ COUNTED = {
     "syncd_config_last_reload_successful",
     "syncd_events",
     "syncd_guard_trips",
+    "syncd_heartbeat_pings",
     "syncd_inbox_events",
     "syncd_inbox_request_duration_seconds",
     "syncd_log_messages",
     "syncd_members_changed",
     "syncd_members_rejected",
     "syncd_members_sent",
+    "syncd_notifications",
     "syncd_run_duration_seconds",
     "syncd_runs",
     "syncd_schedule_lag_seconds",
@@ -39,8 +41,8 @@ COUNTED = {
 """What a process counts itself; counters end with `_total` in a scrape."""
 
 LABELS = frozenset(
-    "api change code connection direction event guard level operation outcome owner "
-    "phase python quota reason result schedule side state sync version".split()
+    "api change channel code connection direction event guard level operation outcome "
+    "owner phase python quota reason result schedule side state sync version".split()
 )
 
 

@@ -1,0 +1,103 @@
+"""What is read of the store for all syncs together, and asked of it for one."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from syncd.clock import Clock
+from syncd.config.feeds import fed
+from syncd.config.settings import Settings, SyncSettings
+from syncd.report import states
+from syncd.report.standing import promise_of
+from syncd.report.states import overdue
+from syncd.store import figures, inbox, pauses, runs, verifications
+from syncd.store.database import Connection
+from syncd.store.figures import Outbox
+from syncd.store.verifications import Verification
+from syncd.windows import closed_until
+
+AFTERWARDS = timedelta(minutes=30)
+"""So long after a pause or a blackout nobody is told that a sync is stale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is read for all syncs together."""
+
+    settings: Settings
+    now: datetime
+    stopped: Collection[str]
+    paused: Collection[str]
+    outbox: list[Outbox]
+    verified: Mapping[str, Verification]
+    silent: Mapping[str, datetime | None]
+    """Sync of which nothing arrives although its size moves -> its last word."""
+
+
+@dataclass(slots=True)
+class Lately:
+    """When each sync was last paused or in a blackout, as far as this process saw it.
+
+    What was put off runs first thing afterwards; until then a sync is not late.
+    """
+
+    quiet_at: dict[str, datetime] = field(default_factory=dict)
+
+    def note(self, syncs: Collection[str], now: datetime) -> None:
+        """These are quiet now."""
+        self.quiet_at |= dict.fromkeys(syncs, now)
+
+    def was_quiet(self, sync: SyncSettings, now: datetime) -> bool:
+        """Whether it is, or was within `AFTERWARDS`."""
+        at = self.quiet_at.get(sync.name)
+        if at is not None and timedelta(0) <= now - at < AFTERWARDS:
+            return True
+        return closed_until(sync.blackout, now - AFTERWARDS) is not None
+
+
+def read(connection: Connection, settings: Settings, clock: Clock) -> Known:
+    now = clock.now()
+    return Known(
+        settings=settings,
+        now=now,
+        stopped=figures.stopped(connection),
+        paused=pauses.all_in_force(connection, now),
+        outbox=figures.outbox(connection),
+        verified=verifications.known(connection),
+        silent=_silent(connection, settings),
+    )
+
+
+def _silent(connection: Connection, settings: Settings) -> dict[str, datetime | None]:
+    rows = ((sync, inbox.find(connection, feed)) for sync, feed in fed(settings))
+    return {
+        sync.name: row.last_at
+        for sync, row in rows
+        if row is not None
+        and row.silent_at is not None
+        and (row.last_at is None or row.last_at < row.silent_at)
+    }
+
+
+def is_quiet(known: Known, sync: SyncSettings) -> bool:
+    in_blackout = closed_until(sync.blackout, known.now) is not None
+    return in_blackout or sync.name in known.paused
+
+
+def ends(sync: SyncSettings) -> set[str]:
+    return {sync.source.connection, sync.target.connection}
+
+
+def overdue_by(
+    connection: Connection, known: Known, sync: SyncSettings
+) -> timedelta | None:
+    seen = states.Seen(
+        first_seen_at=runs.first_seen(connection, sync.name),
+        last_success_at=last_success(connection, sync.name),
+    )
+    return overdue(promise_of(known.settings, sync), seen, known.now)
+
+
+def last_success(connection: Connection, name: str) -> datetime | None:
+    found = runs.latest(connection, sync_name=name, outcomes=runs.OK)
+    return found[0].finished_at if found else None
