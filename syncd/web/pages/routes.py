@@ -7,6 +7,7 @@ checks beside it. Nothing here changes anything.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from difflib import get_close_matches
 from itertools import groupby
 from typing import Any
 
@@ -125,7 +126,10 @@ class Pages:
         return self._page(request, "help", None, top=top, asked=code, pages=found), 200
 
     def _nowhere(self, request: Request) -> Made:
-        raise NotThere(f"There is no page {request.url.path}.")
+        known = ["/", "/help", "/metrics", "/api/v1/status"]
+        near = get_close_matches(request.url.path, known, n=2) or known[:2]
+        links = [Link(words=each, href=each) for each in near]
+        raise NotThere(f"There is no page {request.url.path}.", links)
 
     # ---- answers ---------------------------------------------------------------------
 

@@ -26,13 +26,18 @@ _CUT = 0.95
 """Bars above this quantile are cut, so that one big day does not hide the others."""
 _MONTH_WIDTH, _MONTH_HEIGHT = 320, 120
 
-_LINES = {"success": ("s", 11), "no_change": ("o", 15), "skipped": ("k", 17)}
+_CALM = ("success", "no_change", "skipped")
+_LINES = {
+    "success": ("s", 11),
+    "no_change": ("o", 15),
+    "skipped": ("k", 17),
+    "failed": ("f", 9),
+}
 """Outcomes drawn as one line for all neighbours, dashed into cells: class, and where it
 runs. How thick it is, and so how high the cells are, says the style sheet."""
 _SHAPES = {
     "partial": ("l", "4v4m0 3v7"),
     "held": ("h", "2v4m0 2v4m0 2v4"),
-    "failed": ("b", "0v18"),
     "abandoned": ("b", "0v7m0 4v7"),
     "interrupted": ("l", "9v9"),
     "running": ("u", "4v9m0 2v3"),
@@ -98,7 +103,7 @@ def strip(cells: Sequence[Cell], *, linked: bool, most: int = RUNS) -> Markup:
         return Markup()
     first = RUNS - len(shown)
     placed = [((first + n) * _CELL, cell) for n, cell in enumerate(shown)]
-    odd = [each for each in placed if each[1].outcome not in _LINES]
+    odd = [each for each in placed if each[1].outcome not in _CALM]
     apart = placed if linked else odd[-most:] if most else []
     calm = [each for each in placed if each not in apart]
     drawn = "".join([*_merged(calm), *(_one(x, cell) for x, cell in apart)])
