@@ -10,7 +10,9 @@ from syncd import events
 from syncd.app.directory import Directory
 from syncd.app.doors import doors_of
 from syncd.app.engine import Engine
+from syncd.app.front import Front
 from syncd.app.health import Health
+from syncd.app.pausing import Again
 from syncd.app.vendors import secret_of
 from syncd.clock import Clock
 from syncd.config.feeds import fed
@@ -38,8 +40,13 @@ PATIENCE = 5.0
 class Listening:
     """The servers of one daemon, and what they hand on to."""
 
-    def __init__(self, engine: Engine, clock: Clock, health: Health) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, health: Health, again: Again
+    ) -> None:
+        """`again` is called with a sync that somebody resumed on a page."""
         self._engine = engine
+        self._again = again
+        self._front: Front | None = None
         self._clock = clock
         self._health = health
         self._intake = Intake(engine.writer, clock)
@@ -70,7 +77,8 @@ class Listening:
         if web.inbound is not None:
             self._open("inbound", web.inbound, self._receiver(), self._limits(web))
         if web.admin is not None:
-            self._open("admin", web.admin, self._admin(web), Limits())
+            self._front = Front(self._engine, self._denied, web.admin, self._again)
+            self._open("admin", web.admin, self._admin(web, self._front), Limits())
 
     def follow(self, settings: Settings) -> None:
         """Have the doors of this configuration. Raises `SecretUnavailable`, and keeps
@@ -99,6 +107,8 @@ class Listening:
         while self._servers:
             self._servers.pop().stop(self._left(deadline))
         self._threads.stop()
+        if self._front is not None:
+            self._front.stop()
         rested = self._intake.stop(self._left(deadline))
         self.say_refused(last=True)
         return rested
@@ -141,11 +151,12 @@ class Listening:
     def _limits(self, web: WebSettings) -> Limits:
         return Limits(connections=web.max_connections)
 
-    def _admin(self, web: WebSettings) -> Callable[..., object]:
+    def _admin(self, web: WebSettings, front: Front) -> Callable[..., object]:
         token = web.admin_token
         return admin_app(
             healthy=self._health.healthy,
             ready=self._health.ready,
             denied=self._denied,
             token=secret_of(token) if token is not None else None,
+            routes=front.routes,
         )

@@ -95,7 +95,9 @@ class Server:
         self._health = Health(
             store.database, clock, accepting=lambda: self._listening.is_accepting
         )
-        self._listening = Listening(self._engine, clock, self._health)
+        self._listening = Listening(
+            self._engine, clock, self._health, again=self._again
+        )
         self._started_at = clock.wall()
         self._retired: list[Blueprint] = []
         self._letting_go = LettingGo(self._engine)

@@ -22,6 +22,7 @@ import orjson
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from syncd.errors import SyncdError
 from syncd.sources.door import Refused
@@ -129,6 +130,13 @@ class Access:
             return await endpoint(request)
 
         return answer
+
+    def guarded(self, routes: Iterable[Route]) -> list[Route]:
+        """The same routes, for those who may see what is there."""
+        return [
+            Route(each.path, self.guard(each.endpoint), methods=each.methods)
+            for each in routes
+        ]
 
     async def viewer(self, headers: Headers, peer: str) -> Viewer:
         """Who asks, from the address `peer`. Raises `Refused` (401, 403, 421)."""
