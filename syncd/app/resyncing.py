@@ -28,10 +28,11 @@ from syncd.sync.steps import Run
 
 
 def resync(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"sync", "how", "actor", "via", "reason"}` -> `{"run": …}`: begin anew.
+    """`{"sync", "how", "actor", "via", "reason", "strangers"?}` -> `{"run": …}`.
 
-    `how` is `adopt` or `push`. Raises `NotResyncable`, `Busy`, `Paused` (a push),
-    `WaitsForPerson`.
+    `how` is `adopt` or `push`. With `strangers`, a number, a push begins with an upload
+    that replaces all members, so many people of others included at most. Raises
+    `NotResyncable`, `Busy`, `Paused` (a push), `WaitsForPerson`.
     """
     wish = Wish(actor=body["actor"], via=body["via"], reason=body["reason"].strip())
     if not wish.reason:
@@ -41,11 +42,20 @@ def resync(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
             return shown(_adopt(engine, body["sync"], wish))
         case "push":
             with engine.alone(body["sync"]) as (parts, spec):
-                return shown(stories.push(parts, spec, wish))
+                strangers = _number(body.get("strangers"))
+                return shown(stories.push(parts, spec, wish, strangers=strangers))
         case _:
             raise NotResyncable(
                 "a sync begins anew by adopt or by push", code="resync.invalid"
             )
+
+
+def _number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise NotResyncable("people are counted in digits", code="resync.invalid")
+    return int(text)
 
 
 def _adopt(engine: Engine, name: str, wish: Wish) -> Report | None:

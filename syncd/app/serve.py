@@ -21,10 +21,12 @@ from syncd import __version__, events, metrics
 from syncd.app import (
     backups,
     commands,
+    detaching,
     forgetting,
     outbox,
     pausing,
     repairing,
+    resyncing,
     verifying,
 )
 from syncd.app.build import Blueprint, blueprint
@@ -245,6 +247,8 @@ class Server:
                 "verify": partial(verifying.verify, self._engine),
                 "forget": partial(forgetting.forget, self._engine),
                 "repair": partial(repairing.repair, self._engine),
+                "resync": partial(resyncing.resync, self._engine),
+                "detach": partial(detaching.detach, self._engine),
             },
             healthy=self._health.healthy,
             ready=self._health.ready,

@@ -19,7 +19,16 @@ from typing import Any
 import orjson
 
 from syncd import __version__, log
-from syncd.app import commands, forgetting, outbox, pausing, repairing, verifying
+from syncd.app import (
+    commands,
+    detaching,
+    forgetting,
+    outbox,
+    pausing,
+    repairing,
+    resyncing,
+    verifying,
+)
 from syncd.app.build import blueprint
 from syncd.app.engine import Engine
 from syncd.app.store import opened
@@ -105,6 +114,8 @@ def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
                     "verify": verifying.verify,
                     "forget": forgetting.forget,
                     "repair": repairing.repair,
+                    "resync": resyncing.resync,
+                    "detach": detaching.detach,
                 }
                 yield lambda verb, body: _interruptible(
                     engine, lambda: verbs[verb](engine, body)

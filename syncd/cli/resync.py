@@ -20,10 +20,11 @@ from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Output
 from syncd.cli.run import exit_code, tell
 from syncd.cli.store import NoStore, opened
-from syncd.config.settings import FromCohort, Settings, SyncSettings
-from syncd.errors import SyncdError
+from syncd.config.settings import FromCohort, Loaded, Settings, SyncSettings
+from syncd.errors import SourceUnavailable, SyncdError
 from syncd.report.words import number
 from syncd.store import acknowledged, bindings, outbox
+from syncd.sync.replacing import strangers
 from syncd.sync.resync import ADOPTED
 
 
@@ -38,6 +39,7 @@ class _Known:
     """What is stored about the target of a sync."""
 
     name: str = "its target"
+    external_id: str | None = None
     acknowledged: int = 0
     uncertain: int = 0
 
@@ -56,8 +58,25 @@ class _Known:
     flag_value="push",
     help="Send everybody again, remove who is known and not listed.",
 )
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="With --push: first one upload that replaces all members of a cohort.",
+)
+@click.option(
+    "--read-back",
+    is_flag=True,
+    help="With --replace: count who would leave by a download instead of the list.",
+)
 @click.option("--reason", required=True, help="Why; kept in the audit trail.")
-def resync(frame: Frame, name: str, how: str | None, reason: str) -> ExitCode | None:
+def resync(
+    frame: Frame,
+    name: str,
+    how: str | None,
+    replace: bool,
+    read_back: bool,
+    reason: str,
+) -> ExitCode | None:
     """Begin anew with the target of SYNC: for a store that was lost or restored.
 
     --adopt reads the cohort back (one download, the reserve excepted) and takes who is
@@ -67,21 +86,65 @@ def resync(frame: Frame, name: str, how: str | None, reason: str) -> ExitCode | 
 
     --push sends everybody once more, as a plan that guards judge as ever: members stay
     members, and whoever is stored as a member and no longer listed is removed.
+
+    --push --replace begins with one upload of at most 100,000 people in the place of
+    all members of a cohort, those of others included: how many these are is said first,
+    and more than that are held for an approval.
     """
+    _require_meaning(how, reason, replace=replace, read_back=read_back)
+    loaded = load(frame)
+    plan = _Asked(
+        loaded=loaded,
+        sync=_one(loaded.settings, name),
+        how=how or "",
+        replace=replace,
+        read_back=read_back,
+    )
+    known = _known(loaded.settings, plan.sync, frame)
+    for line in _what_it_means(plan, known):
+        frame.out.message(line)
+    body = {"sync": plan.sync.name, "how": plan.how, "reason": reason, **me()}
+    if replace:
+        body["strangers"] = str(_strangers(frame, plan, known))
+    _agree(frame, plan)
+    with asking(frame, loaded) as ask:
+        ended = dict(ask("resync", body)["run"])
+    return _told(frame, ended, plan.how)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What the command line asks for."""
+
+    loaded: Loaded
+    sync: SyncSettings
+    how: str
+    replace: bool
+    read_back: bool
+
+    @property
+    def flags(self) -> str:
+        """As they were given."""
+        more = " --replace" if self.replace else ""
+        return f"--{self.how}{more}{' --read-back' if self.read_back else ''}"
+
+    @property
+    def unreadable(self) -> str:
+        """Why nobody can say who is at the target; empty where one can."""
+        return why_unreadable(self.loaded.settings, self.sync)
+
+
+def _require_meaning(
+    how: str | None, reason: str, *, replace: bool, read_back: bool
+) -> None:
     if how is None:
         raise click.UsageError("Give one of --adopt and --push.")
+    if replace and how != "push":
+        raise click.UsageError("--replace is for --push.")
+    if read_back and not replace:
+        raise click.UsageError("--read-back is for --replace; --adopt always does.")
     if not reason.strip():
         raise click.UsageError("Give a reason: it is what others see.")
-    loaded = load(frame)
-    sync = _one(loaded.settings, name)
-    known = _known(loaded.settings, sync, frame)
-    for line in _what_it_means(loaded.settings, sync, how, known):
-        frame.out.message(line)
-    _agree(frame, loaded.settings, sync, how)
-    with asking(frame, loaded) as ask:
-        body = {"sync": sync.name, "how": how, "reason": reason, **me()}
-        ended = dict(ask("resync", body)["run"])
-    return _told(frame, ended, how)
 
 
 def _one(settings: Settings, name: str) -> SyncSettings:
@@ -104,6 +167,7 @@ def _known(settings: Settings, sync: SyncSettings, frame: Frame) -> _Known:
             now = frame.clock.now()
             return _Known(
                 name=binding.external_name or binding.target.partition(":")[2],
+                external_id=binding.external_id,
                 acknowledged=acknowledged.count(connection, binding, now),
                 uncertain=outbox.uncertain_count(connection, binding.id),
             )
@@ -114,44 +178,83 @@ def _known(settings: Settings, sync: SyncSettings, frame: Frame) -> _Known:
 # ---- before -------------------------------------------------------------------------
 
 
-def _what_it_means(
-    settings: Settings, sync: SyncSettings, how: str, known: _Known
-) -> Iterator[str]:
+def _what_it_means(plan: _Asked, known: _Known) -> Iterator[str]:
     doubt = f", {number(known.uncertain)} without a proven answer"
     yield (
-        f"{sync.name}: {number(known.acknowledged)} acknowledged in {known.name}"
+        f"{plan.sync.name}: {number(known.acknowledged)} acknowledged in {known.name}"
         f"{doubt if known.uncertain else ''}"
     )
-    unreadable = why_unreadable(settings, sync)
-    if how == "push":
+    if plan.how == "push":
         yield "  everybody whom the source lists is sent again; guards judge who leaves"
-    elif unreadable:
-        yield f"  {unreadable}: today's source list is believed to be there"
+    elif plan.unreadable:
+        yield f"  {plan.unreadable}: today's source list is believed to be there"
     else:
         yield "  whoever is in the cohort counts as acknowledged; nothing is sent"
 
 
-def _agree(frame: Frame, settings: Settings, sync: SyncSettings, how: str) -> None:
+def _strangers(frame: Frame, plan: _Asked, known: _Known) -> int:
+    """Say how many people of others an upload may put out, and return that.
+
+    Counted by a download where that was asked for, else by the free list: what it
+    counts beyond those whom we know.
+    """
+    if plan.unreadable:
+        raise SyncdError(
+            f"{plan.sync.name}: {plan.unreadable}, and none that replaces all of them",
+            code="resync.no_replace",
+            hint=f"syncd resync {plan.sync.name} --push",
+        )
+    others = _ghosts(frame, plan) if plan.read_back else _uncounted(frame, plan, known)
+    frame.out.message(
+        f"  the upload replaces all members: up to {_count(others)} whom others put "
+        "there would leave"
+    )
+    return others
+
+
+def _ghosts(frame: Frame, plan: _Asked) -> int:
+    with asking(frame, plan.loaded) as ask:
+        found = ask("verify", {"sync": plan.sync.name, **me()})
+    if found["state"] == "postponed":
+        raise SourceUnavailable(found["message"], code="source.quota")
+    return int(found["ghosts"])
+
+
+def _uncounted(frame: Frame, plan: _Asked, known: _Known) -> int:
+    with closing(Vendors(plan.loaded.settings, frame.clock)) as vendors:
+        listed = vendors.downloads(plan.sync.target.connection).cohorts()
+    sizes = [each.size for each in listed if each.id == known.external_id]
+    if known.external_id is None:
+        return 0  # there is no cohort yet, which the run says
+    if not sizes or sizes[0] is None:
+        again = f"syncd resync {plan.sync.name} {plan.flags} --read-back"
+        raise NotAgreed(
+            "The free list does not say how many are in the cohort.", hint=again
+        )
+    return strangers(sizes[0], known.acknowledged)
+
+
+def _agree(frame: Frame, plan: _Asked) -> None:
     """Raise `NotAgreed` unless a person or `--yes` agrees."""
-    words = {"adopt": "take over what is there", "push": "send everybody again"}[how]
-    cost = _cost(frame, settings, sync, how)
-    if frame.confirm(f"This will {words}{cost}. Continue?"):
+    words = {"adopt": "take over what is there", "push": "send everybody again"}
+    told = words[plan.how] + (" after an upload" if plan.replace else "")
+    told += _cost(frame, plan)
+    if frame.confirm(f"This will {told}. Continue?"):
         return
-    again = f'syncd resync {sync.name} --{how} --reason "..." --yes'
-    raise NotAgreed(f"This would {words}{cost}.", hint=again + frame.config_flags())
+    again = f'syncd resync {plan.sync.name} {plan.flags} --reason "..." --yes'
+    raise NotAgreed(f"This would {told}.", hint=again + frame.config_flags())
 
 
-def _cost(frame: Frame, settings: Settings, sync: SyncSettings, how: str) -> str:
+def _cost(frame: Frame, plan: _Asked) -> str:
     """The download it may need, and how many are left where that can be asked."""
-    reads_target = how == "adopt" and not why_unreadable(settings, sync)
-    reads = sync.source
-    if reads_target:
-        connection = sync.target.connection
+    reads = plan.sync.source
+    if plan.how == "adopt" and not plan.unreadable:
+        connection = plan.sync.target.connection
     elif isinstance(reads, FromCohort) and reads.events is None:
         connection = reads.connection
     else:
         return ""
-    with closing(Vendors(settings, frame.clock)) as vendors:
+    with closing(Vendors(plan.loaded.settings, frame.clock)) as vendors:
         try:
             usage = vendors.downloads(connection).usage()
         except SyncdError:

@@ -8,6 +8,7 @@ spend a download.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 
 import orjson
 
@@ -26,6 +27,7 @@ from syncd.clients.amplitude_call import Call, Caller, listing, texts
 from syncd.clients.amplitude_errors import Endpoint
 from syncd.clients.http import ACKNOWLEDGEMENT_BYTES, Answer, HttpClient
 from syncd.clock import Clock
+from syncd.errors import DeliveryError, Fault
 from syncd.model import Operation
 
 HOSTS: Mapping[str, str] = {
@@ -106,10 +108,15 @@ class AmplitudeClient:
         """Put these ids in the place of a cohort's members; idempotent in effect.
 
         Raises `DeliveryError`; `Fault.BAD_IDS` means that no id was valid, and then
-        nobody was moved.
+        nobody was moved; `Fault.TARGET_GONE` that there is no such cohort.
         """
         existing = {"existing_cohort_id": cohort_id}
-        answer = self._upload(cohort, existing, run_id)
+        try:
+            answer = self._upload(cohort, existing, run_id)
+        except DeliveryError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                error.fault = Fault.TARGET_GONE
+            raise
         uploaded = read_upload(answer)
         if uploaded.cohort_id != cohort_id:
             raise bad_response(answer, "it names another cohort")

@@ -162,6 +162,7 @@ def empty(
                 # What is emptied is what was filled, whatever is configured today.
                 run.change = None
                 commit.store_plan(run, made, None, held_until=None)
+        emit(events.CHANGES_COMMITTED, batches=run.report.numbers["batches"])
         deliver_and_conclude(run)
         if run.report.outcome in runs.OK:
             left.extend(_finish(run, farewell))

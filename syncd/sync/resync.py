@@ -40,6 +40,7 @@ from syncd.store.database import Connection
 from syncd.store.installation import Action
 from syncd.sync import credentials, steps
 from syncd.sync.draft import Draft, Reading, Snapshot, draft, spread_of, take_snapshot
+from syncd.sync.replacing import Replacing
 from syncd.sync.run import from_the_source, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run, compared_binding
@@ -81,16 +82,48 @@ class Belief:
 # ---- push ---------------------------------------------------------------------------
 
 
-def push(parts: Parts, spec: Spec, wish: Wish) -> Report | None:
-    """Send everybody again, in a run with trigger `resync`. Raises `Busy`, `Paused`,
-    `WaitsForPerson`."""
+def push(
+    parts: Parts, spec: Spec, wish: Wish, *, strangers: int | None = None
+) -> Report | None:
+    """Send everybody again, in a run with trigger `resync`.
+
+    `strangers`: one upload comes first and replaces all members, and so many people of
+    others may be put out by that; None: no upload. Raises `Busy`, `Paused`,
+    `WaitsForPerson`.
+    """
 
     def story(run: Run) -> None:
         run.anew = True
-        _note(run, wish, "resync push")
+        if strangers is not None:
+            run.replacing = _replacing(run, strangers)
+        replace = " replace" if strangers is not None else ""
+        _note(run, wish, f"resync push{replace}")
         from_the_source(run)
 
     return run(parts, spec, Trigger.RESYNC, story=story)
+
+
+def _replacing(run: Run, strangers: int) -> Replacing:
+    """What the upload would replace, as the free list says it is. Raises
+    `NotResyncable` where there is nothing to be replaced."""
+    name, most = run.spec.name, run.spec.sink.capabilities.replaces
+    if most is None:
+        raise NotResyncable(
+            f"{name}: its destination has no request that replaces all members",
+            code="resync.no_replace",
+            hint=f"syncd resync {name} --push",
+        )
+    if run.change is not None:
+        raise NotResyncable(
+            f"{name}: {run.change.sentence}; decide on that first",
+            code="resync.changed",
+            hint=f"syncd run {name}",
+        )
+    credentials.require_open(run)
+    with run.phase("find"), credentials.of_source(run):
+        steps.name_target(run)
+        found = _target(run, steps.find(run))
+    return Replacing(sync=name, most=most, there=found.size, strangers=strangers)
 
 
 def _note(run: Run, wish: Wish, verb: str) -> None:
@@ -188,7 +221,7 @@ def _target(run: Run, found: Found | None) -> Found:
         name = bound.external_name or run.target_name
         return Found(external_id=bound.external_id, name=name, size=None)
     raise NotResyncable(
-        f"{run.spec.name}: there is no {run.target_name} to adopt the members of",
+        f"{run.spec.name}: there is no {run.target_name} with members yet",
         code="resync.no_target",
         hint=f"syncd run {run.spec.name}",
     )

@@ -42,6 +42,7 @@ from syncd.sync.draft import (
 )
 from syncd.sync.identity import Aspect, Change, Identity, compare
 from syncd.sync.ids import Reason
+from syncd.sync.replacing import Replacing
 from syncd.sync.spec import Report, Spec
 
 READERS = 2
@@ -94,6 +95,8 @@ class Run:
     """Batches that went out before the source was asked, on trial."""
     anew: bool = False
     """Everybody is sent again and the source read again, whatever is known of it."""
+    replacing: Replacing | None = None
+    """One upload comes first, in the place of all who are members."""
     in_flight: bool = False
     """True when a request was left on the wire: the lease is kept then, so that the
     next start waits until that request is surely over."""
@@ -337,6 +340,8 @@ def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
         folder=run.parts.spool,
         now=run.parts.clock.now(),
     )
+    if run.replacing is not None:
+        run.replacing.lay_before(made, run.parts.spool)
     if made.forgotten:
         refused = run.report.numbers.get("refused", {})
         left_out = {Reason.FORGOTTEN.value: made.forgotten}

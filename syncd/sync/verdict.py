@@ -32,6 +32,8 @@ def verdict(run: Run, made: Draft) -> tuple[Trip, ...]:
         # Sending everybody again is what a lost baseline calls for. Beside another
         # trip it stays, so that an approval accepts what is left of it.
         trips = ()
+    if run.replacing is not None:
+        trips += run.replacing.trips(plan)
     run.report.numbers["trips"] = [
         {
             "guard": trip.guard,
