@@ -54,8 +54,8 @@ class Asset:
 def assets() -> Mapping[str, Asset]:
     """Path -> the file there."""
     found = (
-        _asset("style.css", "text/css"),
-        _asset("refresh.js", "text/javascript"),
+        _asset("/style.css", "text/css"),
+        _asset("/refresh.js", "text/javascript"),
     )
     return {each.path: each for each in found}
 
@@ -92,7 +92,7 @@ def _known() -> frozenset[str]:
 @cache
 def _environment() -> Environment:
     made = Environment(
-        loader=PackageLoader("syncd.web.pages"),
+        loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -115,10 +115,10 @@ def icon(tone: str) -> str:
     return f"data:image/svg+xml,{quote(drawn)}"
 
 
-def _asset(name: str, media_type: str) -> Asset:
-    body = (files("syncd.web.pages") / name).read_bytes()
+def _asset(path: str, media_type: str) -> Asset:
+    body = (files(__package__) / path.removeprefix("/")).read_bytes()
     return Asset(
-        path=f"/{name}",
+        path=path,
         version=sha256(body).hexdigest()[:12],
         body=body,
         media_type=media_type,
