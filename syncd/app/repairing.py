@@ -28,9 +28,10 @@ from syncd.model import Trigger
 from syncd.report.standing import waits
 from syncd.sources import Postponed
 from syncd.sources.amplitude_download.gate import State, gate_state
-from syncd.store import bindings, fetches, pauses, runs
+from syncd.store import bindings, fetches, pauses, runs, verifications
 from syncd.store.bindings import Binding
 from syncd.store.database import Connection
+from syncd.store.verifications import Verification
 from syncd.sync import mending
 from syncd.sync.identity import compare
 from syncd.sync.mending import Errand, NotRepairable, stale
@@ -67,7 +68,18 @@ def repair(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
         via=body["via"],
         reason=body["reason"] or "verify --repair",
     )
-    return shown(engine.tell(name, Trigger.REPAIR, mending.story(errand)))
+    report = engine.tell(name, Trigger.REPAIR, mending.story(errand))
+    if report is not None and report.outcome in runs.OK:
+        _note_what_is_left(engine, name, found)
+    return shown(report)
+
+
+def _note_what_is_left(engine: Engine, name: str, found: Compared) -> None:
+    """As far off as it was when it was read back, but for those repaired since."""
+    left = found.differences.drift_without(found.causes.repairable)
+    with engine.database.begin() as connection:
+        done = Verification(at=engine.clock.now(), drift=left)
+        verifications.note(connection, name, done)
 
 
 def require_nothing_waits(connection: Connection, name: str, now: datetime) -> None:

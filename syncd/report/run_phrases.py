@@ -51,7 +51,9 @@ def origin(page: OneRun) -> str:
     approves = run.summary.get("approves", "")
     plan = f" of run {approves[-8:]}" if run.trigger is Trigger.APPROVE else ""
     started = moment(run.started_at, page.now, page.zone, seconds=True)
-    return f"started {started} by {trigger}{plan}{due}"
+    asked = next((each for each in page.actions if each.verb == "repair"), None)
+    who = f" for {asked.actor} ({asked.via}): {asked.reason}" if asked else ""
+    return f"started {started} by {trigger}{plan}{due}{who}"
 
 
 def reasons(run: Run) -> list[str]:
@@ -137,6 +139,8 @@ def steps(page: OneRun) -> list[Step]:
 
 def _did(numbers: Mapping[str, Any], fed_by: str) -> Iterator[tuple[str, str]]:
     """What each step of the run came to, as far as the row says."""
+    if "repairs" in numbers:
+        yield "find", _found_to_differ(numbers["repairs"])
     if "events_in" in numbers:
         yield "collect", events_words(numbers, fed_by)
     elif "snapshot" in numbers:
@@ -162,6 +166,16 @@ def events_words(numbers: Mapping[str, Any], fed_by: str) -> str:
     )
     told = f"events {people}: {number(entered)} in, {number(exited)} out"
     return told + (f", from {fed_by}" if fed_by else "")
+
+
+def _found_to_differ(counts: Mapping[str, int]) -> str:
+    """`read back before: 7 missing, 3 left by syncd, 5 of others (left alone)`."""
+    others = counts["ghosts_others"] + counts["ghosts_returned"]
+    left = f", {number(others)} of others (left alone)" if others else ""
+    return (
+        f"read back before: {number(counts['missing'])} missing, "
+        f"{number(counts['ghosts_ours'])} left by syncd{left}"
+    )
 
 
 def _delivered(numbers: Mapping[str, Any]) -> Iterator[str]:

@@ -22,6 +22,8 @@ from syncd.store.tables import attempt, batch, batch_ids, trace
 from syncd.store.traces import fingerprint
 
 _WIDTH = 4
+_PROVEN = (Operation.ADD, Operation.REMOVE)
+"""Whose answers say who is there and who is not."""
 _TOGETHER = 50
 """Batches whose ids are in memory at a time."""
 
@@ -144,7 +146,9 @@ def _traces(
     connection: Connection, binding_id: int
 ) -> Iterator[tuple[_Word, Sequence[int]]]:
     query = (
-        select(trace).where(trace.c.binding_id == binding_id).order_by(trace.c.batch_id)
+        select(trace)
+        .where(trace.c.binding_id == binding_id, trace.c.operation.in_(_PROVEN))
+        .order_by(trace.c.batch_id)
     )
     for row in connection.execute(query.execution_options(yield_per=_TOGETHER)):
         prints = struct.unpack(f"<{len(row.hashes) // _WIDTH}I", row.hashes)
@@ -160,6 +164,7 @@ def _payloads(
         .where(
             batch.c.binding_id == binding_id,
             batch.c.state == BatchState.ACKNOWLEDGED,
+            batch.c.operation.in_(_PROVEN),
         )
         .order_by(batch.c.id)
     )

@@ -6,6 +6,7 @@ Which people, and how many, a seed decides.
 """
 
 import random
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -120,6 +121,13 @@ def test_a_daemon_repairs_and_its_trail_names_who_when_and_why(
     shown = installation.syncd("show", run_id, "--json").document
     assert shown["run"]["trigger"] == "repair"
     assert shown["decisions"][0]["reason"] == "somebody edited it"
+    page = installation.syncd("show", run_id).out
+    assert "(cli): somebody edited it" in page
+    assert f"{len(injected.missing)} missing, {len(injected.ours)} left by" in page
+    scrape = simulator.control.get(f"{daemon.url('admin')}/metrics").text
+    (drift,) = re.findall(r'syncd_verify_drift_ratio{sync="vip"} (\S+)', scrape)
+    others = len(injected.others)
+    assert float(drift) == pytest.approx(others / (len(CROWD) + others))
     assert daemon.stop() == 0
 
 

@@ -1,6 +1,10 @@
 """Who differs between the destination and what it acknowledged, and who is judged."""
 
-from syncd.sync.differences import Differences
+from datetime import UTC, datetime, timedelta
+
+from syncd.sync.differences import Cause, Causes, Differences, causes, evidence
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def compared(
@@ -69,3 +73,61 @@ def test_buckets_add_up():
 
     assert (found.acknowledged, found.there) == (3, 2)
     assert (sorted(found.missing), found.ghosts) == ([b"b", b"c"], [b"d"])
+
+
+# ---- by cause -----------------------------------------------------------------------
+
+
+def told(found: Differences, *, compared: int = 0, **known: str) -> Causes:
+    """`added`, `traced`, `removed`: each letter is a person."""
+    sets = {
+        name: {one.encode() for one in known.get(name, "")}
+        for name in ("added", "traced", "removed")
+    }
+    return causes(found, compared=compared, **sets)
+
+
+def test_a_ghost_is_ours_only_where_that_is_proven_and_never_by_a_guess():
+    found = compared(acknowledged="abm", there="abxyzw")
+
+    by_cause = told(found, added="x", removed="z", traced="w")
+
+    assert list(by_cause.named()) == [
+        (Cause.MISSING, b"m"),
+        (Cause.OURS, b"w"),
+        (Cause.OURS, b"x"),
+        (Cause.RETURNED, b"z"),
+        (Cause.OTHERS, b"y"),
+    ]
+    assert by_cause.repairable == 3
+    assert found.drift_without(by_cause.repairable) == 2 / 7
+
+
+def test_traces_prove_nothing_where_one_of_many_ghosts_may_fit_by_chance():
+    found = compared(acknowledged="a", there="axy")
+
+    few = told(found, traced="x", compared=2_000_000)
+    many = told(found, traced="x", compared=3_000_000)
+
+    assert [set(few.ours), set(few.others)] == [{b"x"}, {b"y"}]
+    assert [set(many.ours), set(many.others)] == [set(), {b"x", b"y"}]
+
+
+def test_nobody_becomes_ours_who_is_no_ghost():
+    by_cause = told(compared(acknowledged="ab", there="ab"), added="ab", removed="b")
+
+    assert list(by_cause.named()) == []
+
+
+def test_evidence_is_of_this_file_this_store_and_these_people():
+    one = told(compared(acknowledged="ab", there="ac"), added="c")
+    same = told(compared(acknowledged="ab", there="ca"), added="c")
+    other = told(compared(acknowledged="ab", there="ac"))
+
+    seen = evidence(NOW, (4, 7), one)
+
+    assert seen == evidence(NOW, (4, 7), same)
+    assert seen != evidence(NOW, (4, 7), other), "c is somebody else's"
+    assert seen != evidence(NOW, (5, 7), one), "a plan was made since"
+    assert seen != evidence(NOW, (4, 8), one), "something was answered since"
+    assert seen != evidence(NOW + timedelta(seconds=1), (4, 7), one)

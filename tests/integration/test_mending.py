@@ -1,0 +1,266 @@
+"""A repair as a run: what it sends, what it leaves, and when it sends nothing."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.types import EventDict
+
+from syncd.app.engine import Engine
+from syncd.config.settings import GuardSettings
+from syncd.model import Operation, Outcome, Trigger
+from syncd.sources import Postponed, Unchanged
+from syncd.store import authorship, bindings
+from syncd.sync import mending
+from syncd.sync.differences import Causes
+from syncd.sync.mending import Errand
+from syncd.sync.run import WaitsForPerson
+from syncd.sync.spec import Report
+from tests.builders import (
+    FAILED_BEFORE,
+    World,
+    believed,
+    held_run,
+    people,
+    rows,
+)
+
+EVERYBODY = people(*range(10))
+
+
+def vip(world: World, **changes: Any) -> None:
+    """Ten people are wanted; forty exist."""
+    world.sync(members=EVERYBODY, **changes)
+    world.vendor.known = people(*range(40))
+
+
+def run(engine: Engine, world: World) -> Report:
+    world.clock.advance(timedelta(minutes=5))  # type: ignore[attr-defined]
+    report = engine.run("vip", Trigger.SCHEDULE)
+    assert report is not None
+    return report
+
+
+def tamper(
+    world: World, *, out: Iterable[bytes] = (), put_in: Iterable[bytes] = ()
+) -> None:
+    """Somebody edits the cohort by hand; requests are counted from here on."""
+    world.vendor.cohort.members.difference_update(out)
+    world.vendor.cohort.members.update(put_in)
+    world.vendor.requests.clear()
+
+
+def errand(
+    world: World, *, missing: Iterable[bytes] = (), ours: Iterable[bytes] = ()
+) -> Errand:
+    """As a verification would have found it."""
+    with world.database.read() as connection:
+        binding = bindings.current(connection, "vip")
+        assert binding is not None
+        return Errand(
+            binding=binding,
+            moment=authorship.newest_moment(connection, binding),
+            as_of=world.clock.now(),
+            causes=Causes(
+                missing=frozenset(missing),
+                ours=frozenset(ours),
+                returned=frozenset(),
+                others=frozenset(),
+            ),
+            actor="ann",
+            via="cli",
+            reason="somebody edited it",
+        )
+
+
+def repair(engine: Engine, found: Errand) -> Report:
+    report = engine.tell("vip", Trigger.REPAIR, mending.story(found))
+    assert report is not None
+    return report
+
+
+def sent(world: World) -> tuple[set[bytes], set[bytes]]:
+    adds = set(world.vendor.sent(Operation.ADD))
+    return adds, set(world.vendor.sent(Operation.REMOVE))
+
+
+def test_what_was_found_is_sent_and_the_next_run_has_nothing_to_do(
+    world: World, lines: list[EventDict]
+) -> None:
+    vip(world)
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1, 2), put_in=people(20, 30))
+
+        report = repair(engine, errand(world, missing=people(1, 2), ours=people(20)))
+        moved = sent(world)
+        after = run(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+    assert moved == (people(1, 2), people(20))
+    assert world.vendor.cohort.members == EVERYBODY | people(30)
+    assert (after.outcome, sent(world)) == (Outcome.NO_CHANGE, moved)
+    assert believed(world.database).acknowledged == EVERYBODY
+    (line,) = [each for each in lines if each["event"] == "operator.repaired"]
+    assert (line["actor"], line["add"], line["remove"]) == ("ann", 2, 1)
+    trail = rows(world.database, "SELECT verb, actor, run_id FROM action")
+    assert trail == [("repair", "ann", report.run_id)]
+    assert report.numbers["repairs"]["ghosts_ours"] == 1
+
+
+def test_what_the_source_says_today_decides_and_other_changes_wait(
+    world: World,
+) -> None:
+    vip(world)
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1, 2), put_in=people(20, 21))
+        world.sources["vip"].members = (EVERYBODY - people(1)) | people(20, 25)
+
+        repair(engine, errand(world, missing=people(1, 2), ours=people(20, 21)))
+        moved = sent(world)
+        run(engine, world)
+
+    assert moved == (people(2), people(21)), "1 left, 20 is wanted again"
+    assert world.vendor.cohort.members == (EVERYBODY - people(1)) | people(20, 25)
+
+
+@pytest.mark.parametrize("moved", ["run", "answer"])
+def test_nothing_is_sent_on_evidence_from_before_something_moved(
+    world: World, moved: str
+) -> None:
+    vip(world)
+    with world.engine() as engine:
+        run(engine, world)
+        old = errand(world, missing=people(1))
+        world.sources["vip"].members = EVERYBODY | people(20)
+        if moved == "answer":
+            world.vendor.always = FAILED_BEFORE
+        run(engine, world)
+        world.vendor.always = None
+        world.vendor.requests.clear()
+        report = repair(engine, old)
+
+    assert world.vendor.requests == []
+    wanted = Outcome.SKIPPED if moved == "run" else Outcome.PARTIAL
+    assert (report.outcome, report.reason) == (wanted, "repair.stale")
+    assert report.hint == "syncd verify vip --repair"
+
+
+def test_the_same_evidence_repairs_once(world: World) -> None:
+    vip(world)
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1))
+        found = errand(world, missing=people(1))
+        repair(engine, found)
+        world.vendor.requests.clear()
+        again = repair(engine, found)
+
+    assert (again.outcome, again.reason) == (Outcome.SKIPPED, "repair.stale")
+    assert world.vendor.requests == []
+
+
+def test_open_batches_are_asserted_again_as_the_source_says(world: World) -> None:
+    vip(world)
+    with world.engine() as engine:
+        run(engine, world)
+        world.sources["vip"].members = EVERYBODY | people(20, 21)
+        world.vendor.always = FAILED_BEFORE
+        assert run(engine, world).outcome is Outcome.PARTIAL
+        world.vendor.always = None
+        tamper(world, out=people(1), put_in=people(21))
+        world.sources["vip"].members = EVERYBODY | people(20)
+
+        repair(engine, errand(world, missing=people(1)))
+        moved = sent(world)
+        world.sources["vip"].members = EVERYBODY | people(20, 21)
+        run(engine, world)
+
+    assert moved == (people(1, 20), people(21)), "21 was left by a request of ours"
+    assert world.vendor.cohort.members == EVERYBODY | people(20, 21)
+
+
+def test_a_repair_above_the_limits_is_held_and_approved_as_any_plan(
+    world: World,
+) -> None:
+    strict = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=0, on_trip="hold")
+    vip(world, guard=strict)
+    ghosts = people(*range(20, 30))
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1), put_in=ghosts)
+        found = errand(world, missing=people(1), ours=ghosts)
+        held = repair(engine, found)
+        waiting = held_run(world.database)
+        with pytest.raises(WaitsForPerson):
+            repair(engine, found)
+
+    assert (held.outcome, held.reason) == (Outcome.HELD, "guard.max_exit")
+    assert waiting is not None
+    assert (waiting.trigger, waiting.id) == (Trigger.REPAIR, held.run_id)
+    assert world.vendor.requests == []
+
+
+def test_a_source_that_has_nothing_new_lets_the_last_plan_say_who_is_wanted(
+    world: World,
+) -> None:
+    source = world.asked(EVERYBODY)
+    world.vendor.known = people(*range(40))
+    with world.engine() as engine:
+        run(engine, world)
+        reads = source.reads
+        tamper(world, out=people(1), put_in=people(20))
+        source.answer = Unchanged()
+        report = repair(engine, errand(world, missing=people(1), ours=people(20)))
+
+    assert (report.outcome, source.reads) == (Outcome.SUCCESS, reads)
+    assert world.vendor.cohort.members == EVERYBODY
+
+
+def test_without_the_newest_word_of_the_source_nothing_is_sent(
+    world: World, lines: list[EventDict]
+) -> None:
+    source = world.asked(EVERYBODY)
+    world.vendor.known = people(*range(40))
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1))
+        source.answer = Postponed(reason="quota", message="the month is used up")
+        report = repair(engine, errand(world, missing=people(1)))
+
+    assert (report.outcome, report.reason) == (Outcome.SKIPPED, "quota")
+    assert world.vendor.requests == []
+    assert [each["reason"] for each in lines if each["event"] == "run.skipped"]
+
+
+def test_words_that_were_pushed_since_the_last_plan_count(world: World) -> None:
+    feed = world.fed()
+    world.vendor.known = people(*range(40))
+    feed.say(enter=EVERYBODY)
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1, 2), put_in=people(20, 21))
+        feed.say(leave=people(1), enter=people(20))
+        repair(engine, errand(world, missing=people(1, 2), ours=people(20, 21)))
+        moved = sent(world)
+        run(engine, world)
+
+    assert moved == (people(2), people(21))
+    assert world.vendor.cohort.members == (EVERYBODY - people(1)) | people(20)
+
+
+def test_a_cut_off_repair_goes_on_as_any_plan(world: World) -> None:
+    vip(world)
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1))
+        world.vendor.always = FAILED_BEFORE
+        cut = repair(engine, errand(world, missing=people(1)))
+        world.vendor.always = None
+        after = run(engine, world)
+
+    assert cut.outcome is Outcome.PARTIAL
+    assert after.outcome is Outcome.SUCCESS
+    assert world.vendor.cohort.members == EVERYBODY
