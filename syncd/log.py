@@ -17,7 +17,7 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -58,12 +58,14 @@ def configure(
     version: str,
     *,
     color: bool = False,
+    further: Sequence[Processor] = (),
 ) -> None:
     """Send every log line of this process to `stream`; a later call replaces it.
 
     `format` is `json`, `console` or `auto` (console on a terminal). `level` is the
     least level of our own events; libraries are heard from `warning` on, since their
-    lower levels hold URLs and headers. `color` is for the console form only.
+    lower levels hold URLs and headers. `color` is for the console form only. `further`
+    steps see the fields of our own events, before anything is redacted.
     """
     console = format == "console" or (format == "auto" and stream.isatty())
     handler = _Handler(stream, clock)
@@ -80,6 +82,7 @@ def configure(
         processors=[
             structlog.stdlib.filter_by_level,
             structlog.contextvars.merge_contextvars,
+            *further,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,

@@ -37,6 +37,7 @@ from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
 from syncd.config.settings import Loaded
 from syncd.errors import DaemonError, StoreInUse
+from syncd.events import help_links
 from syncd.store.location import is_sqlite, sqlite_path
 from syncd.web.control import REFUSED, reachable_path, socket_path
 
@@ -72,6 +73,7 @@ def log_quietly(frame: Frame, loaded: Loaded) -> None:
         sys.stderr,
         loaded.settings.instance,
         __version__,
+        further=help_links(loaded.settings.web.page.base_url),
     )
 
 

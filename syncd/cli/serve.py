@@ -18,6 +18,7 @@ from syncd.cli.frame import Frame, verb
 from syncd.clock import Clock
 from syncd.config.settings import Loaded
 from syncd.config.settings_connections import EngageConnection
+from syncd.events import help_links
 from syncd.store.installation import keep_fast_clock
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -51,6 +52,7 @@ def serve(
         sys.stdout,
         settings.instance,
         __version__,
+        further=help_links(settings.web.page.base_url),
     )
     if stop_on_eof:
         _stop_with_stdin()

@@ -12,6 +12,7 @@ from syncd.events.writing import ERROR_TYPES as ERROR_TYPES
 from syncd.events.writing import Event as Event
 from syncd.events.writing import Level as Level
 from syncd.events.writing import emit as emit
+from syncd.events.writing import help_links as help_links
 from syncd.events.writing import level_of as level_of
 
 

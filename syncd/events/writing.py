@@ -6,12 +6,14 @@ Where a field has a name in OpenTelemetry's conventions the line carries that na
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from urllib.parse import quote
 
 import structlog
+from structlog.types import EventDict, Processor
 
 from syncd import metrics
 from syncd.model import Outcome
@@ -73,6 +75,7 @@ class Event:
     named where that field is absent or is no code."""
 
 
+_EXPLAIN = "syncd explain "
 _CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 
 
@@ -107,13 +110,28 @@ def emit(event: Event, *, level: Level | None = None, **fields: object) -> None:
     values = _Values({**bound, **fields})
     if severity in {Level.WARNING, Level.ERROR}:
         fields.setdefault("next", (event.next or "syncd status").format_map(values))
-        fields["help"] = f"syncd explain {_page(event, values)}"
+        fields["help"] = f"{_EXPLAIN}{_page(event, values)}"
     structlog.get_logger("syncd").log(
         _NUMBERS[severity.upper()],
         event.name,
         msg=event.message.format_map(values),
         **_wire(fields),
     )
+
+
+def help_links(base_url: str | None) -> Sequence[Processor]:
+    """The step of the log that names the page about a line: where people reach the
+    status page, `help_url` stands beside `help`."""
+    if base_url is None:
+        return ()
+
+    def linked(_: object, __: str, fields: EventDict) -> EventDict:
+        if isinstance(code := fields.get("help"), str):
+            page = quote(code.removeprefix(_EXPLAIN), safe="")
+            fields["help_url"] = f"{base_url}/help/{page}"
+        return fields
+
+    return (linked,)
 
 
 def _page(event: Event, values: _Values) -> str:

@@ -402,3 +402,32 @@ def test_warnings_of_different_syncs_are_different(configured) -> None:
         emit(events.RUN_MISSED, sync=sync, missed=1)
 
     assert [line["sync"] for line in lines(stream)] == ["growth", "sales"]
+
+
+def test_where_people_reach_the_page_a_warning_links_to_its_help(
+    configured: Callable[..., io.StringIO],
+) -> None:
+    out = configured(further=events.help_links("https://syncd.acme.example"))
+
+    emit(events.RUN_MISSED, sync="vip", missed=2)
+    emit(events.INBOX_REJECTED, connection="c", reason="signature.wrong", count=1)
+    emit(events.DAEMON_STOPPED, duration_ms=3)
+
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line.get("help_url") for line in lines] == [
+        "https://syncd.acme.example/help/run.missed",
+        "https://syncd.acme.example/help/signature.wrong",
+        None,
+    ]
+
+
+def test_where_nobody_said_a_warning_names_the_command_alone(
+    configured: Callable[..., io.StringIO],
+) -> None:
+    out = configured(further=events.help_links(None))
+
+    emit(events.RUN_MISSED, sync="vip", missed=2)
+
+    line = json.loads(out.getvalue())
+    assert line["help"] == "syncd explain run.missed"
+    assert "help_url" not in line
