@@ -82,10 +82,20 @@ def test_an_alert_leads_to_a_page_of_the_runbook(name: str) -> None:
 
 
 @alerts
+def test_an_alert_links_to_the_same_page_where_people_reach_it(name: str) -> None:
+    annotations = ALERTS[name]["annotations"]
+
+    code = annotations["runbook"].removeprefix("syncd explain ")
+    page = "{{ $externalLabels.syncd_url }}/help/"
+    assert annotations["runbook_url"] == f"{page}{code}"
+    assert "syncd_url" in read("scrape.example.yaml")["global"]["external_labels"]
+
+
+@alerts
 def test_an_alert_says_what_is_wrong_and_the_first_command(name: str) -> None:
     annotations = ALERTS[name]["annotations"]
 
-    assert set(annotations) == {"summary", "description", "runbook"}
+    assert set(annotations) == {"summary", "description", "runbook", "runbook_url"}
     command = re.search(r"Begin .*: syncd (\w+)", annotations["description"])
     assert command is not None
     assert command[1] in VERBS
