@@ -1,7 +1,8 @@
 """The documents of `/api/v1`: the store and the configuration, as the commands say it.
 
 Read on one connection at one time, in read-only transactions; vendors are never asked.
-No member id is in any of them.
+No member id is in any of them. Commands are shown without `-c`: whoever reads this
+may be on another machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,19 +35,12 @@ class Documents:
     """Answers every question of the API. Thread-safe; may take as long as the store."""
 
     def __init__(
-        self,
-        database: Database,
-        settings: Callable[[], Settings],
-        clock: Clock,
-        *,
-        flags: str = "",
+        self, database: Database, settings: Callable[[], Settings], clock: Clock
     ) -> None:
-        """`settings` gives those in use; `flags` stand behind commands that are shown,
-        as this daemon's own were given: ` -c FILE`."""
+        """`settings` gives those in use; a reload changes them."""
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._flags = flags
 
     def resources(self) -> Sequence[Resource]:
         """All there are, by their paths."""
@@ -115,17 +109,17 @@ class Documents:
 
     def run(self, question: Question) -> str:
         """`syncd show RUN --json`."""
-        settings, flags = self._settings(), self._flags
+        settings = self._settings()
         with self._database.read() as connection:
             try:
-                run = find_run(connection, settings, question.named, flags=flags)
+                run = find_run(connection, settings, question.named, flags="")
             except AmbiguousRun as error:
                 raise BadParameter(
                     str(error), code=error.code, hint=error.hint
                 ) from None
             except (UnknownRun, NoRunYet) as error:
                 raise Missing(str(error), code=error.code, hint=error.hint) from None
-            page = one_run(connection, settings, run, self._clock, flags=flags)
+            page = one_run(connection, settings, run, self._clock, flags="")
         return json_document("show", one_run_document(page))
 
     def quota(self, _: Question) -> str:

@@ -31,7 +31,7 @@ SECRET = SecretRef(key="api_key", origin="syncd.yaml:1:1", env="UNUSED")
 def documents(world: World, settings: Settings | None = None) -> Documents:
     """Of the configuration as it is now."""
     used = settings or world.blueprint().settings
-    return Documents(world.database, lambda: used, world.clock, flags=" -c here.yaml")
+    return Documents(world.database, lambda: used, world.clock)
 
 
 def told(text: str, schema: str) -> dict[str, Any]:
@@ -169,8 +169,7 @@ def test_a_run_is_found_by_its_id_and_its_ending_and_says_what_may_be_decided(
     assert api.run(asked(held.short_id)) == api.run(asked(held.id))
     assert document["run"]["outcome"] == Outcome.HELD
     assert document["choices"] == [
-        f'syncd {verb} {held.short_id} -c here.yaml --reason "..."'
-        for verb in ("approve", "reject")
+        f'syncd {verb} {held.short_id} --reason "..."' for verb in ("approve", "reject")
     ]
 
 
@@ -196,7 +195,7 @@ def test_a_run_that_nobody_can_mean_is_refused(ran: World) -> None:
         api.run(asked("-the-same"))
 
     assert (unknown.value.code, never.value.code) == ("run.unknown", "run.none")
-    assert never.value.hint == "syncd run idle -c here.yaml"
+    assert never.value.hint == "syncd run idle"
     assert "one-the-same, two-the-same" in str(ambiguous.value)
 
 
