@@ -381,3 +381,15 @@ def test_the_month_counts_what_we_asked_for_and_what_others_did(world: World) ->
     assert [count for _, count in month.spent] == sorted(c for _, c in month.spent)
     assert "3 by other tools" in month.words
     assert 0.4 < month.elapsed < 0.6
+
+
+def test_the_list_is_read_once_for_all_who_look_at_it_at_a_time(held: World) -> None:
+    board = board_of(held)
+    before = board.overview("")
+    with held.engine() as engine:
+        engine.run("calm", Trigger.MANUAL)
+
+    again, anew = board.overview(""), board_of(held).overview("")
+
+    assert again is before
+    assert len(anew.rows[1].history.cells) == len(before.rows[1].history.cells) + 1

@@ -179,14 +179,14 @@ def test_a_store_that_hangs_costs_a_few_threads_and_help_is_still_answered() -> 
     hangs = threading.Event()
 
     with serving(FakeBoard(lambda: hangs.wait(PATIENCE)), patience=0.2) as client:
-        answers = [client.get("/").status_code for _ in range(3)]
+        answers = [client.get("/").status_code for _ in range(6)]
         help_ = client.get("/help").status_code
-        threads = [t for t in threading.enumerate() if t.name.startswith("pages-")]
+        names = [thread.name for thread in threading.enumerate()]
         hangs.set()
 
-    assert answers == [503] * 3
+    assert answers == [503] * 6
     assert help_ == 200
-    assert len(threads) <= 4
+    assert len([name for name in names if name.startswith("pages-")]) <= 5
 
 
 def test_looking_never_changes_anything() -> None:

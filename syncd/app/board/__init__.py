@@ -5,6 +5,7 @@ line tell the same; here they are laid out for pages, with the history that the 
 are drawn of. Reads only.
 """
 
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from difflib import get_close_matches
@@ -25,6 +26,9 @@ from syncd.report.words import dated
 from syncd.store.database import Database
 from syncd.web.pages.views import Link, ListPage, NotThere, RunPage, SyncPage, Top
 
+FRESH = 2.0
+"""Real seconds for which the list is shown again: with many syncs it takes a while to
+read, and everybody on call looks at once."""
 _LIKELY = 0.4
 """How alike a name must be to be proposed."""
 
@@ -38,6 +42,9 @@ class StoreBoard:
         self._database = database
         self._settings = settings
         self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[State | None, ListPage] = {}
+        self._kept_until = 0.0
 
     def top(self) -> Top:
         """What stands on every page; asks no store."""
@@ -55,10 +62,24 @@ class StoreBoard:
         if state and state not in known:
             near = [_state_link(each) for each in _near(state, list(known))]
             raise NotThere(f"There is no state {state}.", near)
+        return self._list(known.get(state))
+
+    def _list(self, chosen: State | None) -> ListPage:
+        """The list as it is now, or was a moment ago; one thread reads at a time."""
+        with self._lock:
+            if self._clock.monotonic() >= self._kept_until:
+                self._kept = {}
+            if chosen not in self._kept:
+                page = self._read_list(chosen)
+                if not self._kept:
+                    self._kept_until = self._clock.monotonic() + FRESH
+                self._kept[chosen] = page
+            return self._kept[chosen]
+
+    def _read_list(self, chosen: State | None) -> ListPage:
         settings = self._settings()
         with self._database.read() as connection:
             seen = overview(connection, settings, settings.syncs, self._clock)
-            chosen = known.get(state)
             return home(connection, seen, self.top(), chosen, self._file())
 
     def sync(self, name: str, outcome: str) -> SyncPage:

@@ -6,7 +6,7 @@ checks beside it. Nothing here changes anything.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from difflib import get_close_matches
 from itertools import groupby
 from typing import Any
@@ -69,26 +69,41 @@ class Pages:
         self._extras = extras
         self._patience = patience
         self._threads = Threads("pages", size=_THREADS, waiting=_WAITING)
+        # The runbook is wanted most while the store hangs, and with it those.
+        self._readers = Threads("pages-help", size=_THREADS, waiting=_WAITING)
         pages: Mapping[str, Callable[[Request], Made]] = {
             "/": self._list,
             "/syncs/{name}": self._sync,
             "/runs/{run_id}": self._run,
+        }
+        texts: Mapping[str, Callable[[Request], Made]] = {
             "/help": self._help_index,
             "/help/{code:path}": self._help,
         }
         self.routes: list[BaseRoute] = [
-            Route(path, guard(self._endpoint(make))) for path, make in pages.items()
+            *self._routes(pages, self._threads, guard),
+            *self._routes(texts, self._readers, guard),
         ]
         self.routes += [
             Route(path, _file(asset)) for path, asset in render.assets().items()
         ]
         self.elsewhere = Route(
-            "/{path:path}", guard(self._endpoint(self._nowhere)), methods=["GET"]
+            "/{path:path}", guard(self._endpoint(self._nowhere, self._readers))
         )
+
+    def _routes(
+        self,
+        pages: Mapping[str, Callable[[Request], Made]],
+        threads: Threads,
+        guard: Callable[[Endpoint], Endpoint],
+    ) -> Iterator[Route]:
+        for path, make in pages.items():
+            yield Route(path, guard(self._endpoint(make, threads)))
 
     def stop(self) -> None:
         """Make no more pages."""
         self._threads.stop()
+        self._readers.stop()
 
     # ---- pages -----------------------------------------------------------------------
 
@@ -133,10 +148,10 @@ class Pages:
 
     # ---- answers ---------------------------------------------------------------------
 
-    def _endpoint(self, make: Callable[[Request], Made]) -> Endpoint:
+    def _endpoint(self, make: Callable[[Request], Made], threads: Threads) -> Endpoint:
         async def answer(request: Request) -> Response:
             try:
-                making = self._threads.submit(self._made, make, request)
+                making = threads.submit(self._made, make, request)
                 waiting = asyncio.wrap_future(making)
                 body, status = await asyncio.wait_for(waiting, self._patience)
             except (TimeoutError, Busy):
