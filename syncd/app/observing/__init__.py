@@ -46,7 +46,7 @@ def look(
             found = list(of_sync(connection, known, sync))
             seen += found
             masked |= _masked(known, sync, found)
-            if lately.was_quiet(sync, known.now):
+            if known.is_on_its_way(sync) or lately.was_quiet(sync, known.now):
                 unsure.add(f"{Kind.STALE}/{sync.name}")
     return Sights(
         seen=tuple(each for each in seen if each.name not in unsure),

@@ -32,6 +32,13 @@ class Known:
     verified: Mapping[str, Verification]
     silent: Mapping[str, datetime | None]
     """Sync of which nothing arrives although its size moves -> its last word."""
+    started: Mapping[str, datetime]
+    """Sync -> begin of its run in progress."""
+
+    def is_on_its_way(self, sync: SyncSettings) -> bool:
+        """Whether a run goes on that may make it fresh."""
+        began = self.started.get(sync.name)
+        return began is not None and self.now - began < sync.max_runtime
 
 
 @dataclass(slots=True)
@@ -65,6 +72,7 @@ def read(connection: Connection, settings: Settings, clock: Clock) -> Known:
         outbox=figures.outbox(connection),
         verified=verifications.known(connection),
         silent=_silent(connection, settings),
+        started={each.sync: each.started_at for each in runs.unfinished(connection)},
     )
 
 
