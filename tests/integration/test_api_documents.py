@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from syncd.errors import SourceError
 from syncd.model import Outcome, Trigger
 from syncd.schedule import Every
 from syncd.store import fetches, quotas, runs
+from syncd.store.database import Database
 from syncd.web.api import BadParameter, Missing, Question
 from tests.builders import NOW, World, people
 
@@ -118,6 +120,22 @@ def test_no_document_holds_a_member(ran: World) -> None:
 
     members = [member.decode() for member in people(*range(300))]
     assert not [member for member in members for text in texts if member in text]
+
+
+def test_both_kinds_of_store_tell_the_same(database: Database, tmp_path: Path) -> None:
+    either = World(database=database, spool=tmp_path)
+    either.sync(members=people(1, 2))
+    either.vendor.known = people(1)
+    with either.engine() as engine:
+        engine.run("vip", Trigger.MANUAL)
+
+    api, run = documents(either), newest(either, "vip")
+    (one,) = told(api.sync(asked("vip")), "status")["syncs"]
+    shown = told(api.run(asked(run.short_id)), "show")
+
+    assert (one["members"], one["last_run"]["id"]) == (1, run.id)
+    assert told(api.runs(asked()), "runs")["runs"] == [shown["run"]]
+    assert told(api.quota(asked()), "quota")["projects"] == []
 
 
 # ---- runs ----------------------------------------------------------------------------
