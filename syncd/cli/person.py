@@ -67,6 +67,8 @@ class Known:
     """Batches that named the person, in their order."""
     answers: list[Line] = field(default_factory=list)
     """Requests for these batches, oldest first."""
+    repairs: frozenset[int] = frozenset()
+    """Those of these batches that repaired the target."""
     offered: Offered | None = None
     word: Word | None = None
     told_by: str = ""
@@ -132,6 +134,9 @@ def read(
         began_at=traces.begun_at(connection, current.id) if current else None,
         namings=namings,
         answers=_answers(connection, namings),
+        repairs=person.repairs(
+            connection, {each.batch_id: each.run_id for each in namings}
+        ),
         offered=offered,
         word=word,
         told_by=sync.source.connection if feed_of(sync) is not None else "",

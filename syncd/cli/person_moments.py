@@ -1,7 +1,7 @@
 """One time line of a person in a sync: every moment that is still on record. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
@@ -80,13 +80,19 @@ def _batches(known: Known) -> Iterator[Moment]:
     for naming in known.namings:
         if naming.state is BatchState.HELD:
             continue
-        if naming.planned_at is not None and not naming.not_taken:
-            yield _moment(naming, naming.planned_at, "planned", _MEANT)
-        for line in known.answers:
-            if line.batch_id == naming.batch_id and line.result != "accepted":
-                yield _request(line)
-        if naming.acknowledged_at is not None:
-            yield _acknowledged(known, naming, naming.acknowledged_at)
+        repairs = naming.batch_id in known.repairs
+        for each in _of_batch(known, naming):
+            yield replace(each, text=f"{each.text}, a repair") if repairs else each
+
+
+def _of_batch(known: Known, naming: Naming) -> Iterator[Moment]:
+    if naming.planned_at is not None and not naming.not_taken:
+        yield _moment(naming, naming.planned_at, "planned", _MEANT)
+    for line in known.answers:
+        if line.batch_id == naming.batch_id and line.result != "accepted":
+            yield _request(line)
+    if naming.acknowledged_at is not None:
+        yield _acknowledged(known, naming, naming.acknowledged_at)
 
 
 def _moment(

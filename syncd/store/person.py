@@ -2,15 +2,16 @@
 them: the word that was pushed, the offers that were not taken, the answers to batches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import orjson
 from sqlalchemy import Connection, select
 
-from syncd.model import Operation
+from syncd.model import Operation, Trigger
 from syncd.store.ledger import Line
-from syncd.store.tables import attempt, inbox, unaccepted
+from syncd.store.tables import attempt, batch, inbox, run, unaccepted
 from syncd.store.unaccepted import Kind
 
 
@@ -78,6 +79,44 @@ def offered(
         next_at=row.next_at,
         offers=row.offers,
     )
+
+
+def repairs(connection: Connection, named: Mapping[int, str]) -> frozenset[int]:
+    """Which of these batches were planned by a repair; `named` is batch -> its run.
+
+    The run that sends a batch may be another one than the run that planned it: an
+    approval, or one that went on after a crash.
+    """
+    plans = dict(named)
+    rows = connection.execute(
+        select(batch.c.id, batch.c.plan_id).where(
+            batch.c.id.in_(named), batch.c.plan_id != ""
+        )
+    )
+    plans |= {row.id: row.plan_id for row in rows}
+    plans = _approved(connection, plans)
+    found = set(
+        connection.execute(
+            select(run.c.id).where(
+                run.c.id.in_(set(plans.values())), run.c.trigger == Trigger.REPAIR
+            )
+        ).scalars()
+    )
+    return frozenset(key for key, run_id in plans.items() if run_id in found)
+
+
+def _approved(connection: Connection, plans: Mapping[int, str]) -> dict[int, str]:
+    """The same, with the run that was held in the place of the one that sent its plan.
+
+    Only where a trace is all that is left of a batch.
+    """
+    rows = connection.execute(
+        select(run.c.id, run.c.summary).where(
+            run.c.id.in_(set(plans.values())), run.c.trigger == Trigger.APPROVE
+        )
+    )
+    held = {row.id: orjson.loads(row.summary).get("approves", row.id) for row in rows}
+    return {key: held.get(run_id, run_id) for key, run_id in plans.items()}
 
 
 def answers(

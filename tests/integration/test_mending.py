@@ -8,11 +8,14 @@ import pytest
 from structlog.types import EventDict
 
 from syncd.app.engine import Engine
+from syncd.cli import person
+from syncd.cli.person_moments import moments
 from syncd.config.settings import GuardSettings
 from syncd.model import Operation, Outcome, Trigger
 from syncd.sources import Postponed, Unchanged
-from syncd.store import authorship, bindings
+from syncd.store import authorship, bindings, compaction
 from syncd.sync import mending
+from syncd.sync.decide import Decision
 from syncd.sync.differences import Causes
 from syncd.sync.mending import Errand
 from syncd.sync.run import WaitsForPerson
@@ -264,3 +267,38 @@ def test_a_cut_off_repair_goes_on_as_any_plan(world: World) -> None:
     assert cut.outcome is Outcome.PARTIAL
     assert after.outcome is Outcome.SUCCESS
     assert world.vendor.cohort.members == EVERYBODY
+
+
+def time_line(world: World, who: bytes) -> list[str]:
+    """What `why` tells of a person."""
+    (sync,) = world.blueprint().settings.syncs
+    with world.database.read() as connection:
+        found = person.read(
+            connection, world.blueprint().settings, sync, who, world.clock.now()
+        )
+    return [each.text for each in moments(found, lambda t: f"{t:%H:%M}")]
+
+
+@pytest.mark.parametrize("kept", ["payload", "trace"])
+def test_a_time_line_names_the_repair_even_when_it_was_held_first(
+    world: World, kept: str
+) -> None:
+    strict = GuardSettings(max_exit=0.0, max_enter=10.0, ignore_below=0, on_trip="hold")
+    vip(world, guard=strict)
+    (one,) = people(1)
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=[one], put_in=people(20))
+        found = errand(world, missing=[one], ours=people(20))
+        world.clock.advance(timedelta(minutes=1))  # type: ignore[attr-defined]
+        held = repair(engine, found)
+        world.clock.advance(timedelta(minutes=1))  # type: ignore[attr-defined]
+        engine.approve(
+            Decision(run_id=held.run_id, actor="joe", via="cli", reason="looked at it")
+        )
+        if kept == "trace":
+            compaction.compact(world.database, found.binding.id)
+
+    told = [text for text in time_line(world, one) if text.endswith(", a repair")]
+    assert [text.partition(":")[0] for text in told][-1] == "acknowledged"
+    assert len(told) == (2 if kept == "payload" else 1)
