@@ -17,7 +17,13 @@ import click
 
 from syncd.cli.demo_ending import Ending
 from syncd.cli.demo_processes import DemoFailed, Processes
-from syncd.cli.demo_start import Curtain, start_daemon, start_vendors, tell
+from syncd.cli.demo_start import (
+    Curtain,
+    start_daemon,
+    start_vendors,
+    tell,
+    url_of,
+)
 from syncd.cli.demo_story import Story
 from syncd.cli.demo_teller import Teller
 from syncd.cli.demo_watch import Watch
@@ -149,6 +155,7 @@ def _stay(out: Output, world: World, watch: Watch) -> None:
             "",
             "Both processes go on, an hour every two seconds, until Ctrl-C. Look "
             "around:",
+            f"  {url_of(watch, 'admin')}/   in a browser",
             f"  syncd status {flags}",
             f"  syncd quota {flags}",
             f"  syncd runs {flags}",

@@ -71,7 +71,7 @@ def start_daemon(curtain: Curtain, vendors: FakeVendors) -> tuple[Records, Pushe
         ),
     )
     watch.until("the daemon to serve", partial(daemon_beats, database))
-    url = f"http://{watch.until('the daemon to listen', watch.listening)}"
+    url = url_of(watch, "inbound")
     records = Records(database)
     pushes = Pushes(vendors, records, watch)
     pushes.connect(url, [*world.audiences, *world.cohorts])
@@ -81,8 +81,15 @@ def start_daemon(curtain: Curtain, vendors: FakeVendors) -> tuple[Records, Pushe
         f"On {url} it takes what is pushed: Engage's webhooks, signed batches",
         "with a second factor, here out of order and a fifth of the events twice; "
         "Amplitude's lists.",
+        f"Its page for people is {url_of(watch, 'admin')}/ as long as it runs.",
     )
     return records, pushes
+
+
+def url_of(watch: Watch, server: str) -> str:
+    """Where a server of the daemon is; its ports are any that were free."""
+    look = partial(watch.listening, server)
+    return f"http://{watch.until('the daemon to listen', look)}"
 
 
 def tell(out: Output, *lines: str) -> None:

@@ -79,13 +79,13 @@ class Watch:
             raise DemoFailed(f"{gone} ended by itself")
         self._nobody.wait(1)
 
-    def listening(self) -> str | None:
-        """The address on which the daemon takes what is pushed, once it does."""
+    def listening(self, server: str) -> str | None:
+        """The address of a server of the daemon, `inbound` or `admin`, once it is."""
         for line in self._lines():
             if '"web.listening"' not in line:
                 continue
             said = orjson.loads(line)
-            if said["server"] == "inbound":
+            if said["server"] == server:
                 return str(said["address"])
         return None
 

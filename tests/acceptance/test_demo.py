@@ -310,6 +310,13 @@ def test_the_demo_draws_nothing_that_moves_on_a_pipe(told: str) -> None:
     assert max(map(len, told.partition("here in full:")[0].splitlines())) <= 100
 
 
+def fetched_page(told: str) -> str:
+    """The page for people, at the address that the demo tells."""
+    found = re.search(r"Its page for people is (http://127\.0\.0\.1:\d+/)", told)
+    assert found is not None, told
+    return httpx.get(found[1], timeout=30, trust_env=False).text
+
+
 def test_the_demo_as_json_is_one_document_and_goes_on_until_ctrl_c_if_asked_to(
     tmp_path: Path,
 ) -> None:
@@ -328,6 +335,7 @@ def test_the_demo_as_json_is_one_document_and_goes_on_until_ctrl_c_if_asked_to(
         ) as demo,
     ):
         document = first_document(demo, tmp_path / "stderr")
+        page = fetched_page((tmp_path / "stderr").read_text())
         status = subprocess.run(
             [sys.executable, "-m", "syncd", *asked],
             capture_output=True,
@@ -343,6 +351,8 @@ def test_the_demo_as_json_is_one_document_and_goes_on_until_ctrl_c_if_asked_to(
     assert alive_with(str(kept)) == []
     check_document(document)
     check_status(json.loads(status.stdout))
+    for sync in json.loads(status.stdout)["syncs"]:
+        assert f'href="/syncs/{sync["name"]}"' in page
     check_folder(kept, runs=len(document["runs"]))
 
 
