@@ -14,6 +14,7 @@ from syncd.store import (
     acknowledged,
     bindings,
     connections,
+    forgotten,
     inbox,
     pauses,
     person,
@@ -86,6 +87,8 @@ class Known:
     """Connections whose credentials are refused."""
     pause: Pause | None = None
     """A person paused the sync, and it is not over."""
+    forgotten_at: datetime | None = None
+    """When they were to be forgotten; None: never, or more than 30 days ago."""
 
     def newest(self, *states: BatchState) -> Naming | None:
         """The newest batch in one of these states that named the person."""
@@ -147,6 +150,7 @@ def read(
         not_well=_not_well(connection, sync.name, _heard_of(namings, word, now)),
         stopped=_stopped(connection, sync),
         pause=pauses.in_force(connection, sync.name, now),
+        forgotten_at=forgotten.since(connection, (member_id, sync.match)),
     )
 
 

@@ -34,8 +34,8 @@ class Moment:
 
     at: datetime
     kind: str
-    """began, told, planned, sent, acknowledged, offered, next, held, run, stopped or
-    paused."""
+    """began, told, planned, sent, acknowledged, offered, next, held, run, stopped,
+    paused or forgotten."""
     text: str
     run_id: str | None = None
     batch_id: int | None = None
@@ -54,6 +54,7 @@ def moments(known: Known, say: Say) -> list[Moment]:
         *_not_well(known, say),
         *_stopped(known),
         *_paused(known, say),
+        *_forgotten(known),
     ]
     return sorted(found, key=lambda each: each.at)
 
@@ -207,3 +208,9 @@ def _paused(known: Known, say: Say) -> Iterator[Moment]:
         until = f"until {say(pause.until)}" if pause.until is not None else "for now"
         text = f"{pause.actor} paused the sync {until}: {pause.reason}"
         yield Moment(at=pause.since, kind="paused", text=text)
+
+
+def _forgotten(known: Known) -> Iterator[Moment]:
+    if known.forgotten_at is not None:
+        text = "asked to be forgotten: they leave, and no list brings them back"
+        yield Moment(at=known.forgotten_at, kind="forgotten", text=text)

@@ -28,6 +28,7 @@ STYLES = {
     State.REJECTED: "red",
     State.HELD: "magenta",
     State.NEVER_SEEN: "dim",
+    State.FORGOTTEN: "dim",
 }
 
 _COLUMNS = (
@@ -154,6 +155,7 @@ def _standing(found: Known) -> dict[str, Any]:
         "since": since(found),
         "answer": answer(found, _say(found)).text,
         "refused": found.refusal,
+        "forgotten_at": found.forgotten_at,
         "last_batch": last.batch_id if last is not None else None,
         "last_operation": last.operation if last is not None else None,
         "last_run": last.run_id if last is not None else None,

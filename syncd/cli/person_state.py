@@ -14,6 +14,7 @@ from enum import StrEnum
 from syncd.cli.person import Known
 from syncd.model import BatchState, Operation
 from syncd.report.words import plural
+from syncd.store.forgotten import KEEP as REMEMBERED
 from syncd.store.traces import KEEP, Naming
 from syncd.store.unaccepted import Kind
 from syncd.sync.ids import Reason
@@ -35,6 +36,8 @@ class State(StrEnum):
     HELD = "held"
     """In a plan that waits for a person."""
     NEVER_SEEN = "never seen"
+    FORGOTTEN = "forgotten"
+    """They asked for it, and are not in: no list and no event brings them back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +73,16 @@ def state_of(known: Known) -> State:
         return State.UNMATCHED if unmatched else State.REJECTED
     if known.member:
         return State.IN
+    if known.forgotten_at is not None:
+        return State.FORGOTTEN
     return State.OUT if known.namings or known.word else State.NEVER_SEEN
 
 
 def since(known: Known) -> datetime | None:
     """When the person got there; None where nobody kept it."""
     match state_of(known):
+        case State.FORGOTTEN:
+            return known.forgotten_at
         case State.IN | State.OUT:
             last = known.settled()
             return last.acknowledged_at if last is not None else None
@@ -92,12 +99,14 @@ def since(known: Known) -> datetime | None:
 
 def answer(known: Known, say: Say) -> Answer:
     """The sentence, as of now."""
+    if known.refusal is not None:
+        return Answer(
+            text=f"Not in: an id like this is never sent: it "
+            f"{_REFUSALS[known.refusal]} ({known.refusal})."
+        )
+    if known.forgotten_at is not None:
+        return _forgotten(known, known.forgotten_at, say)
     match state_of(known):
-        case _ if known.refusal is not None:
-            return Answer(
-                text=f"Not in: an id like this is never sent: it "
-                f"{_REFUSALS[known.refusal]} ({known.refusal})."
-            )
         case State.HELD:
             return _held(known, say)
         case State.UNCERTAIN:
@@ -106,8 +115,31 @@ def answer(known: Known, say: Say) -> Answer:
             return _not_taken(known, say)
         case State.IN:
             return _inside(known, say)
-        case State.OUT | State.NEVER_SEEN:
+        case State.OUT | State.NEVER_SEEN | State.FORGOTTEN:
             return _outside(known, say)
+
+
+def _forgotten(known: Known, at: datetime, say: Say) -> Answer:
+    """Said before all else: whatever is still known of them is about to be erased."""
+    asked = f"to be forgotten since {say(at)}"
+    match state_of(known):
+        case State.FORGOTTEN:
+            until = say(at + REMEMBERED)
+            return Answer(
+                text=f"Not in: {asked}; until {until} no list and no event brings them "
+                "back.",
+                hints=("syncd forget --status",),
+            )
+        case State.HELD if known.held is not None:
+            waits = f"held run {known.held.short_id} has to be decided first"
+            hint = f"syncd show {known.held.short_id}"
+        case State.UNMATCHED | State.REJECTED:
+            waits, hint = "what is known of them is erased", "syncd forget --status"
+        case _:
+            waits = f"their exit waits{_next_run(known, say)}"
+            hint = "syncd forget --status"
+    where = "Still in" if known.member else "Not in, or not for certain"
+    return Answer(text=f"{where}: {asked}; {waits}.", hints=(hint,))
 
 
 def _held(known: Known, say: Say) -> Answer:
