@@ -103,10 +103,11 @@ def _worst(one: Standing) -> str:
     late = f", {beside(one)}" if one.overdue is not None else ""
     if held is None:
         return f"{name} is {one.state}{late}."
-    leave, enter = held.summary.get("to_exit", 0), held.summary.get("to_enter", 0)
-    who = f"{_people(leave)} would leave"
-    if enter > leave:
-        who = f"{_people(enter)} would enter"
+    numbers = held.summary
+    guards = [str(each["guard"]) for each in numbers.get("trips", ())]
+    enters = any("enter" in guard for guard in guards) or not numbers.get("to_exit")
+    count = numbers.get("to_enter" if enters else "to_exit", 0)
+    who = f"{_people(count)} would {'enter' if enters else 'leave'}"
     return f"{name} is {one.state}{late}: {who}."
 
 

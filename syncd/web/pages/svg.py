@@ -24,6 +24,8 @@ _CELL = 5
 """Pixels from one cell to the next; four of them are drawn."""
 _CUT = 0.95
 """Bars above this quantile are cut, so that one big day does not hide the others."""
+_SEVERAL = 4
+"""Fewer bars are never cut."""
 _MONTH_WIDTH, _MONTH_HEIGHT = 320, 120
 
 _CALM = ("success", "no_change", "skipped")
@@ -248,9 +250,11 @@ def _summed(moves: Sequence[tuple[int, int]], every: int) -> Iterator[tuple[int,
 
 
 def _scale(moves: Iterable[tuple[int, int]]) -> int:
-    """The number that fills a bar: the 95th percentile of all that is not 0."""
+    """The number that fills a bar: the longest, or the 95th percentile of all that is
+    not 0 where the longest would make the others vanish."""
     values = sorted(value for pair in moves for value in pair if value)
-    return values[min(len(values) - 1, int(len(values) * _CUT))]
+    usual = values[int((len(values) - 1) * _CUT)]
+    return usual if len(values) >= _SEVERAL and values[-1] > 2 * usual else values[-1]
 
 
 def _height(value: int, scale: int) -> int:
