@@ -38,6 +38,36 @@ def details(ended, subject: str, verdict: str) -> str:
 # ---- all is well --------------------------------------------------------------------
 
 
+def test_channels_and_the_heartbeat_are_looked_at_and_nobody_is_told(vip):
+    vip.secret("slack", "https://hooks.slack.invalid/services/kanarie7q")
+    vip.secret("hook", "http://hooks.acme.invalid/kanarie7q")
+    vip.secret("whsec", "no-secret-of-theirs")
+    vip.secret("beat", "https://beat.invalid/kanarie7q")
+    hooks = {"type": "webhook", "url_file": "hook", "secret_file": "whsec"}
+    vip.config["notifications"] = {
+        "channels": {
+            "ops": {"type": "slack", "webhook_url_file": "slack"},
+            "hooks": hooks,
+        },
+        "heartbeat": {"url_file": "beat"},
+    }
+
+    insecure = vip.syncd("doctor", "--json")
+    vip.secret("hook", "https://hooks.acme.invalid/kanarie7q")
+    unsigned = vip.syncd("doctor", "--json")
+
+    assert "messages go to hooks.slack.invalid; none was sent" in (
+        details(insecure, "channel ops", "ok")
+    )
+    assert "pings go to beat.invalid every 5 m" in details(insecure, "heartbeat", "ok")
+    assert "holds no https URL" in details(insecure, "channel hooks", "fail")
+    assert insecure.code == unsigned.code == 78
+    assert "does not begin with whsec_" in details(unsigned, "channel hooks", "fail")
+    for ended in (insecure, unsigned):
+        assert "kanarie7q" not in ended.out + ended.err
+        assert "no-secret-of-theirs" not in ended.out + ended.err
+
+
 def test_a_new_installation_is_well_and_says_what_it_looked_at(vip, simulator):
     before = simulator.cohorts()
 

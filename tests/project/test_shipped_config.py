@@ -12,6 +12,7 @@ ROOTS = [
     CONFIG / "examples" / "cohort-to-trait.yaml",
     CONFIG / "examples" / "events.yaml",
     CONFIG / "examples" / "minimal.yaml",
+    CONFIG / "examples" / "notifications.yaml",
     CONFIG / "examples" / "partners.yaml",
     CONFIG / "examples" / "postgres.yaml",
     CONFIG / "examples" / "warehouse.yaml",

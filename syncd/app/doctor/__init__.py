@@ -10,7 +10,7 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import TypeVar
 
-from syncd.app.doctor import amplitude, engage, machine, store
+from syncd.app.doctor import amplitude, engage, machine, store, telling
 from syncd.app.doctor.findings import Check, Finding, failed, look_at, ok, warn
 from syncd.app.vendors import Vendors
 from syncd.clients.http import HttpClient, TransportError
@@ -53,6 +53,8 @@ def examine(loaded: Loaded, clock: Clock, seconds: float = LONGEST) -> list[Find
         checks += _connection(settings, settings.connections[name], vendors, clock)
     daemon = partial(machine.daemon_findings, settings, clock)
     checks.append(Check(subject=machine.DAEMON, look=daemon))
+    told = partial(telling.told, settings, clock)
+    checks.append(Check(subject=telling.TELLING, look=told))
     # Not closed: a check that hangs still uses them, and they end with the process.
     return look_at(checks, seconds)
 
@@ -85,7 +87,7 @@ def _config(loaded: Loaded) -> Iterator[Finding]:
 
 def _secrets(settings: Settings) -> Iterator[Finding]:
     """Each secret of what is used; none is shown."""
-    parts = [settings.store, settings.web]
+    parts = [settings.store, settings.web, settings.notifications]
     refs = [ref for part in parts for ref in secret_refs(part)]
     for name in used(settings):
         refs += secret_refs(settings.connections[name])

@@ -1,0 +1,55 @@
+"""Channels and the dead man's switch: can they be told? Nobody is, here."""
+
+from collections.abc import Iterator
+
+from syncd.app.doctor.findings import Blame, Finding, fail, ok
+from syncd.app.posting import NotTaken, address, request_of
+from syncd.clock import Clock
+from syncd.config.settings import Settings
+from syncd.config.settings_notifications import ChannelSettings
+from syncd.notify.sample import sample
+from syncd.report.words import span
+
+TELLING = "notifications"
+
+
+def told(settings: Settings, clock: Clock) -> Iterator[Finding]:
+    """Each channel, and the heartbeat; nothing where nobody is to be told."""
+    for channel in settings.notifications.channels.values():
+        yield _channel(settings, channel, clock)
+    heartbeat = settings.notifications.heartbeat
+    if heartbeat is None:
+        return
+    try:
+        origin, _ = address(heartbeat.outward, clock)
+    except NotTaken as error:
+        yield _failed("heartbeat", error)
+        return
+    when = f"every {span(heartbeat.every)} ({heartbeat.only_when})"
+    yield ok("heartbeat", f"pings go to {_host(origin)} {when}; none was sent")
+
+
+def _channel(settings: Settings, channel: ChannelSettings, clock: Clock) -> Finding:
+    message = sample(
+        "msg_doctor",
+        channel=channel.name,
+        instance=settings.instance,
+        page="",
+        now=clock.now(),
+    )
+    subject = f"channel {channel.name}"
+    try:
+        origin, _ = address(channel.outward, clock)
+        request_of(channel, message, clock)
+    except NotTaken as error:
+        return _failed(subject, error)
+    what = f"messages go to {_host(origin)}; none was sent"
+    return ok(subject, f"{what}, try it: syncd notify test {channel.name}")
+
+
+def _failed(subject: str, error: NotTaken) -> Finding:
+    return fail(subject, str(error), error.hint or "syncd check", Blame.CONFIG)
+
+
+def _host(origin: str) -> str:
+    return origin.partition("://")[2]
