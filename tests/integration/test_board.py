@@ -11,7 +11,7 @@ import pytest
 from syncd.app.board import StoreBoard
 from syncd.app.board.causes import whose
 from syncd.config.secrets import SecretRef
-from syncd.config.settings import DeliverySettings, FromCohort
+from syncd.config.settings import DeliverySettings, FromCohort, GuardSettings
 from syncd.config.settings_connections import (
     AmplitudeConnection,
     QuotaSettings,
@@ -19,6 +19,7 @@ from syncd.config.settings_connections import (
 )
 from syncd.model import Outcome, Trigger
 from syncd.store import fetches, pauses, quotas
+from syncd.store.database import Database
 from syncd.store.pauses import Pause
 from syncd.sync.decide import Decision
 from syncd.web.pages import render
@@ -393,3 +394,53 @@ def test_the_list_is_read_once_for_all_who_look_at_it_at_a_time(held: World) -> 
 
     assert again is before
     assert len(anew.rows[1].history.cells) == len(before.rows[1].history.cells) + 1
+
+
+def test_a_guard_on_entries_names_those_who_would_enter(world: World) -> None:
+    strict = GuardSettings(max_exit=1.0, max_enter=0.5, ignore_below=0, on_trip="hold")
+    source = world.sync("vip", people(*range(20)), guard=strict, delivery=LARGE)
+    with world.engine() as engine:
+        engine.run("vip", Trigger.MANUAL)
+        later(world)
+        source.members = people(*range(5, 60))
+        engine.run("vip", Trigger.MANUAL)
+
+    page = board_of(world).overview("")
+
+    assert page.needed.worst == "vip is held: 40 people would enter."
+
+
+def test_a_due_run_that_did_not_happen_says_why(held: World) -> None:
+    with held.engine() as engine:
+        engine.skip("calm", held.clock.now() + timedelta(minutes=1), "blackout")
+
+    facts = {each.name: each for each in board_of(held).sync("calm", "").facts}
+
+    assert facts["last one skipped"].words.endswith(": blackout")
+    assert facts["last one skipped"].href == "/help/skipped.blackout"
+    assert "last one skipped" not in {
+        each.name for each in board_of(held).sync("vip", "").facts
+    }
+
+
+def test_the_pages_are_the_same_on_either_database(
+    database: Database, tmp_path: Path
+) -> None:
+    vendor = FakeVendor(known=people(*range(50)))
+    world = World(database=database, spool=tmp_path, vendors={"amplitude": vendor})
+    world.sync("vip", people(*range(50)), delivery=LARGE)
+    with world.engine() as engine:
+        report = engine.run("vip", Trigger.MANUAL)
+    assert report is not None
+
+    board = board_of(world)
+    pages = [
+        ("list", board.overview("")),
+        ("sync", board.sync("vip", "success")),
+        ("run", board.run(report.run_id)),
+    ]
+
+    for template, page in pages:
+        assert render.page(template, {**paged.NOBODY, "page": page})
+    assert board.overview("").rows[0].size == "50"
+    assert {each.name for each in board.overview("").foot} >= {"store", "outbox"}

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
+from syncd import help as runbook
 from syncd.app.board.marks import (
     ago,
     beside,
@@ -63,7 +64,7 @@ def sync_page(
         ends=ends(sync, one.external_id),
         description=sync.description,
         why=why(one) if one.state in NEEDS_A_PERSON else "",
-        facts=tuple(_facts(settings, one, now)),
+        facts=(*_facts(settings, one, now), *_put_off(connection, one, now)),
         freshness=freshness(one, now),
         pause=_pause(one, now),
         plan=plan_of(held) if held else None,
@@ -111,6 +112,23 @@ def _facts(settings: Settings, one: Standing, now: datetime) -> Iterator[Fact]:
             yield Fact(name=f"batches {kind}", words=words)
     for each in one.unaccepted:
         yield Fact(name=each.kind, words=f"{number(each.ids)}: {each.reason}")
+
+
+def _put_off(connection: Connection, one: Standing, now: datetime) -> Iterator[Fact]:
+    """Why the last due run did not happen, where none began since."""
+    skipped = (Outcome.SKIPPED,)
+    for run in runs.latest(connection, sync_name=one.sync.name, outcomes=skipped):
+        newest = one.newest
+        if newest is not None and newest.started_at > run.started_at:
+            return
+        due, reason = moment(run.started_at, now, one.sync.timezone), run.reason
+        words = (reason or "").replace("_", " ")
+        yield Fact(name="last one skipped", words=f"{due}: {words}", href=_help(reason))
+
+
+def _help(reason: str | None) -> str:
+    code = f"skipped.{(reason or '').partition(':')[0]}"
+    return f"/help/{code}" if runbook.find(code) else ""
 
 
 def _pause(one: Standing, now: datetime) -> str:
