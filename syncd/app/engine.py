@@ -32,7 +32,7 @@ from syncd.sync import credentials, decide, finish, letting_go, run_id
 from syncd.sync import outbox as outbox_choice
 from syncd.sync.decide import Decision, NotDecidable
 from syncd.sync.outbox import Choice
-from syncd.sync.run import Busy, Story, leased, run
+from syncd.sync.run import Busy, leased, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import READERS, Parts
 
@@ -153,15 +153,6 @@ class Engine:
             blackouts.require_none(self._blueprint.settings, name, self.clock.now())
         with self.alone(name) as (parts, spec):
             return run(parts, spec, trigger, slot=slot)
-
-    def tell(self, name: str, trigger: Trigger, story: Story) -> Report | None:
-        """Run a sync now by a story of its own, for a person; even in a blackout.
-
-        Raises `Busy`, `Paused`, and `WaitsForPerson` while a plan of it is held.
-        """
-        with self._alone(name) as (parts, spec):
-            decide.expire(self.database, name, self.clock.now())
-            return run(parts, spec, trigger, story=story)
 
     def skip(
         self, name: str, slot: datetime, reason: str, until: datetime | None = None

@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
+from syncd.app.blackouts import blackout_of
 from syncd.app.commands import shown
 from syncd.app.engine import Engine
 from syncd.app.reading import amplitude_of
@@ -35,7 +36,7 @@ from syncd.store.verifications import Verification
 from syncd.sync import mending
 from syncd.sync.identity import compare
 from syncd.sync.mending import Errand, NotRepairable, stale
-from syncd.sync.run import WaitsForPerson
+from syncd.sync.run import WaitsForPerson, leased, run
 from syncd.sync.spec import Spec
 from syncd.sync.steps import Parts, identity_of
 
@@ -46,21 +47,29 @@ def repair(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     `evidence` is what `verify` answered. No run where nothing can be repaired. Raises
     `NotRepairable`, `NotReadable`, `Busy`, `Paused`, `WaitsForPerson`.
     """
-    name = body["sync"]
-    settings = engine.blueprint.settings
+    name, settings = body["sync"], engine.blueprint.settings
     sync = sync_of(settings, name)
-    with engine.at_rest(name) as parts:
-        with parts.database.read() as connection:
-            require_nothing_waits(connection, name, parts.clock.now())
-        binding = readable_binding(parts.database, settings, sync)
-        _require_same_identity(binding, engine.blueprint.specs[name])
-        found = _found_again(parts, settings, sync, binding)
-    if found is None or found.evidence != body["evidence"]:
-        raise stale(name)
-    if not found.causes.repairable:
-        return shown(None)
-    errand = Errand(
-        binding=binding,
+    closed = blackout_of(settings, name, engine.clock.now())
+    with engine.alone(name) as (parts, spec):
+        with leased(parts, spec):
+            found = _found_again(parts, settings, sync, spec)
+        if found is None or found.evidence != body["evidence"]:
+            raise stale(name)
+        if not found.causes.repairable:
+            return shown(None)
+        story = mending.story(_errand(found, body))
+        report = run(parts, spec, Trigger.REPAIR, story=story)
+    if report is not None and report.outcome in runs.OK:
+        _note_what_is_left(engine, name, found)
+    answer = shown(report)
+    if closed is not None and answer["run"] is not None:
+        answer["run"]["notice"] = closed.notice
+    return answer
+
+
+def _errand(found: Compared, body: Mapping[str, Any]) -> Errand:
+    return Errand(
+        binding=found.binding,
         moment=found.moment,
         as_of=found.as_of,
         causes=found.causes,
@@ -68,10 +77,6 @@ def repair(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
         via=body["via"],
         reason=body["reason"] or "verify --repair",
     )
-    report = engine.tell(name, Trigger.REPAIR, mending.story(errand))
-    if report is not None and report.outcome in runs.OK:
-        _note_what_is_left(engine, name, found)
-    return shown(report)
 
 
 def _note_what_is_left(engine: Engine, name: str, found: Compared) -> None:
@@ -114,9 +119,13 @@ def _require_same_identity(binding: Binding, spec: Spec) -> None:
 
 
 def _found_again(
-    parts: Parts, settings: Settings, sync: SyncSettings, binding: Binding
+    parts: Parts, settings: Settings, sync: SyncSettings, spec: Spec
 ) -> Compared | None:
     """The same comparison from the same file, for nothing; None where that is gone."""
+    with parts.database.read() as connection:
+        require_nothing_waits(connection, sync.name, parts.clock.now())
+    binding = readable_binding(parts.database, settings, sync)
+    _require_same_identity(binding, spec)
     if not _is_free(parts, settings, sync.name, binding):
         return None
     found = compared(parts, settings, sync, binding)

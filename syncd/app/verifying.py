@@ -57,6 +57,7 @@ class NotReadable(SyncdError):
 class Compared:
     """What one reading found."""
 
+    binding: Binding
     differences: Differences
     causes: Causes
     as_of: datetime
@@ -217,7 +218,9 @@ def _told_apart(
         removed=known.removed,
         compared=known.compared,
     )
-    return Compared(differences=found, causes=told, as_of=as_of, moment=moment)
+    return Compared(
+        binding=binding, differences=found, causes=told, as_of=as_of, moment=moment
+    )
 
 
 def _tell(name: str, found: Compared) -> None:

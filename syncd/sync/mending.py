@@ -24,7 +24,7 @@ from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import Found, Outcome, SnapshotDigest
 from syncd.sources import Answer, Postponed, Pushed, Unchanged
-from syncd.store import acknowledged, authorship, installation, leases
+from syncd.store import acknowledged, authorship, forgotten, installation, leases
 from syncd.store.acknowledged import Bucket
 from syncd.store.bindings import Binding
 from syncd.store.buckets import bucket_of
@@ -173,14 +173,18 @@ def _changes(
 ) -> Iterator[BucketChanges]:
     binding, n_buckets = errand.binding, errand.binding.n_buckets
     ours = _by_bucket(errand.causes.ours, n_buckets)
+    missing = errand.causes.missing
+    people = forgotten.load(connection, binding.id_type)
     known = acknowledged.read(connection, binding.id, n_buckets, now)
     for bucket, wanted in _wanted(known, snapshot, n_buckets):
+        # Who asked to be forgotten is wanted no more, whatever the source says.
+        asked = (bucket.acknowledged & missing) | bucket.uncertain
         change = mended(
             bucket=bucket.index,
-            wanted=wanted,
+            wanted=set(wanted).difference(people.among(asked)),
             acknowledged=bucket.acknowledged,
             uncertain=bucket.uncertain,
-            missing=errand.causes.missing,
+            missing=missing,
             ours=ours.get(bucket.index, frozenset()),
         )
         tally.count(change)

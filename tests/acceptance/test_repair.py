@@ -8,13 +8,17 @@ Which people, and how many, a seed decides.
 import random
 import re
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
+import httpx
 import pytest
 
+from syncd.web.control import reachable_path, socket_path
 from tests.installed import Ended, Installation
-from tests.simulated import Simulator
+from tests.simulated import PATIENCE, Simulator
 
 CROWD = [f"person-{number:04}" for number in range(300)]
 STRANGERS = [f"person-{number:04}" for number in range(900, 940)]
@@ -37,13 +41,19 @@ def prepared(installation: Installation, simulator: Simulator) -> None:
     simulator.users([*CROWD, *STRANGERS])
 
 
-def differing(installation: Installation, simulator: Simulator, seed: int) -> Injected:
+def differing(
+    installation: Installation,
+    simulator: Simulator,
+    seed: int,
+    kinds: Collection[str] = ("missing", "ours", "others"),
+) -> Injected:
     """The sync is renamed while people leave; then others add and remove people."""
     chance = random.Random(seed)  # noqa: S311  # repeatable, guards nothing
-    ours = set(chance.sample(CROWD, chance.randint(1, 15)))
+    count = {kind: chance.randint(1, 15) for kind in kinds}
+    ours = set(chance.sample(CROWD, count.get("ours", 0)))
     wanted = set(CROWD) - ours
-    missing = set(chance.sample(sorted(wanted), chance.randint(1, 15)))
-    others = set(chance.sample(STRANGERS, chance.randint(1, 15)))
+    missing = set(chance.sample(sorted(wanted), count.get("missing", 0)))
+    others = set(chance.sample(STRANGERS, count.get("others", 0)))
     installation.sync("vip-before", to={"cohort": "Cohort vip"})
     installation.audience(CROWD, "vip-before")
     assert installation.run().run["outcome"] == "success"
@@ -82,12 +92,11 @@ def assert_repaired(
     assert simulator.members() == injected.wanted | injected.others
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 def test_exactly_the_provable_differences_are_moved_and_a_second_repair_sends_nothing(
-    installation: Installation, simulator: Simulator, seed: int
+    installation: Installation, simulator: Simulator
 ) -> None:
     prepared(installation, simulator)
-    injected = differing(installation, simulator, seed)
+    injected = differing(installation, simulator, 1)
     since = simulator.last()
 
     ended = repair(installation, "--json")
@@ -97,6 +106,24 @@ def test_exactly_the_provable_differences_are_moved_and_a_second_repair_sends_no
     (found,) = again.document["syncs"]
     assert (found["missing"], found["ghosts_ours"]) == (0, 0)
     assert (found["ghosts_others"], found["repair"]) == (len(injected.others), None)
+
+
+@pytest.mark.parametrize("kind", ["missing", "ours", "others"])
+def test_one_kind_of_difference_alone_is_repaired_or_left_alone(
+    installation: Installation, simulator: Simulator, kind: str
+) -> None:
+    prepared(installation, simulator)
+    injected = differing(installation, simulator, 2, {kind})
+    since = simulator.last()
+
+    ended = repair(installation, "--json")
+
+    if kind != "others":
+        assert_repaired(ended, injected, simulator, since)
+    else:
+        assert ended.document["syncs"][0]["ghosts_others"] == len(injected.others)
+        assert simulator.sent("ADD", since) + simulator.sent("REMOVE", since) == []
+    assert simulator.members() == injected.wanted | injected.others
 
 
 def test_a_daemon_repairs_and_its_trail_names_who_when_and_why(
@@ -154,7 +181,7 @@ def test_postgres_is_repaired_under_the_lease_with_and_without_a_daemon(
     assert daemon.stop() == 0
 
 
-def test_nobody_is_moved_without_a_yes(
+def test_nobody_is_moved_without_a_yes_nor_while_the_sync_is_paused(
     installation: Installation, simulator: Simulator
 ) -> None:
     prepared(installation, simulator)
@@ -162,12 +189,53 @@ def test_nobody_is_moved_without_a_yes(
     since = simulator.last()
 
     ended = installation.syncd("verify", "--max-downloads", "1", "--repair")
+    spent = simulator.downloads()["counted"]
+    installation.syncd("pause", "vip", "--reason", "a test")
+    paused = repair(installation)
 
-    assert ended.code == 75
+    assert (ended.code, paused.code) == (75, 75)
+    assert "is paused by" in paused.out
+    assert simulator.downloads()["counted"] == spent
     add, remove = len(injected.missing), len(injected.ours)
     assert f"vip: would add {add} again, remove {remove} left by syncd" in ended.err
     assert "next: syncd verify vip --repair --yes -c " in ended.err
     assert simulator.sent("ADD", since) + simulator.sent("REMOVE", since) == []
+
+
+def test_evidence_is_good_for_one_repair_of_exactly_what_was_shown(
+    installation: Installation, simulator: Simulator
+) -> None:
+    prepared(installation, simulator)
+    injected = differing(installation, simulator, 9)
+    daemon = installation.start("serve")
+    assert daemon.reached("daemon.started")
+    path = reachable_path(socket_path(installation.database))
+    transport = httpx.HTTPTransport(uds=path)
+    with httpx.Client(transport=transport, base_url="http://syncd") as control:
+
+        def ask(verb: str, **more: str) -> dict[str, Any]:
+            who = {"sync": "vip", "actor": "ann", "via": "socket"}
+            answer = control.post(f"/v1/{verb}", json=who | more, timeout=PATIENCE)
+            return dict(answer.json())
+
+        shown = ask("verify")["evidence"]
+        downloads = simulator.downloads()["counted"]
+        other = sorted(injected.wanted - injected.missing)[0]
+        simulator.change(simulator.cohort_id(), remove=[other])
+        since = simulator.last()
+        moved = ask("repair", evidence=shown)
+        assert moved["error"]["code"] == "repair.stale"
+        assert simulator.downloads()["counted"] == downloads
+        assert simulator.sent("ADD", since) == []
+
+        shown = ask("verify")["evidence"]
+        first, second = (ask("repair", evidence=shown) for _ in range(2))
+
+    assert first["run"]["outcome"] == "success"
+    assert second["error"]["code"] == "repair.stale"
+    assert sorted(simulator.sent("ADD", since)) == sorted({*injected.missing, other})
+    assert sorted(simulator.sent("REMOVE", since)) == sorted(injected.ours)
+    assert daemon.stop() == 0
 
 
 def test_a_repair_above_the_limits_is_held_and_sent_once_approved(
@@ -215,6 +283,7 @@ def test_a_killed_repair_leaves_an_open_plan_that_the_next_start_sends(
 def test_a_destination_that_nobody_can_read_is_refused_with_the_next_command(
     installation: Installation, simulator: Simulator
 ) -> None:
+    prepared(installation, simulator)
     simulator.cohort("churn", members=CROWD[:3])
     installation.cohort_sync("churn-risk", "churn")
     installation.run()
@@ -224,17 +293,3 @@ def test_a_destination_that_nobody_can_read_is_refused_with_the_next_command(
     assert ended.code == 1
     assert "Segment has no call that lists who has a trait" in ended.out
     assert "next: syncd members churn-risk" in ended.out
-
-
-def test_a_paused_sync_is_not_repaired_and_nothing_is_spent(
-    installation: Installation, simulator: Simulator
-) -> None:
-    prepared(installation, simulator)
-    differing(installation, simulator, 8)
-    installation.syncd("pause", "vip", "--reason", "a test")
-
-    ended = repair(installation)
-
-    assert ended.code == 75
-    assert "is paused by" in ended.out
-    assert simulator.downloads()["counted"] == 0

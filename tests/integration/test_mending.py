@@ -11,14 +11,15 @@ from syncd.app.engine import Engine
 from syncd.cli import person
 from syncd.cli.person_moments import moments
 from syncd.config.settings import GuardSettings
-from syncd.model import Operation, Outcome, Trigger
+from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.sources import Postponed, Unchanged
-from syncd.store import authorship, bindings, compaction
+from syncd.store import authorship, bindings, compaction, forgotten
 from syncd.sync import mending
 from syncd.sync.decide import Decision
 from syncd.sync.differences import Causes
 from syncd.sync.mending import Errand
 from syncd.sync.run import WaitsForPerson
+from syncd.sync.run import run as story_of
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
@@ -78,7 +79,8 @@ def errand(
 
 
 def repair(engine: Engine, found: Errand) -> Report:
-    report = engine.tell("vip", Trigger.REPAIR, mending.story(found))
+    with engine.alone("vip") as (parts, spec):
+        report = story_of(parts, spec, Trigger.REPAIR, story=mending.story(found))
     assert report is not None
     return report
 
@@ -267,6 +269,20 @@ def test_a_cut_off_repair_goes_on_as_any_plan(world: World) -> None:
     assert cut.outcome is Outcome.PARTIAL
     assert after.outcome is Outcome.SUCCESS
     assert world.vendor.cohort.members == EVERYBODY
+
+
+def test_who_asked_to_be_forgotten_is_not_put_back(world: World) -> None:
+    vip(world)
+    (gone,) = people(1)
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1, 2))
+        with world.database.begin() as connection:
+            now = world.clock.now()
+            forgotten.add(connection, [(gone, IdType.USER_ID)], now)
+        repair(engine, errand(world, missing=people(1, 2)))
+
+    assert sent(world) == (people(2), set())
 
 
 def time_line(world: World, who: bytes) -> list[str]:
