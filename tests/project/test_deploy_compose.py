@@ -305,6 +305,8 @@ def test_prometheus_has_the_rules_and_whom_to_tell() -> None:
     (manager,) = told["alerting"]["alertmanagers"]
     inside = mounts(MONITORING["prometheus"])
 
+    page = settings("compose").web.page.base_url
+    assert told["global"]["external_labels"] == {"syncd_url": page}
     places = [f"/etc/prometheus/{name}" for name in told["rule_files"]]
     assert [inside[place] for place in places] == ["../prometheus/alerts.yaml"]
     (target,) = manager["static_configs"][0]["targets"]
@@ -324,6 +326,8 @@ def test_alerts_go_where_their_severity_says() -> None:
     for rule in told["inhibit_rules"]:
         for matcher in [*rule["source_matchers"], *rule["target_matchers"]]:
             assert set(matcher.split('"')[1].split("|")) <= alerts
+    annotations = {key for rule in rules for key in rule.get("annotations", ())}
+    assert set(re.findall(r"Annotations\.(\w+)", str(told))) <= annotations
     files = re.findall(r"_file': '/run/secrets/(\w+)'", str(told))
     assert sorted(files) == MONITORING["alertmanager"]["secrets"]
 
