@@ -22,6 +22,7 @@ from syncd.config.reader import Mapping, Node, Scalar, Sequence
 from syncd.config.secrets import SecretRef
 from syncd.config.settings import GuardSettings, Listen, Loaded, Settings
 from syncd.config.settings_connections import PresentedSecret
+from syncd.config.settings_notifications import NotificationSettings
 from syncd.config.values import holds_password
 from syncd.schedule import Cron, Every, Manual, Once, describe, duration_text
 from syncd.windows import Window
@@ -195,8 +196,20 @@ def _settings(settings: Settings) -> Iterator[tuple[KeyPath, Plain]]:
             case "syncs":
                 for index, sync in enumerate(value):
                     yield from _fields(("syncs", index), sync)
+            case "notifications":
+                yield from _notifications(value)
             case name:
                 yield from _values(_key((), name), value)
+
+
+def _notifications(told: NotificationSettings) -> Iterator[tuple[KeyPath, Plain]]:
+    for name, channel in told.channels.items():
+        path = ("notifications", "channels", name)
+        every = channel.repeat_every
+        yield (*path, "events"), list(channel.events)
+        yield (*path, "repeat_every"), _duration(every) if every else "never"
+    if told.heartbeat is not None:
+        yield from _fields(("notifications", "heartbeat"), told.heartbeat)
 
 
 def _fields(

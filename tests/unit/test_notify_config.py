@@ -7,9 +7,11 @@ from typing import get_args
 import pytest
 
 from syncd.config import InvalidConfig, load
+from syncd.config.loader import load_with_places
 from syncd.config.schema_notifications import Event
 from syncd.config.settings import Settings
 from syncd.config.settings_notifications import SlackSettings, WebhookSettings
+from syncd.config.shown import shown
 from syncd.notify import EVENTS
 
 CHANNELS = (
@@ -159,3 +161,32 @@ def test_what_is_wrong_is_named_where_it_stands(
 
 def test_the_files_know_the_words_that_messages_are_made_of() -> None:
     assert get_args(Event) == EVENTS
+
+
+def test_config_show_knows_what_counts_for_a_channel(tmp_path: Path) -> None:
+    (tmp_path / "syncd.yaml").write_text(
+        document(f"{CHANNELS}, heartbeat: {{url_file: b}}")
+    )
+    loaded, root = load_with_places([tmp_path / "syncd.yaml"], {})
+
+    told = {
+        each.path.removeprefix("notifications."): each.value
+        for each in shown(loaded, root, resolved=True)
+        if each.path.startswith("notifications.")
+    }
+
+    assert told == {
+        "channels.ops.type": "slack",
+        "channels.ops.webhook_url_file": "slack",
+        "channels.ops.events": list(EVENTS),
+        "channels.ops.repeat_every": "12h",
+        "channels.hooks.type": "webhook",
+        "channels.hooks.url_env": "HOOK",
+        "channels.hooks.secret_file": "hook_secret",
+        "channels.hooks.events": list(EVENTS),
+        "channels.hooks.repeat_every": "12h",
+        "heartbeat.url_file": "b",
+        "heartbeat.every": "5m",
+        "heartbeat.only_when": "all_fresh",
+        "heartbeat.method": "GET",
+    }
