@@ -5,6 +5,7 @@ error names more of an address than its host: the rest of it is a secret.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -82,13 +83,24 @@ def post(settings: ChannelSettings, message: Message, clock: Clock) -> Answer:
     return send(settings.outward, request_of(settings, message, clock), clock)
 
 
-def send(outward: Outward, request: Request, clock: Clock) -> Answer:
-    """Make one request; an answer that is not 2xx raises `NotTaken`."""
-    origin, path = address(outward, clock)
+def send(
+    outward: Outward,
+    request: Request,
+    clock: Clock,
+    path: Callable[[str], str] = lambda known: known,
+) -> Answer:
+    """Make one request; an answer that is not 2xx raises `NotTaken`.
+
+    `path` makes of the address' path the one to ask for.
+    """
+    origin, known = address(outward, clock)
     try:
         with _client(origin, outward, clock) as http:
             answer = http.request(
-                request.method, path, body=request.body, headers=request.headers
+                request.method,
+                path(known),
+                body=request.body,
+                headers=request.headers,
             )
             host = http.host
     except TransportError as error:

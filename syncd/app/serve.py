@@ -39,6 +39,7 @@ from syncd.app.listening import Listening
 from syncd.app.notifying import Notifying
 from syncd.app.reacting import Reacting
 from syncd.app.reloading import Reloads, changes, require_same_process
+from syncd.app.run_pings import RunPings
 from syncd.app.slots import Slots, timings
 from syncd.app.store import OpenStore
 from syncd.clock import Clock
@@ -106,6 +107,7 @@ class Server:
         self._reloads = Reloads(self._engine.stop_event, clock)
         self._notifying = Notifying(self._engine, clock, lambda: self._reloads.refusal)
         self._heartbeats = Heartbeats(self._engine, clock, self._health)
+        self._run_pings = RunPings(self._engine, clock)
 
     def serve(self) -> None:
         """Work until a signal says stop. Call it in the main thread, after `block`."""
@@ -130,6 +132,7 @@ class Server:
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._say_started()
             self._keep_house()
+            self._run_pings.start()
             self._slots.start(cut_off)
             stack.callback(self._notifying.stop)
             self._notifying.start()

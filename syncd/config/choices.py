@@ -19,7 +19,12 @@ def choice(
     either = f"'{keys[0]}' or '{keys[1]}'"
     place = key_place(root, path)
     if len(written) > 1:
-        message = f"'{path[-1]}' takes only one of {either}"
+        message = f"'{_name(path)}' takes only one of {either}"
         yield place.problem("key.exclusive", message, hint="remove one of them")
     if needed and not written:
-        yield place.problem("key.missing", f"'{path[-1]}' needs {either}")
+        yield place.problem("key.missing", f"'{_name(path)}' needs {either}")
+
+
+def _name(path: Path) -> str:
+    """The last key of a path: an item of a list has none of its own."""
+    return next(step for step in reversed(path) if isinstance(step, str))

@@ -29,6 +29,9 @@ def notification_problems(root: Mapping) -> Iterator[Problem]:
             yield from _secrets(root, (*_CHANNELS, name), _NEEDED.get(kind, ()))
             yield from _nothing_told((*_CHANNELS, name), entry.node)
     yield from _secrets(root, _HEARTBEAT, ("url",))
+    for sync in raw_syncs(root):
+        keys = ("heartbeat_url_file", "heartbeat_url_env")
+        yield from choice(root, ("syncs", sync.index), keys)
     yield from _unknown(root, list(known))
 
 

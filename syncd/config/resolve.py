@@ -168,6 +168,9 @@ def _syncs(
             enabled=shape.enabled,
             blackout=_blackout(document, shape),
             notify=_notify(shape, defaults),
+            heartbeat_url=locator.secret(
+                ("syncs", index), "heartbeat_url", shape, token=True
+            ),
             place=value_place(locator.root, ("syncs", index, "name")),
         )
 

@@ -227,6 +227,8 @@ class SyncShape(Tunable):
     schedule: Annotated[Every | Cron | Once | Manual, BeforeValidator(_schedule)]
     delivery: DeliveryShape = DeliveryShape()
     budget: Spending | None = None
+    heartbeat_url_file: Text | None = None
+    heartbeat_url_env: Text | None = None
     enabled: Switch = True
 
 

@@ -200,6 +200,8 @@ class SyncSettings:
     """No run begins by itself inside of these."""
     notify: tuple[str, ...] | None = None
     """The channels that hear of it; None: all."""
+    heartbeat_url: SecretRef | None = None
+    """A service that is told when each run begins and how it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,6 +90,12 @@ def in_other_hands(
     return row.expires_at > now and not is_dead(row.holder)
 
 
+def last_holder(connection: Connection, sync: str) -> str | None:
+    """Who works on the sync, or did so last; None when nobody ever did."""
+    query = select(lease.c.holder).where(lease.c.sync == sync)
+    return connection.execute(query).scalar_one_or_none()
+
+
 def check(connection: Connection, held: Lease, now: datetime) -> None:
     """Renew the lease inside this transaction, or raise `LeaseLost` and stop it."""
     renewed = connection.execute(

@@ -51,6 +51,7 @@ def test_channels_and_the_heartbeat_are_looked_at_and_nobody_is_told(vip):
         },
         "heartbeat": {"url_file": "beat"},
     }
+    vip.config["syncs"][0]["heartbeat_url_file"] = "gone"
 
     insecure = vip.syncd("doctor", "--json")
     vip.secret("hook", "https://hooks.acme.invalid/kanarie7q")
@@ -60,6 +61,7 @@ def test_channels_and_the_heartbeat_are_looked_at_and_nobody_is_told(vip):
         details(insecure, "channel ops", "ok")
     )
     assert "pings go to beat.invalid every 5 m" in details(insecure, "heartbeat", "ok")
+    assert "cannot be read" in details(insecure, "heartbeat of vip", "fail")
     assert "holds no https URL" in details(insecure, "channel hooks", "fail")
     assert insecure.code == unsigned.code == 78
     assert "does not begin with whsec_" in details(unsigned, "channel hooks", "fail")

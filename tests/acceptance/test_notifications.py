@@ -34,6 +34,7 @@ class Listener:
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     news: threading.Condition = field(default_factory=threading.Condition)
 
     def heard(self, count: int) -> list[Any]:
@@ -65,6 +66,7 @@ def new_listener() -> Iterator[Callable[[], Listener]]:
                 self.end_headers()
                 self.wfile.write(b"ok")
                 with made.news:
+                    made.paths.append(self.path)
                     made.bodies.append(body)
                     made.headers.append(headers)
                     made.news.notify_all()
@@ -285,6 +287,32 @@ def hup(installation: Installation, daemon: Running) -> None:
     """Write the files as they are now, and have the daemon read them."""
     installation.command("check")
     daemon.process.send_signal(signal.SIGHUP)
+
+
+def test_each_run_of_a_sync_is_told_to_its_heartbeat_service(
+    vip: Installation,
+    fast: tuple[str, ...],
+    new_listener: Callable[[], Listener],
+) -> None:
+    service = new_listener()
+    vip.secret("runs", service.url)
+    vip.config["syncs"][0]["heartbeat_url_file"] = "runs"
+    daemon = trip(vip, fast)
+
+    told = service.heard(4)
+    finished = daemon.events("run.finished", sync="vip")
+    assert daemon.stop() == 0
+
+    ends = ["/start", "", "/start", "/fail"]
+    ids = [each["run_id"] for each in told]
+    assert service.paths[:4] == [
+        f"{PATH}{end}?rid={run}" for end, run in zip(ends, ids, strict=True)
+    ]
+    assert ids[0] == ids[1] == finished[0]["run_id"]
+    assert ids[2] == ids[3] == finished[1]["run_id"]
+    assert (told[1]["outcome"], told[1]["entered"]) == ("success", 100)
+    assert (told[3]["outcome"], told[3]["reason"]) == ("held", "guard.max_exit")
+    assert_silent(daemon.text, b"".join(service.bodies).decode())
 
 
 # ---- trying a channel ----------------------------------------------------------------

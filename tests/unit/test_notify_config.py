@@ -20,6 +20,12 @@ CHANNELS = (
 )
 
 
+EITHER = (
+    "16:5 key.exclusive 'syncs' takes only one of 'heartbeat_url_file' or"
+    " 'heartbeat_url_env'"
+)
+
+
 def document(
     notifications: str = CHANNELS, *, sync: str = "", defaults: str = ""
 ) -> str:
@@ -126,6 +132,10 @@ def test_a_sync_is_told_of_where_it_or_the_defaults_say_and_else_everywhere(
         (
             document("channels: {ops: {type: webhook, url_file: u}}"),
             ["2:28 key.missing 'ops' needs 'secret_file' or 'secret_env'"],
+        ),
+        (
+            document(sync="    heartbeat_url_file: a\n    heartbeat_url_env: B\n"),
+            [EITHER],
         ),
         (
             document("heartbeat: {every: 1m}"),

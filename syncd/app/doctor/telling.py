@@ -6,7 +6,7 @@ from syncd.app.doctor.findings import Blame, Finding, fail, ok
 from syncd.app.posting import NotTaken, address, request_of
 from syncd.clock import Clock
 from syncd.config.settings import Settings
-from syncd.config.settings_notifications import ChannelSettings
+from syncd.config.settings_notifications import ChannelSettings, Outward
 from syncd.notify.sample import sample
 from syncd.report.words import span
 
@@ -14,19 +14,25 @@ TELLING = "notifications"
 
 
 def told(settings: Settings, clock: Clock) -> Iterator[Finding]:
-    """Each channel, and the heartbeat; nothing where nobody is to be told."""
+    """Each channel, and the heartbeats; nothing where nobody is to be told."""
     for channel in settings.notifications.channels.values():
         yield _channel(settings, channel, clock)
     heartbeat = settings.notifications.heartbeat
-    if heartbeat is None:
-        return
+    if heartbeat is not None:
+        when = f"every {span(heartbeat.every)} ({heartbeat.only_when})"
+        yield _heartbeat("heartbeat", heartbeat.outward, when, clock)
+    for sync in settings.syncs:
+        if sync.heartbeat_url is not None:
+            outward = Outward(url=sync.heartbeat_url, ca_file=None, proxy_url=None)
+            yield _heartbeat(f"heartbeat of {sync.name}", outward, "by run", clock)
+
+
+def _heartbeat(subject: str, outward: Outward, when: str, clock: Clock) -> Finding:
     try:
-        origin, _ = address(heartbeat.outward, clock)
+        origin, _ = address(outward, clock)
     except NotTaken as error:
-        yield _failed("heartbeat", error)
-        return
-    when = f"every {span(heartbeat.every)} ({heartbeat.only_when})"
-    yield ok("heartbeat", f"pings go to {_host(origin)} {when}; none was sent")
+        return _failed(subject, error)
+    return ok(subject, f"pings go to {_host(origin)} {when}; none was sent")
 
 
 def _channel(settings: Settings, channel: ChannelSettings, clock: Clock) -> Finding:
