@@ -30,6 +30,7 @@ from syncd.sync.spec import Report
 from syncd.sync.steps import Run
 from tests.builders import (
     NOW,
+    REFUSED,
     AskedSource,
     Mortal,
     World,
@@ -140,6 +141,21 @@ def test_a_push_sends_everybody_again_and_mends_who_was_lost(world: World) -> No
     assert world.vendor.cohort.members == people(*range(10))
     assert believed(world.database).acknowledged == people(*range(10))
     assert after.outcome is Outcome.NO_CHANGE
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_a_push_reads_a_source_that_has_not_changed(world: World, free: bool) -> None:
+    source = world.asked(people(*range(10)), guard=STRICT)
+    source.free = free
+    world.vendor.known |= EVERYBODY
+    with world.engine() as engine:
+        ran(engine, world)
+        world.vendor.cohort.members -= people(3)
+        report = push(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+    assert source.questions[-1].by_person
+    assert world.vendor.cohort.members == people(*range(10))
 
 
 def test_a_push_makes_no_ghost_of_a_former_member(world: World) -> None:
@@ -401,6 +417,23 @@ def test_another_match_is_adopted_without_emptying_the_cohort(world: World) -> N
     assert roles == [Role.RETIRED, Role.CURRENT]
 
 
+def test_batches_under_the_old_match_do_not_outlive_an_adoption(world: World) -> None:
+    filled(world, *range(10))
+    world.sources["vip"].members |= people(30)
+    world.vendor.script.append(REFUSED)
+    with world.engine() as engine:
+        assert ran(engine, world).outcome is Outcome.PARTIAL
+    numbers = {str(each).encode() for each in range(100, 110)}
+    world.sync(match=IdType.AMPLITUDE_ID, guard=STRICT)
+
+    with world.engine() as engine:
+        report = adopt(engine, world, Belief(reads=holding(numbers)))
+
+    assert (report.outcome, report.reason) == (Outcome.SKIPPED, "resync.adopted")
+    waiting = "SELECT count(*) FROM batch WHERE state IN ('open', 'dead')"
+    assert rows(world.database, waiting) == [(0,)]
+
+
 def test_a_changed_source_is_adopted_and_not_held_any_more(world: World) -> None:
     filled(world, *range(10))
     world.sources["vip"].named = "another query"
@@ -459,6 +492,24 @@ def test_who_is_to_be_forgotten_and_is_there_is_removed_by_the_next_run(
         ran(engine, world)
 
     assert world.vendor.cohort.members == people(*range(10)) - people(3)
+
+
+def test_who_was_forgotten_and_is_put_back_by_others_is_removed_after_an_adoption(
+    world: World,
+) -> None:
+    filled(world, *range(10))
+    with world.database.begin() as connection:
+        forgotten.add(connection, [(b"person-0003", IdType.USER_ID)], NOW)
+    with world.engine() as engine:
+        advance(world)
+        engine.let_go("vip")
+        assert b"person-0003" not in world.vendor.cohort.members
+        world.vendor.cohort.members |= people(3)
+
+        adopt(engine, world, read_back(world))
+        ran(engine, world)
+
+    assert b"person-0003" not in world.vendor.cohort.members
 
 
 def test_a_belief_in_the_source_waits_for_those_who_are_to_be_forgotten(

@@ -61,6 +61,7 @@ def test_the_codes_people_look_up_stay():
         "guard.max_enter",
         "guard.baseline",
         "guard.identity",
+        "guard.replace",
     ]
 
 
