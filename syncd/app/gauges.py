@@ -30,7 +30,8 @@ from syncd.store.quotas import Quota
 from syncd.sync.guard import Guard
 
 FRESH = 5.0
-"""Real seconds for which what was computed is shown again."""
+"""Seconds of the daemon's clock for which what was computed is shown again: on a fast
+one real seconds would be hours, and everything would look late."""
 
 _QUOTA = ("api", "quota")
 _UP = ("1: the store answered this scrape.", ())
@@ -87,7 +88,8 @@ class StoreGauges:
         with self._lock:
             if self._clock.monotonic() >= self._kept_until:
                 self._kept = self._computed()
-                self._kept_until = self._clock.monotonic() + FRESH
+                fresh = FRESH / self._clock.speed
+                self._kept_until = self._clock.monotonic() + fresh
             kept = self._kept
         yield from kept
 

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from syncd.errors import SyncdError
@@ -32,7 +33,8 @@ class Threads:
         self._name = name
         self._size = size
         self._waiting = waiting
-        self._calls: deque[Callable[[], None]] = deque()
+        # Each returns what tells its caller how it went.
+        self._calls: deque[Callable[[], Callable[[], None]]] = deque()
         self._something = threading.Condition()
         self._threads = 0
         # Threads at no call: they take those that wait, then the next ones.
@@ -45,13 +47,13 @@ class Threads:
         """Have it called on one of our threads. Raises `Busy`."""
         future: Future[T] = Future()
 
-        def work() -> None:
+        def work() -> Callable[[], None]:
             if not future.set_running_or_notify_cancel():
-                return
+                return lambda: None
             try:
-                future.set_result(call(*args, **kwargs))
+                return partial(future.set_result, call(*args, **kwargs))
             except BaseException as error:  # noqa: BLE001  # raised again by result()
-                future.set_exception(error)
+                return partial(future.set_exception, error)
 
         with self._something:
             self._make_room()
@@ -87,6 +89,8 @@ class Threads:
                     self._threads -= 1
                     return
                 call = self._calls.popleft()
-            call()
+            tell = call()
             with self._something:
                 self._free += 1
+            # Not before: whoever is told may ask again at once, and finds us free.
+            tell()

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_all
+from queue import SimpleQueue
 
 import pytest
 
@@ -35,6 +36,17 @@ def test_an_error_is_the_callers() -> None:
 
     assert isinstance(failed.exception(PATIENCE), ZeroDivisionError)
     assert threads.submit(name).result(PATIENCE) == "t-1", "the thread lives on"
+
+
+def test_who_asks_again_as_soon_as_it_is_answered_finds_the_thread_free() -> None:
+    threads = Threads("t", size=1)
+    go_on, (first,) = held(threads, 1)
+    again: SimpleQueue[Future[str]] = SimpleQueue()
+    first.add_done_callback(lambda _: again.put(threads.submit(name)))
+
+    go_on.set()
+
+    assert again.get(timeout=PATIENCE).result(PATIENCE) == "t-1"
 
 
 def test_there_are_never_more_threads_than_its_size() -> None:
