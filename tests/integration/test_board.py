@@ -199,7 +199,8 @@ def test_a_decided_plan_says_who_decided_and_which_run_sent_it(held: World) -> N
     sent = board_of(held).run(report.short_id)
 
     assert page.plan is not None
-    assert (page.plan.waits, page.plan.fate) == (False, "This plan was approved.")
+    assert (page.plan.waits, page.plan.choices) == (False, ())
+    assert page.plan.fate == "This plan was approved."
     assert page.decisions[0].startswith("approved by ann (cli)")
     assert page.sent_by is not None
     assert page.sent_by.href == f"/runs/{report.run_id}"

@@ -146,7 +146,8 @@ def _figures(
     running = sum(one.activity is not None for one in seen.standings)
     day = past.sent(connection, seen.now - DAY)
     yield Figure(label="needs you", value=number(need), tone="bad" if need else "")
-    yield Figure(label="stale", value=number(stale), tone="bad" if stale else "")
+    tone, href = ("bad", "/?state=stale") if stale else ("", "")
+    yield Figure(label="stale", value=number(stale), tone=tone, href=href)
     yield Figure(label="running", value=number(running))
     yield Figure(label="sent, 24 h", value=number(day.accepted))
     unmatched = f"{number(day.unmatched)} unmatched" if day.unmatched else ""
