@@ -787,6 +787,10 @@ class Mortal(Database):
         with self._whole.read() as connection:
             yield connection
 
+    def rewrite(self) -> None:
+        self._count()
+        self._whole.rewrite()
+
     def close(self) -> None:
         """The whole store goes on."""
 

@@ -4,6 +4,8 @@ Words arrive late and in any order, lists are read or fail, people are deleted, 
 fail before or after their effect, the process dies, plans are held, approved, rejected,
 old words are pruned. After a clean run the destination holds exactly whom the newest
 words and the last list that was applied want there; nobody who left is offered again.
+Whoever was deleted, or is forgotten by a command, is never added from then on, and in
+the end nothing of them is left in the store.
 
 Ten times as long, with other examples each time:
 `pytest --hypothesis-profile=long -o timeout=0 tests/property/test_pushed_model.py`.
@@ -27,17 +29,20 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import delete, select
 from structlog.testing import capture_logs
 
+from syncd.app import forgetting
 from syncd.app.engine import Engine
 from syncd.config.settings import GuardSettings, ToCohort
 from syncd.errors import SourceUnavailable, SyncdError
-from syncd.model import Outcome, Trigger
+from syncd.model import Operation, Outcome, Trigger
 from syncd.report.backlog import folded
 from syncd.sources.feed_mark import Mark
 from syncd.store import bindings, inbox
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
+from syncd.store.tables import metadata
 from syncd.sync.decide import Decision
 from syncd.sync.run import WaitsForPerson
 from tests.builders import (
@@ -84,6 +89,7 @@ class Model:
         """Person -> (event time, deleted, inside)."""
         self.lists: dict[datetime, frozenset[bytes]] = {}
         """Every list that was read, by when."""
+        self.forgotten: set[bytes] = set()
 
     def hear(
         self, ids: set[bytes], at: datetime, *, inside: bool, deleted: bool = False
@@ -99,7 +105,7 @@ class Model:
         for member, (at, deleted, inside) in self.newest.items():
             if listed_at is None or deleted or at > listed_at - LAG:
                 wanted = wanted | {member} if inside else wanted - {member}
-        return wanted
+        return wanted - self.forgotten
 
 
 class Listed(ListSource):
@@ -119,6 +125,7 @@ class PushedMachine(RuleBasedStateMachine):
 
     def __init__(self, database: Database, spool: Path, *, has_list: bool) -> None:
         super().__init__()
+        _empty(database)
         number = next(numbers)
         self.name, self.clock = f"vip-{number}", ManualClock()
         self.model = Model()
@@ -139,6 +146,8 @@ class PushedMachine(RuleBasedStateMachine):
             ),
         )
         self.jumps = 0
+        self.forgotten_by: dict[bytes, int] = {}
+        """Person -> how many requests there had been when it was recorded."""
         self.stack = ExitStack()
         self.stack.enter_context(capture_logs())
         self.store, self.engine = self.open()
@@ -188,6 +197,31 @@ class PushedMachine(RuleBasedStateMachine):
         at = self.clock.now() - timedelta(hours=hours)
         self.feed.say(forget={person}, at=at)
         self.model.hear({person}, at, inside=False, deleted=True)
+        self.model.forgotten.add(person)
+        self.forgotten_by[person] = len(self.vendor.requests)
+
+    @rule(person=st.sampled_from(EVERYBODY), troubled=st.booleans())
+    def somebody_is_forgotten(self, person: bytes, troubled: bool) -> None:
+        self.vendor.always = FAILED_BEFORE if troubled else None
+        self.model.forgotten.add(person)
+        self.forgotten_by[person] = len(self.vendor.requests)
+        self.clock.advance(timedelta(seconds=5))
+        body = {
+            "ids": person.decode(),
+            "match": "user_id",
+            "actor": "ann",
+            "via": "cli",
+        }
+        forgetting.forget(self.engine, body)
+        self.vendor.always = None
+
+    @rule(moment=moments)
+    def it_dies_letting_go(self, moment: int) -> None:
+        self.clock.advance(timedelta(seconds=5))
+        self.store.die_at(moment)
+        with suppress(SyncdError):
+            self.engine.let_go(self.name)
+        self.restart()
 
     @rule(listed=st.sets(st.sampled_from(EVERYBODY)))
     def the_audience_is_another_one(self, listed: set[bytes]) -> None:
@@ -290,6 +324,7 @@ class PushedMachine(RuleBasedStateMachine):
         self.restart()
         outcome = None
         for _ in range(6):
+            self.let_go()
             outcome = self.run()
             if self.is_held():
                 self.clock.advance(timedelta(seconds=5))
@@ -299,7 +334,28 @@ class PushedMachine(RuleBasedStateMachine):
         assert outcome is Outcome.SKIPPED
         return False
 
+    def let_go(self) -> None:
+        self.clock.advance(timedelta(seconds=5))
+        with suppress(WaitsForPerson):
+            self.engine.let_go(self.name)
+        if self.is_held():
+            self.clock.advance(timedelta(seconds=5))
+            self.engine.approve(self.decision())
+            self.engine.let_go(self.name)
+
+    def judge_forgotten(self) -> None:
+        forgetting.prune(self.engine)
+        for person, since in self.forgotten_by.items():
+            later = self.vendor.requests[since:]
+            added = [each for each in later if each.operation is Operation.ADD]
+            assert not any(person in each.ids for each in added)
+            with self.world.database.read() as connection:
+                for table in metadata.sorted_tables:
+                    rows = map(str, connection.execute(select(table)))
+                    assert not any(person.decode() in row for row in rows), table.name
+
     def judge(self) -> None:
+        self.judge_forgotten()
         with self.world.database.read() as connection:
             binding = bindings.current(connection, self.name)
             known = belief(connection, binding, self.clock.now())
@@ -312,6 +368,14 @@ class PushedMachine(RuleBasedStateMachine):
         assert known.unaccepted <= wanted, "nobody who left is offered again"
         assert known.unaccepted == wanted - members
         assert members == known.acknowledged == wanted - known.unaccepted
+
+
+def _empty(database: Database) -> None:
+    """Of the example before; who is forgotten is so in the whole installation."""
+    with database.begin() as connection:
+        for table in reversed(metadata.sorted_tables):
+            if table.name not in ("meta", "inbox_position"):
+                connection.execute(delete(table))
 
 
 def _fail() -> None:
