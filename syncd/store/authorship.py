@@ -3,8 +3,9 @@
 Asked about ids which the current binding neither acknowledges nor holds uncertain. An
 earlier binding of the same target (a sync that was renamed, or came back to a cohort)
 proves by whole ids whom it had put in and never took out. A trace knows 32 bits of an
-id; how far that proves anything is the asker's to judge. First plans leave no trace of
-who entered, and traces go after 90 days: whoever is not found here may still be ours.
+id; how far that proves anything is the asker's to judge. Once a sync began anew with
+its target, what it had before proves nothing. First plans leave no trace of who
+entered, and traces go after 90 days: whoever is not found here may still be ours.
 """
 
 import struct
@@ -14,11 +15,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from syncd.model import BatchState, Operation
+from syncd.model import BatchState, Operation, Trigger
 from syncd.store import acknowledged
 from syncd.store.bindings import Binding, Role, of_target
 from syncd.store.buckets import decode
-from syncd.store.tables import attempt, batch, batch_ids, trace
+from syncd.store.tables import attempt, batch, batch_ids, run, trace
 from syncd.store.traces import fingerprint
 
 _WIDTH = 4
@@ -47,7 +48,6 @@ class Authorship:
 class _Word:
     """The newest batch that named an id."""
 
-    batch_id: int
     operation: Operation
     sent: bool
     """False for what an ADD left over, whom the destination did not take."""
@@ -71,10 +71,11 @@ def of_ids(
     for each in _bindings(connection, binding, neighbours):
         if not open_ids:
             break
-        if each.id != binding.id:
+        anew = _begun_anew(connection, each.sync)
+        if each.id != binding.id and anew is None:
             found.added |= _held(connection, each, open_ids, now)
             open_ids -= found.added
-        words, compared = _newest_words(connection, each.id, open_ids)
+        words, compared = _newest_words(connection, each.id, open_ids, anew)
         found.compared += compared
         _sort(found, words)
         open_ids -= words.keys()
@@ -104,6 +105,17 @@ def _bindings(
             yield each
 
 
+def _begun_anew(connection: Connection, sync: str) -> datetime | None:
+    """When the sync last began anew with its target: what was there then became its
+    own, whoever had put it there, and what it had added before may have gone."""
+    begun: datetime | None = connection.execute(
+        select(func.max(run.c.started_at)).where(
+            run.c.sync == sync, run.c.trigger == Trigger.RESYNC
+        )
+    ).scalar_one()
+    return begun
+
+
 def _held(
     connection: Connection, earlier: Binding, ids: set[bytes], now: datetime
 ) -> set[bytes]:
@@ -123,43 +135,46 @@ def _sort(found: Authorship, words: dict[bytes, _Word]) -> None:
 
 
 def _newest_words(
-    connection: Connection, binding_id: int, ids: Collection[bytes]
+    connection: Connection,
+    binding_id: int,
+    ids: Collection[bytes],
+    since: datetime | None,
 ) -> tuple[dict[bytes, _Word], int]:
     words: dict[bytes, _Word] = {}
     compared = 0
     by_print: dict[int, list[bytes]] = {}
     for member_id in ids:
         by_print.setdefault(fingerprint(member_id), []).append(member_id)
-    for word, prints in _traces(connection, binding_id):
+    for word, prints in _traces(connection, binding_id, since):
         compared += len(prints) if word.operation is Operation.ADD else 0
         for one in by_print.keys() & set(prints):
             words |= dict.fromkeys(by_print[one], word)
-    for word, named in _payloads(connection, binding_id):
-        for member_id in named:
-            known = words.get(member_id)
-            if member_id in ids and (known is None or known.batch_id < word.batch_id):
-                words[member_id] = word
+    # The log is younger than what was compacted, as it is where members are read.
+    for word, named in _payloads(connection, binding_id, since):
+        words |= dict.fromkeys((one for one in named if one in ids), word)
     return words, compared
 
 
 def _traces(
-    connection: Connection, binding_id: int
+    connection: Connection, binding_id: int, since: datetime | None
 ) -> Iterator[tuple[_Word, Sequence[int]]]:
     query = (
         select(trace)
         .where(trace.c.binding_id == binding_id, trace.c.operation.in_(_PROVEN))
-        .order_by(trace.c.batch_id)
+        .order_by(trace.c.at, trace.c.batch_id)
     )
+    if since is not None:
+        query = query.where(trace.c.at >= since)
     for row in connection.execute(query.execution_options(yield_per=_TOGETHER)):
         prints = struct.unpack(f"<{len(row.hashes) // _WIDTH}I", row.hashes)
-        yield _Word(row.batch_id, Operation(row.operation), row.attempts > 0), prints
+        yield _Word(Operation(row.operation), row.attempts > 0), prints
 
 
 def _payloads(
-    connection: Connection, binding_id: int
+    connection: Connection, binding_id: int, since: datetime | None
 ) -> Iterator[tuple[_Word, list[bytes]]]:
     query = (
-        select(batch.c.id, batch.c.operation, batch.c.attempts, batch_ids.c.ids)
+        select(batch.c.operation, batch.c.attempts, batch_ids.c.ids)
         .join(batch_ids, batch_ids.c.batch_id == batch.c.id)
         .where(
             batch.c.binding_id == binding_id,
@@ -168,6 +183,7 @@ def _payloads(
         )
         .order_by(batch.c.id)
     )
+    if since is not None:
+        query = query.where(batch.c.acknowledged_at >= since)
     for row in connection.execute(query.execution_options(yield_per=_TOGETHER)):
-        word = _Word(row.id, Operation(row.operation), row.attempts > 0)
-        yield word, decode(row.ids)
+        yield _Word(Operation(row.operation), row.attempts > 0), decode(row.ids)

@@ -280,9 +280,11 @@ def test_who_asked_to_be_forgotten_is_not_put_back(world: World) -> None:
         with world.database.begin() as connection:
             now = world.clock.now()
             forgotten.add(connection, [(gone, IdType.USER_ID)], now)
-        repair(engine, errand(world, missing=people(1, 2)))
+        report = repair(engine, errand(world, missing=people(1, 2)))
 
     assert sent(world) == (people(2), set())
+    assert report.outcome is Outcome.SUCCESS
+    assert not believed(world.database).uncertain
 
 
 def time_line(world: World, who: bytes) -> list[str]:

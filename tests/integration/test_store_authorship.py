@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
-from syncd.model import BatchState, Found, Operation, PlannedBatch
-from syncd.store import authorship, bindings, compaction, outbox
+from syncd.model import BatchState, Found, Operation, PlannedBatch, Trigger
+from syncd.store import authorship, bindings, compaction, outbox, runs
 from syncd.store.authorship import Authorship
 from syncd.store.bindings import Binding, Role
 from syncd.store.buckets import bucket_of
@@ -189,3 +189,32 @@ def test_every_plan_moves_the_moment_of_its_binding(
 
     assert before == (0, 0)
     assert after > before
+
+
+def begun_anew(database: Database, sync: str, at: datetime) -> None:
+    with database.begin() as connection:
+        runs.begin(
+            connection,
+            run_id=f"resync-{sync}",
+            sync_name=sync,
+            slot=None,
+            trigger=Trigger.RESYNC,
+            config_hash="",
+            now=at,
+        )
+
+
+def test_what_was_before_a_sync_began_anew_proves_nothing(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    before = bound(database, new_binding("vip-before"))
+    sent(database, before, Operation.ADD, people(1))
+    begun_anew(database, "vip-before", LATER)
+    binding = bound(database, new_binding())
+    sent(database, binding, Operation.ADD, people(2))
+    compaction.compact(database, binding.id)
+    begun_anew(database, "vip", LATER + timedelta(hours=1))
+
+    found = known(database, binding, people(1, 2))
+
+    assert (found.added, found.traced) == (set(), set())
