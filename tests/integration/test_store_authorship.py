@@ -209,7 +209,7 @@ def test_what_was_before_a_sync_began_anew_proves_nothing(
 ) -> None:
     before = bound(database, new_binding("vip-before"))
     sent(database, before, Operation.ADD, people(1))
-    begun_anew(database, "vip-before", LATER)
+    begun_anew(database, "vip-before", LATER + timedelta(minutes=1))
     binding = bound(database, new_binding())
     sent(database, binding, Operation.ADD, people(2))
     compaction.compact(database, binding.id)
