@@ -67,6 +67,11 @@ def of_sync(connection: Connection, sync: str) -> list[Binding]:
     return [_binding(row) for row in rows]
 
 
+def syncs(connection: Connection) -> list[str]:
+    """Every sync that anything is kept of, configured or not."""
+    return list(connection.execute(select(binding.c.sync).distinct()).scalars())
+
+
 def writers(
     connection: Connection, connection_name: str, external_id: str
 ) -> list[str]:

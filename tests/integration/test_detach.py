@@ -11,8 +11,10 @@ import pytest
 from structlog.types import EventDict
 
 from syncd.app import detaching
+from syncd.app.doctor.findings import Verdict
+from syncd.app.doctor.store import look
 from syncd.app.engine import Engine, UnknownSync
-from syncd.config.settings import GuardSettings
+from syncd.config.settings import GuardSettings, StoreSettings
 from syncd.model import Operation, Outcome, Trigger
 from syncd.store import bindings, leases, pauses, runs
 from syncd.store.database import Database
@@ -411,3 +413,31 @@ def test_only_a_configured_sync_can_be_emptied(world: World) -> None:
     assert refusal.value.code == "detach.not_configured"
     with world.database.read() as connection:
         assert bindings.current(connection, "vip") is not None
+
+
+# ---- found by doctor ----------------------------------------------------------------
+
+
+def test_doctor_names_a_sync_that_left_the_files_and_whom_the_store_still_keeps(
+    world: World, database_url: str
+) -> None:
+    filled(world, *range(10))
+    store = StoreSettings(
+        url=database_url,
+        password=None,
+        migrate="auto",
+        keep_runs=timedelta(days=400),
+        spool_dir=None,
+    )
+
+    named = list(look(store, {"vip"}))
+    left = list(look(store, {"other"}))
+    with world.engine() as engine:
+        detach(engine, world)
+    after = list(look(store, {"other"}))
+
+    assert [each.verdict for each in named] == [Verdict.OK]
+    assert [each.verdict for each in left] == [Verdict.OK, Verdict.WARN]
+    assert "vip" in left[1].detail
+    assert left[1].next.startswith("syncd detach vip")
+    assert [each.verdict for each in after] == [Verdict.OK]

@@ -37,10 +37,11 @@ def examine(loaded: Loaded, clock: Clock, seconds: float = LONGEST) -> list[Find
     """Everything, in the order in which a person would look."""
     settings = loaded.settings
     vendors = Vendors(settings, clock)
+    names = {sync.name for sync in settings.syncs}
     checks: list[Check] = [
         Check(subject="config", look=partial(_config, loaded)),
         Check(subject="secrets", look=partial(_secrets, settings)),
-        Check(subject=store.STORE, look=partial(store.look, settings.store)),
+        Check(subject=store.STORE, look=partial(store.look, settings.store, names)),
     ]
     vendor = _any_origin(settings, vendors)
     checks.append(

@@ -5,14 +5,19 @@ taking the lock, if only for a moment, could keep a daemon from starting.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from syncd.app.doctor.findings import Finding, fail, ok, warn
 from syncd.app.store import lock_path
 from syncd.config.settings import StoreSettings
-from syncd.store import figures, migrate
-from syncd.store.database import NETWORK_FILE_SYSTEMS, Database, file_system_of
+from syncd.store import bindings, figures, migrate
+from syncd.store.database import (
+    NETWORK_FILE_SYSTEMS,
+    Connection,
+    Database,
+    file_system_of,
+)
 from syncd.store.location import is_sqlite, sqlite_path
 
 STORE = "store"
@@ -24,8 +29,13 @@ FULL = 20 * MB
 LOCKS = Path("/proc/locks")
 
 
-def look(settings: StoreSettings) -> Iterator[Finding]:
-    """Raises `StoreError`, `SecretUnavailable`."""
+def look(
+    settings: StoreSettings, syncs: Collection[str] | None = None
+) -> Iterator[Finding]:
+    """`syncs` are those that the files name; None: whatever the store keeps is right.
+
+    Raises `StoreError`, `SecretUnavailable`.
+    """
     url = settings.read_url()
     if is_sqlite(url):
         path = sqlite_path(url)
@@ -33,7 +43,7 @@ def look(settings: StoreSettings) -> Iterator[Finding]:
         if not path.is_file():
             yield ok(STORE, f"none at {path} yet; the first run makes it")
             return
-    yield from _content(url, settings)
+    yield from _content(url, settings, syncs)
 
 
 def _place(path: Path) -> Iterator[Finding]:
@@ -63,7 +73,9 @@ def _existing(folder: Path) -> Path:
     return next(each for each in (folder, *folder.parents) if each.is_dir())
 
 
-def _content(url: str, settings: StoreSettings) -> Iterator[Finding]:
+def _content(
+    url: str, settings: StoreSettings, syncs: Collection[str] | None
+) -> Iterator[Finding]:
     try:
         database = Database(url, readers=1)
     except ModuleNotFoundError as error:
@@ -76,6 +88,7 @@ def _content(url: str, settings: StoreSettings) -> Iterator[Finding]:
             file = database.path if database.dialect == "sqlite" else None
             size = figures.size(connection, file)
             mode = figures.journal_mode(connection) if file is not None else ""
+            kept = _kept(connection, revision, syncs)
     finally:
         database.close()
     migrate.refuse_newer(revision)
@@ -88,10 +101,27 @@ def _content(url: str, settings: StoreSettings) -> Iterator[Finding]:
     line = ", ".join(part for part in parts if part)
     if revision == migrate.head():
         yield ok(STORE, line)
+        yield from kept
     elif settings.migrate == "auto":
         yield warn(STORE, f"{line}; the next start changes that", "syncd serve")
     else:
         yield fail(STORE, f"{line}; store.migrate is manual", "syncd db migrate")
+
+
+def _kept(
+    connection: Connection, revision: str | None, syncs: Collection[str] | None
+) -> list[Finding]:
+    """Syncs that left the files, while what the store keeps of them stayed."""
+    if revision != migrate.head() or syncs is None:
+        return []
+    return [
+        warn(
+            STORE,
+            f"it keeps the members of {name}, which no file names any more",
+            f'syncd detach {name} --reason "..."',
+        )
+        for name in sorted(set(bindings.syncs(connection)) - set(syncs))
+    ]
 
 
 def _schema(revision: str | None) -> str:
