@@ -6,29 +6,25 @@ lease lets one of several replicas send; whoever sent a message notes it by comp
 so one that dies in between sends the same message, under the same id, once more.
 """
 
-import socket
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from syncd import events, metrics
 from syncd.app import posting
 from syncd.app.engine import Engine
+from syncd.app.hearing import View, changes, of_config, others, scene_of, views_of
 from syncd.app.observing import Lately, look
 from syncd.app.posting import NotTaken
 from syncd.clock import Clock
 from syncd.config.settings import Settings
-from syncd.config.settings_notifications import ChannelSettings
 from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
 from syncd.model import Condition
-from syncd.notify import RESOLVED, Channel, Kind, Seen
-from syncd.notify.conditions import Changes, Sight, observe, wanted
-from syncd.notify.messages import Message, Scene, due
-from syncd.report.daemons import SILENT_AFTER
-from syncd.store import conditions, installation, leases
-from syncd.store.database import Connection
+from syncd.notify import Kind
+from syncd.notify.messages import Message, due
+from syncd.store import conditions, leases
 from syncd.store.leases import Lease
 
 LOOK = timedelta(seconds=30)
@@ -108,13 +104,10 @@ class Notifying:
             if not rows and not settings.notifications.channels:
                 return
             sights = look(connection, settings, self._clock, self._memory.lately)
-            others = _others(connection, self._clock.wall())
-        seen = [*sights.seen, *_of_config(self._refusal())]
-        unsure = {*sights.unsure, *(f"{Kind.CONFIG}/{host}" for host in others)}
-        views = {
-            channel.name: _view(settings, channel, seen, sights.masked, unsure)
-            for channel in map(channel_of, settings.notifications.channels.values())
-        }
+            hosts = others(connection, self._clock.wall())
+        seen = [*sights.seen, *of_config(self._refusal())]
+        unsure = {*sights.unsure, *(f"{Kind.CONFIG}/{host}" for host in hosts)}
+        views = views_of(settings, seen, sights.masked, unsure)
         self._keep(settings, views, rows, now)
         self._tell(settings, views, now)
 
@@ -123,24 +116,24 @@ class Notifying:
     def _keep(
         self,
         settings: Settings,
-        views: "Mapping[str, _View]",
+        views: Mapping[str, View],
         rows: Sequence[Condition],
         now: datetime,
     ) -> None:
         """Write what changed; most looks write nothing."""
-        if not _changes(settings, views, rows, now):
+        if not changes(settings, views, rows, now):
             return
         with self._writing, self._engine.database.begin() as connection:
             if not self._stopped:
                 rows = conditions.unclosed(connection, lock=True)
-                for each in _changes(settings, views, rows, now):
+                for each in changes(settings, views, rows, now):
                     conditions.put(connection, each.put)
                     conditions.drop(connection, each.drop)
 
     # ---- telling -------------------------------------------------------------------
 
     def _tell(
-        self, settings: Settings, views: "Mapping[str, _View]", now: datetime
+        self, settings: Settings, views: Mapping[str, View], now: datetime
     ) -> None:
         with self._engine.database.read() as connection:
             rows = conditions.unclosed(connection)
@@ -166,7 +159,7 @@ class Notifying:
     def _due(
         self,
         settings: Settings,
-        view: "_View",
+        view: View,
         rows: Sequence[Condition],
         now: datetime,
     ) -> list[Message]:
@@ -175,7 +168,7 @@ class Notifying:
         if backoff is not None and now < backoff.retry_at:
             return []
         own = [row for row in rows if row.channel == view.channel.name]
-        return due(view.channel, own, _scene(settings, view, now))
+        return due(view.channel, own, scene_of(settings, view, now))
 
     def _send(
         self,
@@ -235,110 +228,3 @@ class Notifying:
             message_id=message.id,
             retry_at=now + wait,
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """One channel, and what concerns it now."""
-
-    channel: Channel
-    sight: Sight
-
-
-def channel_of(settings: ChannelSettings) -> Channel:
-    """What a channel wants to be told."""
-    return Channel(
-        name=settings.name,
-        kinds=frozenset(Kind(each) for each in settings.events if each != RESOLVED),
-        tells_resolved=RESOLVED in settings.events,
-        repeat_every=settings.repeat_every,
-    )
-
-
-def _view(
-    settings: Settings,
-    channel: Channel,
-    seen: Sequence[Seen],
-    masked: Mapping[str, frozenset[Kind]],
-    unsure: Collection[str],
-) -> _View:
-    about = (
-        (each, (each.sync,) if each.sync is not None else each.concerns)
-        for each in seen
-    )
-    heard = [each for each, syncs in about if _hears(settings, channel.name, syncs)]
-    return _View(channel=channel, sight=wanted(channel, heard, masked, unsure))
-
-
-def _changes(
-    settings: Settings,
-    views: Mapping[str, _View],
-    rows: Sequence[Condition],
-    now: datetime,
-) -> list[Changes]:
-    """What becomes of the rows; empty where nothing does."""
-    heard = [row for row in rows if _is_heard(settings, row, views)]
-    found = [
-        observe(
-            view.channel,
-            [row for row in heard if row.channel == name],
-            view.sight,
-            now,
-        )
-        for name, view in views.items()
-    ]
-    found.append(Changes(drop=tuple(row.key for row in rows if row not in heard)))
-    return [each for each in found if each.put or each.drop]
-
-
-def _hears(settings: Settings, channel: str, about: Collection[str | None]) -> bool:
-    """Whether a channel is told of these syncs: one names it, or there is none."""
-    named = [sync.notify for sync in settings.syncs if sync.name in about]
-    return not named or any(each is None or channel in each for each in named)
-
-
-def _of_config(refusal: SyncdError | None) -> list[Seen]:
-    if refusal is None:
-        return []
-    host = socket.gethostname()
-    problems = getattr(refusal, "problems", ())
-    code = problems[0].code if problems else refusal.code
-    return [
-        Seen(
-            kind=Kind.CONFIG,
-            subject=host,
-            cause=code,
-            headline=f"{host}: the changed configuration is refused ({code}), "
-            "the old one stays",
-            command="syncd check",
-            code="config.reload_failed",
-        )
-    ]
-
-
-def _others(connection: Connection, wall: datetime) -> set[str]:
-    """The hosts of other replicas: they know how it is with their configuration."""
-    alive = {
-        each.host
-        for each in installation.daemons(connection)
-        if wall - each.heartbeat_at < SILENT_AFTER
-    }
-    return alive - {socket.gethostname()}
-
-
-def _is_heard(settings: Settings, row: Condition, views: Mapping[str, _View]) -> bool:
-    """Whether its channel still exists and wants such rows."""
-    view = views.get(row.channel)
-    if view is None or row.kind not in view.channel.kinds:
-        return False
-    return row.sync is None or _hears(settings, row.channel, (row.sync,))
-
-
-def _scene(settings: Settings, view: _View, now: datetime) -> Scene:
-    return Scene(
-        instance=settings.instance,
-        page=settings.web.page.base_url or "",
-        seen=view.sight.seen,
-        syncs=frozenset(sync.name for sync in settings.syncs if sync.enabled),
-        now=now,
-    )

@@ -35,8 +35,7 @@ class Reloads:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: list[Future[Answer]] = []
-        self.refusal: SyncdError | None = None
-        """Why the files that were last read are not in use; None: they are."""
+        self._refusal: SyncdError | None = None
 
     def ask(self, body: Mapping[str, Any]) -> Answer:
         """`{"actor", "via"}` -> what changed, or `{"problems": […]}` of the files.
@@ -53,6 +52,10 @@ class Reloads:
                 raise DaemonError("the daemon stopped first", hint="syncd status")
         return wish.result()
 
+    def why_refused(self) -> SyncdError | None:
+        """Why the files that were last read are not in use; None: they are."""
+        return self._refusal
+
     def answer(self, reload: Callable[[], Answer]) -> None:
         """Reload once, for all who asked so far; a refusal is logged and told."""
         with self._lock:
@@ -60,13 +63,13 @@ class Reloads:
         try:
             done = reload()
         except SyncdError as error:
-            self.refusal = error
+            self._refusal = error
             metrics.config_read(good=False, at=self._clock.wall().timestamp())
             _say_not_reloaded(error)
             for wish in waiting:
                 _refuse(wish, error)
             return
-        self.refusal = None
+        self._refusal = None
         for wish in waiting:
             wish.set_result(done)
 

@@ -34,14 +34,12 @@ from syncd.app.engine import Engine
 from syncd.app.forgetting import LettingGo
 from syncd.app.gauges import StoreGauges, expect
 from syncd.app.health import Health
-from syncd.app.heartbeats import Heartbeats
 from syncd.app.listening import Listening
-from syncd.app.notifying import Notifying
 from syncd.app.reacting import Reacting
 from syncd.app.reloading import Reloads, changes, require_same_process
-from syncd.app.run_pings import RunPings
 from syncd.app.slots import Slots, timings
 from syncd.app.store import OpenStore
+from syncd.app.telling import Telling
 from syncd.clock import Clock
 from syncd.config.settings import Loaded, Settings
 from syncd.errors import StoreError, SyncdError
@@ -105,9 +103,8 @@ class Server:
         self._retired: list[Blueprint] = []
         self._letting_go = LettingGo(self._engine)
         self._reloads = Reloads(self._engine.stop_event, clock)
-        self._notifying = Notifying(self._engine, clock, lambda: self._reloads.refusal)
-        self._heartbeats = Heartbeats(self._engine, clock, self._health)
-        self._run_pings = RunPings(self._engine, clock)
+        refusal = self._reloads.why_refused
+        self._telling = Telling(self._engine, clock, self._health, refusal)
 
     def serve(self) -> None:
         """Work until a signal says stop. Call it in the main thread, after `block`."""
@@ -132,11 +129,9 @@ class Server:
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._say_started()
             self._keep_house()
-            self._run_pings.start()
+            stack.callback(self._telling.stop)
+            self._telling.start()
             self._slots.start(cut_off)
-            stack.callback(self._notifying.stop)
-            self._notifying.start()
-            self._heartbeats.start()
             forced = self._stop(self._watch(*shown))
         if forced:
             _end_at_once()
