@@ -34,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kills", type=int, default=10, help="kills per store in the kill suite"
     )
     group.addoption(
+        "--pictures", metavar="DIR", help="where all pictures of the pages are put"
+    )
+    group.addoption(
         "--full-size",
         action="store_true",
         help="500,000 profiles and a CSV of 200,000 rows, instead of 20,000 and 10,000;"
