@@ -65,7 +65,8 @@ def _stopped(run: Run, name: str) -> connections.ConnectionState | None:
         state = connections.get(connection, name)
     if state.stopped_at is None or state.probe_at is None:
         return None
-    asked = run.report.trigger is Trigger.MANUAL  # a person who just corrected a key
+    # By a person, who just corrected a key.
+    asked = run.report.trigger in (Trigger.MANUAL, Trigger.RESYNC, Trigger.DETACH)
     if state.probe_at > run.parts.clock.now() and not asked:
         raise DeliveryError(
             f"connection {name} is stopped: {state.stopped_reason}",
