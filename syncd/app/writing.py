@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from syncd.app.vendors import Vendors
+from syncd.config.feeds import feed_of
 from syncd.config.settings import (
     FromCohort,
     Settings,
@@ -110,6 +111,9 @@ def naming_of(
         for each in client.cohorts():
             if each.id == cohort_id:
                 return rendered(template, name=each.name, cohort_id=each.id)
+        if feed_of(sync) is not None:
+            # What is pushed to us is there, whatever a list says: its id names it.
+            return rendered(template, name=cohort_id, cohort_id=cohort_id)
         raise SourceUnavailable(
             f"{sync.source.connection} lists no cohort {cohort_id}",
             code="source.not_found",
