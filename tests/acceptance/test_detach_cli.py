@@ -1,9 +1,14 @@
 """`syncd detach` as people type it: as it is, emptied, killed, and left behind."""
 
+import os
+import pty
 import sqlite3
+import subprocess
 from contextlib import closing
 
 import pytest
+
+from tests.simulated import PATIENCE, PROJECT
 
 REASON = ("--reason", "the campaign is over", "--yes")
 
@@ -115,3 +120,26 @@ def test_an_emptying_killed_in_the_middle_is_finished_by_the_same_command(
     assert simulator.members() == set()
     assert rows(vip, "binding") == rows(vip, "batch") == 0
     assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(("typed", "code"), [("vip", 0), ("yes", 75)])
+def test_at_a_terminal_the_name_of_the_sync_must_be_typed(vip, simulator, typed, code):
+    ours, theirs = pty.openpty()
+    try:
+        command = vip.command("detach", "vip", "--empty", "--reason", "x")
+        running = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            cwd=vip.folder,
+            env={"PATH": os.defpath, "PYTHONPATH": str(PROJECT)},
+        )
+        os.write(ours, f"{typed}\n".encode())
+        running.communicate(timeout=PATIENCE)
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+    assert running.returncode == code
+    assert simulator.members() == (set() if code == 0 else set(people(300)))
