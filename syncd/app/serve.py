@@ -27,6 +27,7 @@ from syncd.app import (
     pausing,
     repairing,
     resyncing,
+    unread,
     verifying,
 )
 from syncd.app.build import Blueprint, blueprint
@@ -209,6 +210,7 @@ class Server:
             rows = installation.prune(connection, now=self._clock.now(), keep=keep)
         rows += self._prune_inbox()
         rows += forgetting.prune(self._engine)
+        rows += unread.prune(self._engine)
         self._engine.database.give_space_back()
         if rows:
             emit(events.PRUNE_FINISHED, rows=rows)

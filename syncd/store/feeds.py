@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
 from sqlalchemy.engine import Row
 
 from syncd.model import Feed, IdType
 from syncd.store.database import insert_into
-from syncd.store.tables import feed, inbox_position
+from syncd.store.tables import feed, inbox, inbox_position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,12 @@ def feeds(connection: Connection, connection_name: str | None = None) -> list[Fe
     if connection_name is not None:
         query = query.where(feed.c.connection == connection_name)
     return [_row(row) for row in connection.execute(query)]
+
+
+def drop(connection: Connection, feed_id: int) -> None:
+    """Delete a feed and all its words. The caller has the inbox for itself (`lock`)."""
+    connection.execute(delete(inbox).where(inbox.c.feed_id == feed_id))
+    connection.execute(delete(feed).where(feed.c.id == feed_id))
 
 
 def note_size(
