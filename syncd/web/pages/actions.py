@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +24,7 @@ from syncd.events import emit
 from syncd.web.access import Access, Viewer, viewer_of
 from syncd.web.pages import render
 from syncd.web.pages.routes import HEADERS
-from syncd.web.pages.views import Figure, RunPage, SyncPage, Top
+from syncd.web.pages.views import Figure, Plan, RunPage, SyncPage, Top
 from syncd.web.threads import Busy, Threads
 
 LONGEST_FORM = 8 * 1024
@@ -163,17 +163,24 @@ class Buttons:
 
         match page:
             case SyncPage(name=name, pause=pause, plan=plan):
-                held = self._desk.held(name) if plan is not None else None
+                held = self._held(name, plan)
                 return Actions(
                     sync=name, whole=True, paused=pause != "", held=held, token=token
                 )
             case RunPage(sync=sync, plan=plan) if plan is not None and plan.waits:
-                held = self._desk.held(sync.words)
+                held = self._held(sync.words, plan)
                 return Actions(
                     sync=sync.words, whole=False, paused=False, held=held, token=token
                 )
             case _:
                 return None
+
+    def _held(self, sync: str, plan: Plan | None) -> Held | None:
+        """The plan that the page shows, unless another one waits by now."""
+        held = self._desk.held(sync) if plan is not None else None
+        if held is None or plan is None or held.run_id != plan.run_id:
+            return None
+        return held
 
     # ---- a request -------------------------------------------------------------------
 
@@ -227,10 +234,10 @@ class Buttons:
         site = request.headers.get("sec-fetch-site")
         if site == "same-origin":
             return
-        origin = request.headers.get("origin", "").lower()
         host = request.headers.get("host", "").lower()
-        own = urlsplit(origin).netloc == host != "" or origin == self._origin != ""
-        if site is not None or not own:
+        own = {f"http://{host}", f"https://{host}", self._origin} - {""}
+        origin = request.headers.get("origin", "").lower()
+        if site is not None or origin not in own:
             message = "the browser does not say that the form came from this site"
             raise NotPressed(403, message, code="access.origin", hint="syncd status")
 
