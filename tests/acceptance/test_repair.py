@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -64,6 +65,14 @@ def differing(
     assert simulator.members() == set(CROWD)
     tamper(simulator, missing, others)
     return Injected(wanted=wanted, missing=missing, ours=ours, others=others)
+
+
+def in_a_blackout(installation: Installation) -> None:
+    """No run begins by itself now; a person's does."""
+    now, hour = datetime.now(UTC), timedelta(hours=1)
+    window = {"from": f"{now - hour:%H:%M}", "to": f"{now + hour:%H:%M}"}
+    installation.config["windows"] = {"etl": [window]}
+    installation.config["syncs"][0]["blackout"] = ["etl"]
 
 
 def tamper(simulator: Simulator, missing: set[str], others: set[str]) -> None:
@@ -131,6 +140,7 @@ def test_a_daemon_repairs_and_its_trail_names_who_when_and_why(
 ) -> None:
     prepared(installation, simulator)
     injected = differing(installation, simulator, 3)
+    in_a_blackout(installation)
     daemon = installation.start("serve")
     assert daemon.reached("daemon.started")
     since = simulator.last()
@@ -138,7 +148,9 @@ def test_a_daemon_repairs_and_its_trail_names_who_when_and_why(
     ended = repair(installation, "--json", "--reason", "somebody edited it")
 
     assert_repaired(ended, injected, simulator, since)
-    run_id = ended.document["syncs"][0]["repair"]["run"]["id"]
+    run = ended.document["syncs"][0]["repair"]["run"]
+    run_id = run["id"]
+    assert run["notice"].startswith("inside the window 'etl'")
     assert daemon.reached("operator.repaired", run=run_id, reason="somebody edited it")
     (line,) = daemon.events("run.finished", run_id=run_id)
     assert (line["trigger"], line["outcome"]) == ("repair", "success")

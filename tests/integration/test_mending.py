@@ -256,6 +256,19 @@ def test_words_that_were_pushed_since_the_last_plan_count(world: World) -> None:
     assert world.vendor.cohort.members == (EVERYBODY - people(1)) | people(20)
 
 
+def test_the_unmatched_are_left_as_they_are(world: World) -> None:
+    world.sync(members=EVERYBODY | people(50))
+    world.vendor.known = people(*range(40))
+    with world.engine() as engine:
+        run(engine, world)
+        tamper(world, out=people(1))
+        world.clock.advance(timedelta(days=1))  # type: ignore[attr-defined]
+        repair(engine, errand(world, missing=people(1)))
+
+    assert sent(world) == (people(1), set()), "50 is due, and left to the next run"
+    assert believed(world.database).unaccepted == people(50)
+
+
 def test_a_cut_off_repair_goes_on_as_any_plan(world: World) -> None:
     vip(world)
     with world.engine() as engine:
