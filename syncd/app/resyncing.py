@@ -19,8 +19,6 @@ from syncd.config.feeds import feed_of
 from syncd.config.settings import Settings, SyncSettings
 from syncd.sources import Listing, Postponed
 from syncd.sources.feed_mark import Mark
-from syncd.store import bindings
-from syncd.store.database import Database
 from syncd.sync import resync as stories
 from syncd.sync.resync import Belief, NotResyncable, Wish
 from syncd.sync.spec import Report
@@ -100,20 +98,13 @@ def _reads(
 def _position(
     engine: Engine, settings: Settings, sync: SyncSettings, vendors: Vendors
 ) -> str | None:
-    """How far the pushed words count as read; None where a list says who is wanted.
+    """The mark of a sync that lives by pushed words alone; None where a list says who
+    is wanted.
 
-    Without a list whom the plans wanted is all there is to stand on, and that is whom
-    the destination holds from now on. Words that are said twice change nothing.
+    Whom the destination holds is all there is to stand on, and every word that is kept
+    stands above it: said again it changes nothing, or mends what somebody else did.
     """
     feed = feed_of(sync)
     if feed is None or whole_list_of(settings, sync, vendors, engine.clock) is not None:
         return None
-    known = _last_mark(engine.database, sync.name)
-    mark = Mark.parse(known, feed) or Mark()
-    return mark.text(feed)
-
-
-def _last_mark(database: Database, name: str) -> str | None:
-    with database.read() as connection:
-        binding = bindings.current(connection, name)
-    return binding.source_mark if binding is not None else None
+    return Mark().text(feed)

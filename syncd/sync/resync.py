@@ -75,7 +75,7 @@ class Belief:
     reads: Reads | None
     """Reads the destination; None: it cannot be read, the source is believed."""
     mark: str | None = None
-    """How far the source had been read, where only words above it come from now on;
+    """From where on pushed words stand above who is there, where there is no list;
     None: the next run reads the source's list."""
 
 

@@ -6,6 +6,8 @@ from contextlib import closing
 
 import pytest
 
+from tests.knocking import ago, identify, knocking
+
 REASON = ("--reason", "the store was restored", "--yes")
 
 
@@ -229,4 +231,37 @@ def test_a_replacement_killed_in_the_middle_is_gone_on_with(vip, simulator, afte
 
     assert simulator.members() == set(people(300, start=10)) == acknowledged(vip)
     assert daemon.reached("run.abandoned", trigger="resync")
+    assert daemon.stop() == 0
+
+
+# ---- a sync that lives by events ----------------------------------------------------
+
+
+def test_what_was_pushed_stands_above_a_cohort_that_was_adopted(
+    installation, simulator
+):
+    """Others took 5 people out and put 5 in; 100 had entered by events."""
+    simulator.post("/_sim/config", {"job_seconds": 0})
+    installation.inbox()
+    del installation.config["connections"]["engage"]["snapshot"]
+    origin = simulator.origins["storage"]
+    installation.config["connections"]["amplitude"]["storage_origin"] = origin
+    installation.sync()
+    simulator.users(people(200))
+    daemon = installation.start("serve")
+    with knocking(daemon) as at:
+        at.engage([identify(each) for each in people(100)])
+        assert installation.run().run["entered"] == 100
+        simulator.change(
+            simulator.cohort_id(), add=people(5, start=150), remove=people(5)
+        )
+
+        adopted = installation.syncd("resync", "vip", "--adopt", *REASON)
+        at.engage([identify("person-000050", False, timestamp=ago(0))])
+        after = installation.run()
+
+    assert adopted.code == 0, adopted.err
+    assert (after.run["entered"], after.run["exited"]) == (5, 1)
+    wanted = {*people(100), *people(5, start=150)} - {"person-000050"}
+    assert simulator.members() == wanted == acknowledged(installation)
     assert daemon.stop() == 0

@@ -18,6 +18,7 @@ from syncd.app.engine import Engine, UnknownSync
 from syncd.config.settings import GuardSettings
 from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.sources import Listing, Postponed
+from syncd.sources.feed_mark import Mark
 from syncd.store import bindings, compaction, forgotten, pauses
 from syncd.store.bindings import Role
 from syncd.store.database import Database
@@ -526,28 +527,23 @@ def test_a_belief_in_the_source_waits_for_those_who_are_to_be_forgotten(
     assert believed(world.database).acknowledged == people(*range(10))
 
 
-def test_words_that_were_read_are_not_lost_by_an_adoption(world: World) -> None:
+def test_words_stand_above_a_cohort_that_was_adopted_where_there_is_no_list(
+    world: World,
+) -> None:
     feed = world.fed(begins_whole=True, guard=STRICT)
     world.vendor.known |= EVERYBODY
     feed.say(enter=people(*range(10)))
     with world.engine() as engine:
         ran(engine, world)
-        mark = source_mark(world)
         world.vendor.cohort.members -= people(3)
+        world.vendor.cohort.members |= people(20)
         feed.say(leave=people(9))
-        adopt(engine, world, replace(read_back(world), mark=mark))
+        belief = replace(read_back(world), mark=Mark().text(feed.feed))
+        adopt(engine, world, belief)
         report = ran(engine, world)
 
     assert report.outcome is Outcome.SUCCESS
-    assert world.vendor.cohort.members == people(*range(9)) - people(3)
-
-
-def source_mark(world: World) -> str:
-    with world.database.read() as connection:
-        binding = bindings.current(connection, "vip")
-    assert binding is not None
-    assert binding.source_mark is not None
-    return binding.source_mark
+    assert world.vendor.cohort.members == people(*range(9), 20)
 
 
 # ---- the command --------------------------------------------------------------------
