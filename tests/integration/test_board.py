@@ -1,7 +1,6 @@
 """The pages of a real store: what runs left behind, in the words of the page."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,9 @@ import pytest
 
 from syncd.app.board import StoreBoard
 from syncd.app.board.causes import whose
-from syncd.config.secrets import SecretRef
-from syncd.config.settings import DeliverySettings, FromCohort, GuardSettings
-from syncd.config.settings_connections import (
-    AmplitudeConnection,
-    QuotaSettings,
-    Transport,
-)
+from syncd.config.settings import DeliverySettings, GuardSettings
 from syncd.model import Outcome, Trigger
-from syncd.store import fetches, pauses, quotas
+from syncd.store import pauses
 from syncd.store.database import Database
 from syncd.store.pauses import Pause
 from syncd.sync.decide import Decision
@@ -33,7 +26,6 @@ from tests.builders import (
     new_database,
     people,
     settings_of,
-    sync_settings,
 )
 
 LARGE = DeliverySettings(
@@ -52,30 +44,6 @@ def world(tmp_path: Path) -> Iterator[World]:
         vendors={"amplitude": vendor},
     )
     database.close()
-
-
-def amplitude() -> AmplitudeConnection:
-    secret = SecretRef(key="api_key", origin="syncd.yaml:1:1", env="UNREAD")
-    return AmplitudeConnection(
-        name="amplitude",
-        region="us",
-        app_id=1,
-        api_key=secret,
-        secret_key=secret,
-        owner="o@x",
-        name_prefix="",
-        quota=QuotaSettings(downloads_per_month=500, reserve=50),
-        download_deadline=timedelta(hours=1),
-        storage_hosts=(),
-        storage_origin=None,
-        push=None,
-        transport=Transport(
-            base_url=None,
-            ca_file=None,
-            proxy_url=None,
-            request_deadline=timedelta(seconds=30),
-        ),
-    )
 
 
 def board_of(world: World) -> StoreBoard:
@@ -337,52 +305,6 @@ def test_every_outcome_and_state_can_be_a_filter(held: World) -> None:
         assert board.sync("vip", outcome.value).chosen == outcome.value
     for state in ("held", "on_time", "off", "paused", "stale", "failing"):
         assert board.overview(state).chosen == state.replace("_", " ")
-
-
-def test_the_month_counts_what_we_asked_for_and_what_others_did(world: World) -> None:
-    source = FromCohort(
-        connection="amplitude",
-        cohort_id="1a2bc3d",
-        max_staleness=timedelta(days=1),
-        events=None,
-        linked=False,
-    )
-    settings = settings_of(sync_settings("churn", source=source))
-    settings = replace(settings, connections={"amplitude": amplitude()})
-    known = StoreBoard(world.database, lambda: settings, world.clock)
-    now = world.clock.now()
-    with world.database.begin() as connection:
-        resets_at = now + timedelta(days=15)
-        quotas.remember(
-            connection,
-            "us:1",
-            limit=500,
-            used=5,
-            resets_at=resets_at,
-            estimated=False,
-            now=now,
-        )
-        for hours in (30, 2):
-            fetches.begin(
-                connection,
-                project="us:1",
-                cohort_id="1a2bc3d",
-                name="Churn",
-                computed_before=None,
-                size_before=None,
-                sync="churn",
-                run_id="r",
-                by_person=False,
-                now=now - timedelta(hours=hours),
-            )
-
-    (month,) = known.overview("").months
-
-    assert (month.used, month.limit) == (5, 500)
-    assert month.spent[-1][1] == 5
-    assert [count for _, count in month.spent] == sorted(c for _, c in month.spent)
-    assert "3 by other tools" in month.words
-    assert 0.4 < month.elapsed < 0.6
 
 
 def test_the_list_is_read_once_for_all_who_look_at_it_at_a_time(held: World) -> None:

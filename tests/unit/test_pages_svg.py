@@ -8,6 +8,7 @@ import pytest
 
 from syncd.model import Outcome
 from syncd.web.pages import svg
+from syncd.web.pages.burn_down import burn_down
 from syncd.web.pages.views import Cell, Month
 
 UNQUOTED = re.compile(r"=([^\s\"'>/][^\s\"'>]*)")
@@ -201,7 +202,7 @@ def test_an_unknown_outcome_is_drawn_all_the_same() -> None:
 
 
 def test_the_month_says_its_numbers_and_draws_the_forecast_from_now() -> None:
-    picture = svg.burn_down(month())
+    picture = burn_down(month())
 
     drawn = strokes(picture)
     assert said(picture) == (
@@ -213,10 +214,19 @@ def test_the_month_says_its_numbers_and_draws_the_forecast_from_now() -> None:
 
 
 def test_a_month_over_its_limit_stays_inside_of_its_picture() -> None:
-    picture = svg.burn_down(month(used=700, forecast=900, spent=((0.2, 700),)))
+    picture = burn_down(month(used=700, forecast=900, spent=((0.2, 700),)))
 
     numbers = [int(each) for each in re.findall(r"[ V](\d+)", strokes(picture)["q"])]
     assert all(0 <= each <= 120 for each in numbers)
+
+
+def test_a_month_of_many_downloads_is_drawn_in_few_steps() -> None:
+    spent = tuple((number / 1250, number) for number in range(1, 501))
+
+    path = strokes(burn_down(month(used=500, spent=spent)))["q"]
+
+    assert path.count("V") <= 33
+    assert re.findall(r"V(\d+)", path)[-1] == "16"
 
 
 def test_exit_shares_stand_beside_each_other_and_the_last_one_stands_out() -> None:

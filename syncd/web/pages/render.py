@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from syncd import help as runbook
 from syncd.web.pages import svg
+from syncd.web.pages.burn_down import burn_down
 
 _CODE = re.compile(r"`([^`]+)`|\b([a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+)\b")
 """What is written as code, and what looks like one of our codes."""
@@ -101,6 +102,7 @@ def _environment() -> Environment:
     )
     made.globals |= {
         "svg": svg,
+        "burn_down": burn_down,
         "style": assets()["/style.css"].href,
         "script": assets()["/refresh.js"].href,
         "icon": icon,

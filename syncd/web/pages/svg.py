@@ -10,7 +10,7 @@ from itertools import groupby
 
 from markupsafe import Markup, escape
 
-from syncd.web.pages.views import Cell, Month
+from syncd.web.pages.views import Cell
 
 RUNS = 30
 """Columns of a picture of runs."""
@@ -26,7 +26,6 @@ _CUT = 0.95
 """Bars above this quantile are cut, so that one big day does not hide the others."""
 _SEVERAL = 4
 """Fewer bars are never cut."""
-_MONTH_WIDTH, _MONTH_HEIGHT = 320, 120
 
 _CALM = ("success", "no_change", "skipped")
 _LINES = {
@@ -52,7 +51,7 @@ def freshness(share: float | None, words: str, tone: str) -> Markup:
     """How much of the promised time is used up; full is stale."""
     filled = 0 if share is None else max(1, round(min(share, 1.0) * _FRESH_WIDTH))
     bar = f"<path class={_tone(tone)} d=M0,4h{filled} />" if filled else ""
-    return _picture("f", words, bar)
+    return picture("f", words, bar)
 
 
 def sparkline(sizes: Sequence[int], *, every: int = 1) -> Markup:
@@ -64,10 +63,10 @@ def sparkline(sizes: Sequence[int], *, every: int = 1) -> Markup:
     if len(shown) < 2:
         return Markup()
     low, high = min(shown), max(shown)
-    said = f"{_number(shown[-1])}; {_number(low)} to {_number(high)}"
+    said = f"{number(shown[-1])}; {number(low)} to {number(high)}"
     drawn = shown[::-1][::every][::-1]
     line = _line(drawn, low, high, _SPARK_STEP * every)
-    return _picture("s", said, f'<path d="{line}"/>')
+    return picture("s", said, f'<path d="{line}"/>')
 
 
 def bars(moves: Sequence[tuple[int, int]], *, every: int = 1) -> Markup:
@@ -83,15 +82,15 @@ def bars(moves: Sequence[tuple[int, int]], *, every: int = 1) -> Markup:
     scale, start = _scale(summed), RUNS * _BAR - len(summed) * step
     up = [-_height(value, scale) for value, _ in summed]
     down = [_height(value, scale) for _, value in summed]
-    said = f"{_number(entered)} entered, {_number(exited)} exited"
+    said = f"{number(entered)} entered, {number(exited)} exited"
     middle = _BARS_HEIGHT // 2
     drawn = _steps("n", start, middle - 1, up, step)
     drawn += _steps("x", start, middle + 1, down, step)
     longest = max(max(pair) for pair in summed)
     if longest > scale:
-        said += f", cut at {_number(scale)} of {_number(longest)}"
+        said += f", cut at {number(scale)} of {number(longest)}"
         drawn += _notches(summed, scale, start, step)
-    return _picture("b", said, drawn)
+    return picture("b", said, drawn)
 
 
 def strip(cells: Sequence[Cell], *, linked: bool, most: int = RUNS) -> Markup:
@@ -110,7 +109,7 @@ def strip(cells: Sequence[Cell], *, linked: bool, most: int = RUNS) -> Markup:
     calm = [each for each in placed if each not in apart]
     drawn = "".join([*_merged(calm), *(_one(x, cell) for x, cell in apart)])
     # A picture is opaque for those who cannot see it; links in it must not be.
-    return _picture("r", _said(shown), drawn, role="" if apart else "img")
+    return picture("r", _said(shown), drawn, role="" if apart else "img")
 
 
 def shares(values: Sequence[float]) -> Markup:
@@ -125,54 +124,23 @@ def shares(values: Sequence[float]) -> Markup:
         parts.append(f'<path class={kind} d="M{index * 22 + 8} 32v-{height}"/>')
     said = "exit shares, oldest first: " + ", ".join(percent(each) for each in values)
     size = f" width={len(values) * 22} height=32"
-    return _picture("e", said, "".join(parts), size=size)
+    return picture("e", said, "".join(parts), size=size)
 
 
 def step_bar(milliseconds: float, longest: float) -> Markup:
     """How long a step took beside the longest one."""
     width = max(1, round(milliseconds / longest * _FRESH_WIDTH)) if longest else 1
     said = f"{milliseconds / 1000:.1f} s"
-    return _picture("t", said, f"<path class=u d=M0,4h{width} />")
-
-
-def burn_down(month: Month) -> Markup:
-    """What a month's downloads went and go to: used, even pace, forecast, limit."""
-    top = max(month.limit, month.forecast, month.used, 1) * 1.08
-
-    def y(value: float) -> int:
-        return round(_MONTH_HEIGHT - 4 - value / top * (_MONTH_HEIGHT - 12))
-
-    def x(share: float) -> int:
-        return round(share * _MONTH_WIDTH)
-
-    limit, spendable, ground = y(month.limit), y(month.limit - month.reserve), y(0)
-    used = "".join(f"H{x(share)}V{y(count)}" for share, count in month.spent if count)
-    now = x(month.elapsed), y(month.used)
-    parts = [
-        f"<rect y={limit} width={_MONTH_WIDTH} height={spendable - limit} />",
-        f'<path class=m d="M0 {limit}h{_MONTH_WIDTH}"/>',
-        f'<path class=p d="M0 {ground}L{_MONTH_WIDTH} {spendable}"/>',
-        f'<path class=c d="M{now[0]} {now[1]}L{_MONTH_WIDTH} {y(month.forecast)}"/>',
-        f'<path class=q d="M0 {ground}{used}H{now[0]}"/>',
-        f"<circle cx={now[0]} cy={now[1]} r=3 />",
-        f"<text x=2 y={limit - 4}>limit {_number(month.limit)}</text>",
-        f"<text x=2 y={spendable + 11}>reserve {_number(month.reserve)}</text>",
-    ]
-    said = (
-        f"{_number(month.used)} of {_number(month.limit)} downloads used, even pace "
-        f"{_number(month.even_pace)}, forecast {_number(month.forecast)}, "
-        f"{_number(month.reserve)} reserved"
-    )
-    box = f' viewBox="0 0 {_MONTH_WIDTH} {_MONTH_HEIGHT}"'
-    return _picture("d", said, "".join(parts), size=box)
+    return picture("t", said, f"<path class=u d=M0,4h{width} />")
 
 
 # --- parts ----------------------------------------------------------------------------
 
 
-def _picture(
+def picture(
     kind: str, said: str, drawn: str, role: str = "img", size: str = ""
 ) -> Markup:
+    """A picture that says its numbers; `kind` is its class, `size` more attributes."""
     shown = f" role={role}" if role else ""
     # Everything drawn is made of our own numbers; words are escaped.
     return Markup(  # noqa: S704
@@ -295,7 +263,8 @@ def _tone(tone: str) -> str:
     )
 
 
-def _number(value: int) -> str:
+def number(value: int) -> str:
+    """`48,489`."""
     return f"{value:,}"
 
 
