@@ -143,3 +143,28 @@ def test_at_a_terminal_the_name_of_the_sync_must_be_typed(vip, simulator, typed,
 
     assert running.returncode == code
     assert simulator.members() == (set() if code == 0 else set(people(300)))
+
+
+def test_on_postgres_both_are_carried_out_beside_a_daemon_under_the_syncs_lease(
+    installation, simulator, postgres_database
+):
+    installation.config["store"] = {"url": postgres_database}
+    installation.sync()
+    simulator.users(people(400))
+    installation.audience(people(300))
+    assert installation.run().run["outcome"] == "success"
+    simulator.change(simulator.cohort_id(), add=people(7, start=390))
+    daemon = installation.start("serve")
+    assert daemon.reached("daemon.started")
+
+    replaced = installation.syncd("resync", "vip", "--push", "--replace", *REASON)
+    members = simulator.members()
+    detached = installation.syncd("detach", "vip", "--empty", *REASON, "--json")
+
+    assert replaced.code == 0, replaced.err
+    assert "up to 7 people whom others put there would leave" in replaced.err
+    assert members == set(people(300))
+    assert detached.code == 0, detached.err
+    assert simulator.members() == set()
+    assert installation.syncd("run", "vip").code == 75, "it is paused"
+    assert daemon.stop() == 0
