@@ -46,7 +46,7 @@ Refusal = Callable[[], SyncdError | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """A channel that does not take messages."""
+    """A channel that takes no messages, or a message that a channel does not take."""
 
     failures: int
     retry_at: datetime
@@ -58,6 +58,29 @@ class Memory:
 
     lately: Lately = field(default_factory=Lately)
     backoffs: dict[str, Backoff] = field(default_factory=dict)
+    """By the name of a channel, or the id of a message."""
+
+    def rests(self, key: str, now: datetime) -> bool:
+        """Whether it is not to be tried yet."""
+        backoff = self.backoffs.get(key)
+        return backoff is not None and now < backoff.retry_at
+
+    def give_rest(self, key: str, now: datetime, asked: float | None) -> datetime:
+        """Until when it is not to be tried; `asked` are seconds that it wants."""
+        before = self.backoffs.get(key)
+        failures = before.failures + 1 if before is not None else 1
+        doubled: int = 2 ** min(failures - 1, 10)
+        wait = min(FIRST_WAIT * doubled, LONGEST_WAIT)
+        if asked is not None:
+            wait = max(wait, timedelta(seconds=asked))
+        self.backoffs = {
+            other: backoff
+            for other, backoff in self.backoffs.items()
+            # What was not tried for so long is no longer to be told.
+            if now - backoff.retry_at < 2 * LONGEST_WAIT
+        }
+        self.backoffs[key] = Backoff(failures=failures, retry_at=now + wait)
+        return now + wait
 
 
 class Notifying:
@@ -164,11 +187,11 @@ class Notifying:
         now: datetime,
     ) -> list[Message]:
         """What a channel is to get now; nothing while it is given a rest."""
-        backoff = self._memory.backoffs.get(view.channel.name)
-        if backoff is not None and now < backoff.retry_at:
+        if self._memory.rests(view.channel.name, now):
             return []
         own = [row for row in rows if row.channel == view.channel.name]
-        return due(view.channel, own, scene_of(settings, view, now))
+        messages = due(view.channel, own, scene_of(settings, view, now))
+        return [each for each in messages if not self._memory.rests(each.id, now)]
 
     def _send(
         self,
@@ -210,14 +233,8 @@ class Notifying:
                     conditions.note_told(connection, item.row, told_at)
 
     def _give_rest(self, message: Message, error: NotTaken, now: datetime) -> None:
-        before = self._memory.backoffs.get(message.channel)
-        failures = before.failures + 1 if before is not None else 1
-        wait = min(FIRST_WAIT * 2 ** min(failures - 1, 10), LONGEST_WAIT)
-        if error.wait is not None:
-            wait = max(wait, timedelta(seconds=error.wait))
-        self._memory.backoffs[message.channel] = Backoff(
-            failures=failures, retry_at=now + wait
-        )
+        key = message.id if error.of_message else message.channel
+        retry_at = self._memory.give_rest(key, now, error.wait)
         metrics.NOTIFICATIONS.labels(message.channel, "failed").inc()
         emit(
             events.NOTIFICATION_FAILED,
@@ -226,5 +243,5 @@ class Notifying:
             error_type=error.error_type,
             kind=message.kind.value,
             message_id=message.id,
-            retry_at=now + wait,
+            retry_at=retry_at,
         )

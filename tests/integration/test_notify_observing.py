@@ -329,6 +329,8 @@ class Slack:
     url: str = ""
     texts: list[str] = field(default_factory=list)
     status: int = 200
+    refuses: str = ""
+    """Messages with these words in them get a 400."""
     while_asked: Callable[[], None] = lambda: None
 
 
@@ -343,9 +345,10 @@ def slack() -> Iterator[Slack]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             made.while_asked()
-            if made.status == 200:
+            refused = made.refuses and made.refuses in body.decode()
+            if made.status == 200 and not refused:
                 made.texts.append(orjson.loads(body)["text"])
-            self.send_response(made.status)
+            self.send_response(400 if refused else made.status)
             self.send_header("content-length", "0")
             self.end_headers()
 
@@ -487,6 +490,24 @@ def test_a_channel_that_refuses_is_left_alone_for_longer_each_time(
 
     assert failed == 6, "after 1, 2, 4, 8, 16 and 32 minutes"
     assert headlines(slack) == [HELD]
+
+
+def test_a_message_that_is_refused_keeps_no_other_waiting(
+    office: Office, slack: Slack
+) -> None:
+    tries: list[int] = []
+    slack.refuses, slack.while_asked = "is held", lambda: tries.append(1)
+    with office.database.begin() as connection:
+        verifications.note(connection, "vip", Verification(at=NOW, drift=0.5))
+    one = office.replica("one")
+
+    for _ in range(9):
+        one.look()
+        advance(office.world, MINUTE)
+
+    (told,) = headlines(slack)
+    assert told.startswith("▲ vip differs from its destination")
+    assert len(tries) == 1 + 4, "the refused one after 1, 2, 4 and 8 minutes"
 
 
 def test_what_a_channel_does_not_want_any_more_is_dropped_in_silence(
