@@ -197,7 +197,13 @@ def unfinished(connection: Connection, sync_name: str | None = None) -> list[Run
 
 
 def find(connection: Connection, run_id: str) -> list[Run]:
-    """Runs whose id is, or ends with, `run_id` (the short form is the ending)."""
+    """Runs whose id is, or ends with, `run_id` (the short form is the ending).
+
+    A whole id is looked up; only for an ending every id is read.
+    """
+    whole = connection.execute(select(run).where(run.c.id == run_id)).one_or_none()
+    if whole is not None:
+        return [_run(whole)]
     ending = run_id.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     rows = connection.execute(
         select(run).where(run.c.id.like(f"%{ending}", escape="\\")).limit(2)
