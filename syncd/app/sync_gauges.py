@@ -13,6 +13,7 @@ from syncd.config.feeds import feed_of
 from syncd.config.settings import Settings, SyncSettings
 from syncd.metrics import guard_word
 from syncd.model import BatchState, Outcome
+from syncd.report.arrivals import is_silent
 from syncd.schedule import describe, next_after, shortest_period
 from syncd.store import figures, inbox, pauses, runs, verifications
 from syncd.store.database import Connection
@@ -60,6 +61,10 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "syncd_source_reported_members": (
         "Size that the owner of what is pushed gave last.",
+        SYNC,
+    ),
+    "syncd_inbox_silent": (
+        "1 since its audience changed its size without a push, until the next push.",
         SYNC,
     ),
     "syncd_verify_drift_ratio": (
@@ -219,6 +224,8 @@ def _members(
         yield "syncd_members", (name, "source"), listed
     feed = feed_of(sync)
     row = inbox.find(connection, feed) if feed is not None else None
+    if row is not None:
+        yield "syncd_inbox_silent", (name,), is_silent(row)
     if row is not None and row.reported is not None:
         yield "syncd_source_reported_members", (name,), row.reported
 

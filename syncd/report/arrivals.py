@@ -92,7 +92,7 @@ def _of(
         waiting=waiting,
         left_out=_left_out(connection, name),
         unread=_unread(rows, {feed.key for _, feed in readers}),
-        silent=tuple(row for row in rows if _is_silent(row)),
+        silent=tuple(row for row in rows if is_silent(row)),
         awaited=tuple(sync.name for sync in without if sync.name not in begins),
         listed=tuple(sync.name for sync in without if sync.name in begins),
     )
@@ -123,7 +123,8 @@ def _unread(rows: Sequence[FeedRow], keys: Collection[str]) -> tuple[FeedRow, ..
     return tuple(by_key.values())
 
 
-def _is_silent(row: FeedRow) -> bool:
+def is_silent(row: FeedRow) -> bool:
+    """Whether it was said that nothing arrives, and nothing has since."""
     told = row.silent_at
     return told is not None and (row.last_at is None or row.last_at < told)
 

@@ -73,6 +73,7 @@ def close_run(run: Run) -> None:
         due_at=report.slot,
         duration_ms=round((now - report.started_at).total_seconds() * 1000),
         phase_ms=report.phase_ms,
+        last_phase=report.stopped_in,
         **_said(report.numbers),
     )
 

@@ -281,7 +281,8 @@ def carry_out(run: Run, made: Draft, found: Found | None) -> None:
     parts = run.parts
     with closing(made):
         _count(run, made)
-        trips = verdict.verdict(run, made)
+        with run.phase("guard"):
+            trips = verdict.verdict(run, made)
         if trips and not run.spec.hold_on_trip:
             verdict.fail(run, trips)
             return

@@ -87,10 +87,19 @@ class Report:
         """The last 8 characters, as people type them."""
         return self.run_id[-8:]
 
+    @property
+    def stopped_in(self) -> str | None:
+        """The phase that kept the run from a good end; None where nothing did."""
+        if self.outcome in (Outcome.SUCCESS, Outcome.NO_CHANGE):
+            return None
+        return self.phase
+
     def summary(self) -> Mapping[str, Any]:
         """What the run's row keeps, as JSON."""
         kept = dict(self.numbers)
         kept["phase_ms"] = self.phase_ms
+        if self.stopped_in:
+            kept["last_phase"] = self.stopped_in
         if self.message:
             kept["message"] = self.message
         if self.hint:

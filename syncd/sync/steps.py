@@ -109,12 +109,15 @@ class Run:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Name and time a part of the run."""
+        """Name and time a part of the run, also one that fails."""
         self.report.phase = name
         clock = self.parts.clock
         started = clock.monotonic()
-        yield
-        self.report.phase_ms[name] = round((clock.monotonic() - started) * 1000, 1)
+        try:
+            yield
+        finally:
+            took = clock.monotonic() - started
+            self.report.phase_ms[name] = round(took * 1000, 1)
 
 
 def load_binding(run: Run) -> None:

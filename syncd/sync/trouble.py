@@ -17,7 +17,11 @@ from syncd.model import Outcome, Settlement
 from syncd.sync import credentials
 from syncd.sync.steps import Run
 
-_SOURCE_TYPES = {"source.unavailable": "connect"}
+_SOURCE_TYPES = {
+    "source.unavailable": "connect",
+    "source.file_missing": "not_found",
+    "source.not_ready_in_time": "timeout",
+}
 """`error.type` of a source's error code, where the code does not end with it."""
 _SETTLED_TYPES = {
     "lease.lost": "lease_lost",

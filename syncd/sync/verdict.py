@@ -49,6 +49,8 @@ def verdict(run: Run, made: Draft) -> tuple[Trip, ...]:
 def hold(run: Run, made: Draft, trips: tuple[Trip, ...]) -> None:
     report = run.report
     report.outcome, report.reason = Outcome.HELD, trips[0].guard
+    # Its batches were stored since, but it is the guard that stopped it.
+    report.phase = "guard"
     report.message = "; ".join(trip.reason for trip in trips)
     parts, spec = run.parts, run.spec
     told = changed_sides(

@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +112,9 @@ def fed_by_events(world: World) -> None:
 class Ticking(ManualClock):
     """Its seconds pass only when a test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, speed: float = 1.0) -> None:
         super().__init__()
+        object.__setattr__(self, "speed", speed)
         object.__setattr__(self, "_seconds", [0.0])
 
     def monotonic(self) -> float:
@@ -327,6 +328,32 @@ def test_what_was_pushed_shows_until_every_sync_planned_with_it(world: World) ->
     assert scrape(collector(world))["syncd_inbox_backlog", ("engage",)] == 0
 
 
+def test_an_inbox_is_silent_from_when_that_was_said_until_the_next_push(
+    world: World,
+) -> None:
+    world.sync()
+    fed_by_events(world)
+    feed = Feed(connection="engage", key="vip", id_type=IdType.USER_ID)
+
+    def push(number: int, at: datetime) -> None:
+        told = Told(feed=feed, ids=tuple(people(number)), inside=True)
+        message = Message(connection="engage", id=f"m{number}", told=(told,))
+        with world.database.begin() as connection:
+            inbox.take(connection, [message], at)
+
+    def shown() -> float:
+        return scrape(collector(world))["syncd_inbox_silent", ("vip",)]
+
+    push(1, NOW)
+    before = shown()
+    with world.database.begin() as connection:
+        inbox.note_silence(connection, 1, NOW + HOUR)
+    silent = shown()
+    push(2, NOW + 2 * HOUR)
+
+    assert (before, silent, shown()) == (0, 1, 0)
+
+
 def test_a_sync_that_is_switched_off_keeps_nobody_waiting(world: World) -> None:
     world.sync()
     fed_by_events(world)
@@ -445,6 +472,18 @@ def test_many_scrapes_ask_the_store_once_in_a_few_seconds(world: World) -> None:
 
     assert at_once == before
     assert ("syncd_sync_enabled", ("second",)) in later
+
+
+def test_on_a_fast_clock_a_few_seconds_are_of_that_clock(world: World) -> None:
+    world.sync()
+    clock = Ticking(speed=100)
+    asked = collector(world, clock)
+    scrape(asked)
+    world.sync("second")
+
+    clock.pass_seconds(FRESH / 100)
+
+    assert ("syncd_sync_enabled", ("second",)) in scrape(asked)
 
 
 def test_a_scrape_reads_no_ids(world: World) -> None:

@@ -8,6 +8,7 @@ from syncd.clock import Clock
 from syncd.config.feeds import fed
 from syncd.config.settings import Settings, SyncSettings
 from syncd.report import states
+from syncd.report.arrivals import is_silent
 from syncd.report.standing import promise_of
 from syncd.report.states import overdue
 from syncd.store import figures, inbox, pauses, runs, verifications
@@ -81,9 +82,7 @@ def _silent(connection: Connection, settings: Settings) -> dict[str, datetime | 
     return {
         sync.name: row.last_at
         for sync, row in rows
-        if row is not None
-        and row.silent_at is not None
-        and (row.last_at is None or row.last_at < row.silent_at)
+        if row is not None and is_silent(row)
     }
 
 
