@@ -135,6 +135,17 @@ API_THROTTLED = Counter(
     registry=REGISTRY,
 )
 
+# ---- the store -----------------------------------------------------------------------
+
+STORE_SECONDS = Histogram(
+    "syncd_store_operation_duration_seconds",
+    "`wait`: for one's turn to write; `write`, `read`: a transaction and what is done"
+    " in it; `rewrite`: the file anew.",
+    ["operation"],
+    buckets=(0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10, 60),
+    registry=REGISTRY,
+)
+
 # ---- what is pushed to us ------------------------------------------------------------
 
 INBOX_EVENTS = Counter(

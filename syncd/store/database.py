@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from syncd import metrics
 from syncd.errors import StoreRefused, StoreUnavailable
 from syncd.store.in_order import InOrder
 
@@ -34,6 +35,12 @@ WRITER_PATIENCE_S = 300
 """How long a writer queues behind another one (a large plan takes seconds)."""
 PAGES = 1_000
 """Free pages of SQLite given back at once: others write in between."""
+
+# Looked up once: it takes longer than to count.
+_WAIT = metrics.STORE_SECONDS.labels("wait")
+_READ = metrics.STORE_SECONDS.labels("read")
+_WRITE = metrics.STORE_SECONDS.labels("write")
+_REWRITE = metrics.STORE_SECONDS.labels("rewrite")
 
 
 class Database:
@@ -71,6 +78,7 @@ class Database:
         with (
             self._in_turn(),
             unavailable_on_database_error(),
+            _WRITE.time(),
             self._writer.begin() as connection,
         ):
             yield connection
@@ -78,7 +86,11 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One read-only transaction that sees a single consistent state."""
-        with unavailable_on_database_error(), self._reader.connect() as connection:
+        with (
+            unavailable_on_database_error(),
+            _READ.time(),
+            self._reader.connect() as connection,
+        ):
             if not self._sqlite:
                 connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -102,6 +114,7 @@ class Database:
         with (
             self._in_turn(),
             unavailable_on_database_error(),
+            _REWRITE.time(),
             self._writer.connect() as connection,
         ):
             raw: Any = connection.connection.driver_connection
@@ -133,7 +146,9 @@ class Database:
         if not self._sqlite:
             yield
             return
-        if not self._turn.acquire(WRITER_PATIENCE_S):
+        with _WAIT.time():
+            taken = self._turn.acquire(WRITER_PATIENCE_S)
+        if not taken:
             raise StoreUnavailable("others have been writing to the store for too long")
         try:
             yield

@@ -37,6 +37,7 @@ COUNTED = {
     "syncd_runs",
     "syncd_schedule_lag_seconds",
     "syncd_schedule_skips",
+    "syncd_store_operation_duration_seconds",
 }
 """What a process counts itself; counters end with `_total` in a scrape."""
 
