@@ -25,11 +25,14 @@ RUN groupadd --gid 10001 syncd \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data \
     --shell /usr/sbin/nologin syncd \
  && install -d -o 10001 -g 10001 -m 0700 /data
-# Bytecode was compiled by pip above; at run time only /data is written.
+# Bytecode was compiled by pip above; at run time only /data is written. SQLite's own
+# temporary files go there too: writing the store anew takes as much room as the store,
+# and /tmp may be a little memory.
 COPY --from=build /opt/syncd /opt/syncd
 ENV PATH=/opt/syncd/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    SQLITE_TMPDIR=/data
 # The default store, sqlite:///data/syncd.db, is relative: from here it is in the volume.
 WORKDIR /
 USER 10001:10001

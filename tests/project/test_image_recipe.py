@@ -36,6 +36,7 @@ def test_it_probes_itself_with_its_own_command() -> None:
 def test_only_the_data_volume_is_written() -> None:
     assert arguments(FINAL, "VOLUME") == ["/data"]
     assert "PYTHONDONTWRITEBYTECODE=1" in FINAL
+    assert "SQLITE_TMPDIR=/data" in FINAL
 
 
 def test_only_the_port_for_senders_is_published() -> None:
