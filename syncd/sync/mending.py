@@ -95,12 +95,7 @@ def _repair(run: Run, errand: Errand) -> None:
     _send(run, errand, said, found)
 
 
-def _send(
-    run: Run,
-    errand: Errand,
-    said: Answer,
-    found: Found | None,
-) -> None:
+def _send(run: Run, errand: Errand, said: Answer, found: Found | None) -> None:
     with run.parts.readers, ExitStack() as files:
         with run.phase("collect"), credentials.of_source(run):
             snapshot = _newest_word(run, said)
@@ -109,7 +104,10 @@ def _send(
             made = _draft(
                 run, errand, snapshot, anew=not isinstance(said, Unchanged | Pushed)
             )
-    _record(run, errand, made)
+        with ExitStack() as on_error:
+            on_error.enter_context(closing(made))
+            _record(run, errand, made)
+            on_error.pop_all()
     carry_out(run, made, found)
 
 

@@ -1,6 +1,7 @@
 """A repair as a run: what it sends, what it leaves, and when it sends nothing."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from syncd.app.engine import Engine
 from syncd.cli import person
 from syncd.cli.person_moments import moments
 from syncd.config.settings import GuardSettings
+from syncd.errors import SyncdError
 from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.sources import Postponed, Unchanged
 from syncd.store import authorship, bindings, compaction, forgotten
@@ -23,6 +25,7 @@ from syncd.sync.run import run as story_of
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
+    Mortal,
     World,
     believed,
     held_run,
@@ -78,7 +81,8 @@ def errand(
         )
 
 
-def repair(engine: Engine, found: Errand) -> Report:
+def repair(engine: Engine, world: World, found: Errand) -> Report:
+    world.clock.advance(timedelta(seconds=1))  # type: ignore[attr-defined]
     with engine.alone("vip") as (parts, spec):
         report = story_of(parts, spec, Trigger.REPAIR, story=mending.story(found))
     assert report is not None
@@ -98,7 +102,9 @@ def test_what_was_found_is_sent_and_the_next_run_has_nothing_to_do(
         run(engine, world)
         tamper(world, out=people(1, 2), put_in=people(20, 30))
 
-        report = repair(engine, errand(world, missing=people(1, 2), ours=people(20)))
+        report = repair(
+            engine, world, errand(world, missing=people(1, 2), ours=people(20))
+        )
         moved = sent(world)
         after = run(engine, world)
 
@@ -123,7 +129,7 @@ def test_what_the_source_says_today_decides_and_other_changes_wait(
         tamper(world, out=people(1, 2), put_in=people(20, 21))
         world.sources["vip"].members = (EVERYBODY - people(1)) | people(20, 25)
 
-        repair(engine, errand(world, missing=people(1, 2), ours=people(20, 21)))
+        repair(engine, world, errand(world, missing=people(1, 2), ours=people(20, 21)))
         moved = sent(world)
         run(engine, world)
 
@@ -145,7 +151,7 @@ def test_nothing_is_sent_on_evidence_from_before_something_moved(
         run(engine, world)
         world.vendor.always = None
         world.vendor.requests.clear()
-        report = repair(engine, old)
+        report = repair(engine, world, old)
 
     assert world.vendor.requests == []
     wanted = Outcome.SKIPPED if moved == "run" else Outcome.PARTIAL
@@ -159,9 +165,9 @@ def test_the_same_evidence_repairs_once(world: World) -> None:
         run(engine, world)
         tamper(world, out=people(1))
         found = errand(world, missing=people(1))
-        repair(engine, found)
+        repair(engine, world, found)
         world.vendor.requests.clear()
-        again = repair(engine, found)
+        again = repair(engine, world, found)
 
     assert (again.outcome, again.reason) == (Outcome.SKIPPED, "repair.stale")
     assert world.vendor.requests == []
@@ -178,7 +184,7 @@ def test_open_batches_are_asserted_again_as_the_source_says(world: World) -> Non
         tamper(world, out=people(1), put_in=people(21))
         world.sources["vip"].members = EVERYBODY | people(20)
 
-        repair(engine, errand(world, missing=people(1)))
+        repair(engine, world, errand(world, missing=people(1)))
         moved = sent(world)
         world.sources["vip"].members = EVERYBODY | people(20, 21)
         run(engine, world)
@@ -197,10 +203,10 @@ def test_a_repair_above_the_limits_is_held_and_approved_as_any_plan(
         run(engine, world)
         tamper(world, out=people(1), put_in=ghosts)
         found = errand(world, missing=people(1), ours=ghosts)
-        held = repair(engine, found)
+        held = repair(engine, world, found)
         waiting = held_run(world.database)
         with pytest.raises(WaitsForPerson):
-            repair(engine, found)
+            repair(engine, world, found)
 
     assert (held.outcome, held.reason) == (Outcome.HELD, "guard.max_exit")
     assert waiting is not None
@@ -218,7 +224,9 @@ def test_a_source_that_has_nothing_new_lets_the_last_plan_say_who_is_wanted(
         reads = source.reads
         tamper(world, out=people(1), put_in=people(20))
         source.answer = Unchanged()
-        report = repair(engine, errand(world, missing=people(1), ours=people(20)))
+        report = repair(
+            engine, world, errand(world, missing=people(1), ours=people(20))
+        )
 
     assert (report.outcome, source.reads) == (Outcome.SUCCESS, reads)
     assert world.vendor.cohort.members == EVERYBODY
@@ -233,7 +241,7 @@ def test_without_the_newest_word_of_the_source_nothing_is_sent(
         run(engine, world)
         tamper(world, out=people(1))
         source.answer = Postponed(reason="quota", message="the month is used up")
-        report = repair(engine, errand(world, missing=people(1)))
+        report = repair(engine, world, errand(world, missing=people(1)))
 
     assert (report.outcome, report.reason) == (Outcome.SKIPPED, "quota")
     assert world.vendor.requests == []
@@ -248,7 +256,7 @@ def test_words_that_were_pushed_since_the_last_plan_count(world: World) -> None:
         run(engine, world)
         tamper(world, out=people(1, 2), put_in=people(20, 21))
         feed.say(leave=people(1), enter=people(20))
-        repair(engine, errand(world, missing=people(1, 2), ours=people(20, 21)))
+        repair(engine, world, errand(world, missing=people(1, 2), ours=people(20, 21)))
         moved = sent(world)
         run(engine, world)
 
@@ -263,7 +271,7 @@ def test_the_unmatched_are_left_as_they_are(world: World) -> None:
         run(engine, world)
         tamper(world, out=people(1))
         world.clock.advance(timedelta(days=1))  # type: ignore[attr-defined]
-        repair(engine, errand(world, missing=people(1)))
+        repair(engine, world, errand(world, missing=people(1)))
 
     assert sent(world) == (people(1), set()), "50 is due, and left to the next run"
     assert believed(world.database).unaccepted == people(50)
@@ -275,13 +283,48 @@ def test_a_cut_off_repair_goes_on_as_any_plan(world: World) -> None:
         run(engine, world)
         tamper(world, out=people(1))
         world.vendor.always = FAILED_BEFORE
-        cut = repair(engine, errand(world, missing=people(1)))
+        cut = repair(engine, world, errand(world, missing=people(1)))
         world.vendor.always = None
         after = run(engine, world)
 
     assert cut.outcome is Outcome.PARTIAL
     assert after.outcome is Outcome.SUCCESS
     assert world.vendor.cohort.members == EVERYBODY
+
+
+@pytest.mark.parametrize("before_commit", [False, True])
+def test_wherever_a_repair_is_cut_off_it_comes_to_its_end(
+    world: World, before_commit: bool
+) -> None:
+    """Dead at each of its write transactions in turn; the next start goes on."""
+    vip(world)
+    with world.engine() as engine:
+        run(engine, world)
+    cut_off = 0
+    for moment in range(1, 13):
+        tamper(world, out=people(1, 2, 3, 4), put_in=people(20, 30))
+        found = errand(world, missing=people(1, 2, 3, 4), ours=people(20))
+        dying = Mortal(world.database)
+        engine = world.engine(dying)
+        engine.start()
+        dying.die_at(moment, before_commit=before_commit)
+        with suppress(SyncdError):
+            repair(engine, world, found)
+        cut_off += dying.dead
+        engine.close()
+        world.clock.advance(timedelta(minutes=5))  # type: ignore[attr-defined]
+        with world.engine() as engine:
+            for name in engine.close_abandoned():
+                engine.resume(name)
+            left = EVERYBODY - world.vendor.cohort.members
+            if left or people(20) & world.vendor.cohort.members:
+                assert left == people(1, 2, 3, 4), "all of its plan, or nothing"
+                again = errand(world, missing=left, ours=people(20))
+                assert repair(engine, world, again).outcome is Outcome.SUCCESS
+        assert world.vendor.cohort.members == EVERYBODY | people(30)
+        assert not believed(world.database).uncertain
+        assert believed(world.database).acknowledged == EVERYBODY
+    assert cut_off > 4
 
 
 def test_who_asked_to_be_forgotten_is_not_put_back(world: World) -> None:
@@ -293,7 +336,7 @@ def test_who_asked_to_be_forgotten_is_not_put_back(world: World) -> None:
         with world.database.begin() as connection:
             now = world.clock.now()
             forgotten.add(connection, [(gone, IdType.USER_ID)], now)
-        report = repair(engine, errand(world, missing=people(1, 2)))
+        report = repair(engine, world, errand(world, missing=people(1, 2)))
 
     assert sent(world) == (people(2), set())
     assert report.outcome is Outcome.SUCCESS
@@ -322,7 +365,7 @@ def test_a_time_line_names_the_repair_even_when_it_was_held_first(
         tamper(world, out=[one], put_in=people(20))
         found = errand(world, missing=[one], ours=people(20))
         world.clock.advance(timedelta(minutes=1))  # type: ignore[attr-defined]
-        held = repair(engine, found)
+        held = repair(engine, world, found)
         world.clock.advance(timedelta(minutes=1))  # type: ignore[attr-defined]
         engine.approve(
             Decision(run_id=held.run_id, actor="joe", via="cli", reason="looked at it")
