@@ -120,9 +120,7 @@ def _replacing(run: Run, strangers: int) -> Replacing:
             hint=f"syncd run {name}",
         )
     credentials.require_open(run)
-    with run.phase("find"), credentials.of_source(run):
-        steps.name_target(run)
-        found = _target(run, steps.find(run))
+    found = _found(run)
     return Replacing(sync=name, most=most, there=found.size, strangers=strangers)
 
 
@@ -172,9 +170,7 @@ def adopt(parts: Parts, spec: Spec, wish: Wish, belief: Belief) -> Report | None
 
     def story(run: Run) -> None:
         credentials.require_open(run)
-        with run.phase("find"), credentials.of_source(run):
-            steps.name_target(run)
-            found = _target(run, steps.find(run))
+        found = _found(run)
         _require_nobody_to_forget(run, belief)
         run.anew = True
         with run.phase("collect"), parts.readers:
@@ -212,8 +208,12 @@ class _Told:
         return enumerate(partition.buckets(n_buckets))
 
 
-def _target(run: Run, found: Found | None) -> Found:
+def _found(run: Run) -> Found:
     """The target that is there; one that is bound may stay unseen."""
+    with run.phase("find"):
+        with credentials.of_source(run):
+            steps.name_target(run)
+        found = steps.find(run)
     bound = compared_binding(run)
     if found is not None:
         return found

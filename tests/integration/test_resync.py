@@ -456,6 +456,21 @@ def test_nothing_is_adopted_where_there_is_no_target(world: World) -> None:
     assert believed(world.database).acknowledged == frozenset()
 
 
+def test_credentials_that_the_target_refuses_stop_the_target_and_not_the_source(
+    world: World,
+) -> None:
+    filled(world, *range(10))
+    world.vendor.locked_out = True
+
+    with world.engine() as engine:
+        report = adopt(engine, world, Belief(reads=holding(())))
+
+    assert report.outcome is Outcome.FAILED
+    stopped = "SELECT name FROM connection WHERE stopped_at IS NOT NULL"
+    assert rows(world.database, stopped) == [("amplitude",)]
+    assert believed(world.database).acknowledged == people(*range(10))
+
+
 def test_an_adoption_that_may_not_download_changes_nothing(world: World) -> None:
     filled(world, *range(10))
     no = Postponed(reason="quota", message="the month is used up")
