@@ -52,6 +52,8 @@ CMD ["serve"]
 # Last, so that another revision costs no layer.
 ARG VERSION=unknown
 ARG REVISION=unknown
+# What `syncd_build_info` says of it.
+ENV SYNCD_REVISION="${REVISION}"
 LABEL org.opencontainers.image.title="syncd" \
       org.opencontainers.image.description="Keeps Twilio Engage audiences and Amplitude cohorts equal" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -20,6 +20,7 @@ from syncd.clients import quota
 from syncd.clock import Clock
 from syncd.config.feeds import doors
 from syncd.config.forecast import ProjectForecast, forecast
+from syncd.config.process import Process
 from syncd.config.settings import Settings
 from syncd.errors import StoreError
 from syncd.events import emit
@@ -37,7 +38,7 @@ _QUOTA = ("api", "quota")
 _UP = ("1: the store answered this scrape.", ())
 GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "syncd_store_up": _UP,
-    "syncd_build_info": ("1; what runs.", ("version", "python")),
+    "syncd_build_info": ("1; what runs.", ("version", "revision", "python")),
     "syncd_scheduler_heartbeat_timestamp_seconds": (
         "Last sign of life of this process's scheduler, in real time.",
         (),
@@ -79,6 +80,7 @@ class StoreGauges:
         self._settings = settings
         self._clock = clock
         self._holder = leases.holder_name()
+        self._revision = Process().revision
         self._lock = threading.Lock()
         self._kept: list[GaugeMetricFamily] = []
         self._kept_until = 0.0
@@ -109,7 +111,8 @@ class StoreGauges:
     def _samples(self, connection: Connection) -> Iterator[Sample]:
         settings, now = self._settings(), self._clock.now()
         yield "syncd_store_up", (), 1
-        yield "syncd_build_info", (__version__, platform.python_version()), 1
+        built = __version__, self._revision, platform.python_version()
+        yield "syncd_build_info", built, 1
         for daemon in installation.daemons(connection):
             if daemon.holder == self._holder:
                 at = daemon.heartbeat_at.timestamp()

@@ -17,7 +17,7 @@ from syncd.errors import Problem
 
 PREFIX = "SYNCD_"
 
-PROCESS_VARIABLES = frozenset({"SYNCD_CONFIG"})
+PROCESS_VARIABLES = frozenset({"SYNCD_CONFIG", "SYNCD_REVISION"})
 """Read by `config/process`, not settings of a sync."""
 
 _SERVICE_LINK = re.compile(

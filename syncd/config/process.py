@@ -23,6 +23,9 @@ class Process(BaseSettings):
     config: Annotated[tuple[Path, ...], NoDecode] = ()
     """`SYNCD_CONFIG`: files and folders, separated like a search path."""
 
+    revision: str = ""
+    """`SYNCD_REVISION`: the commit that an image was built of, for `build_info`."""
+
     @field_validator("config", mode="before")
     @classmethod
     def _split(cls, text: object) -> object:

@@ -43,7 +43,7 @@ COUNTED = {
 
 LABELS = frozenset(
     "api change channel code connection direction event guard level operation outcome "
-    "owner phase python quota reason result schedule side state sync version".split()
+    "owner phase python quota reason result revision schedule side state sync version".split()
 )
 
 
@@ -88,6 +88,17 @@ def test_a_new_sync_shows_at_zero_so_that_its_first_count_is_a_change() -> None:
     assert get("syncd_run_duration_seconds_count", {"sync": "fresh-sync"}) == 0
     sent = {"sync": "fresh-sync", "change": "exited", "result": "unmatched"}
     assert get("syncd_members_sent_total", sent) == 0
+
+
+def test_a_channel_shows_at_zero_so_that_its_first_failure_is_a_change() -> None:
+    metrics.expect_channels(["fresh-channel"])
+
+    get = metrics.REGISTRY.get_sample_value
+    for result in ("sent", "failed"):
+        labels = {"channel": "fresh-channel", "result": result}
+        assert get("syncd_notifications_total", labels) == 0
+    for result in ("sent", "failed", "skipped"):
+        assert get("syncd_heartbeat_pings_total", {"result": result}) is not None
 
 
 def test_an_event_is_counted_by_its_name_and_by_the_level_it_has_now() -> None:
