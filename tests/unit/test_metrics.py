@@ -43,7 +43,8 @@ COUNTED = {
 
 LABELS = frozenset(
     "api change channel code connection direction event guard level operation outcome "
-    "owner phase python quota reason result revision schedule side state sync version".split()
+    "owner phase python quota reason result revision schedule side state sync "
+    "version".split()
 )
 
 
