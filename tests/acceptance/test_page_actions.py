@@ -266,6 +266,16 @@ def test_nobody_presses_without_a_sign_in(waiting):
     assert site.daemon.reached("web.denied")
 
 
+def test_pages_and_api_need_a_sign_in_and_health_none(site):
+    closed = ["/", "/syncs/vip", "/help", "/api/v1/status", "/api/v1/help", "/nothing"]
+
+    for path in closed:
+        assert site.get(path, None).status_code == 401, path
+        assert site.get(path, JOE).status_code == (404 if path == "/nothing" else 200)
+    assert site.get("/-/healthy", None).status_code == 200
+    assert site.client.post("/api/v1/status", auth=ANA).status_code == 405
+
+
 @pytest.mark.parametrize(
     "headers",
     [
