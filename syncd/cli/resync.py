@@ -80,8 +80,8 @@ def resync(
     """Begin anew with the target of SYNC: for a store that was lost or restored.
 
     --adopt reads the cohort back (one download, the reserve excepted) and takes who is
-    there as acknowledged; a trait or a partner's list cannot be read, so today's
-    source list is believed to be there. Nothing is sent, also while the sync is
+    there as acknowledged, whoever put them there; a trait or a partner's list cannot
+    be read, so today's source list is believed to be there. Nothing is sent, also while the sync is
     paused; `syncd plan` shows what the next run would do.
 
     --push sends everybody once more, as a plan that guards judge as ever: members stay
@@ -189,7 +189,10 @@ def _what_it_means(plan: _Asked, known: _Known) -> Iterator[str]:
     elif plan.unreadable:
         yield f"  {plan.unreadable}: today's source list is believed to be there"
     else:
-        yield "  whoever is in the cohort counts as acknowledged; nothing is sent"
+        yield (
+            "  whoever is in the cohort counts as acknowledged, people of others too; "
+            "nothing is sent"
+        )
 
 
 def _strangers(frame: Frame, plan: _Asked, known: _Known) -> int:
