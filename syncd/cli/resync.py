@@ -81,8 +81,8 @@ def resync(
 
     --adopt reads the cohort back (one download, the reserve excepted) and takes who is
     there as acknowledged, whoever put them there; a trait or a partner's list cannot
-    be read, so today's source list is believed to be there. Nothing is sent, also while the sync is
-    paused; `syncd plan` shows what the next run would do.
+    be read, so today's source list is believed to be there. Nothing is sent, also
+    while the sync is paused; `syncd plan` shows what the next run would do.
 
     --push sends everybody once more, as a plan that guards judge as ever: members stay
     members, and whoever is stored as a member and no longer listed is removed.
