@@ -84,6 +84,20 @@ def _show_invalid(frame: Frame, form: Form, error: ConfigError) -> None:
         _show(frame, render(error.problems, sources, form))
 
 
+def _counted(settings: Settings) -> str:
+    """`4 syncs, 2 connections, 2 channels`; what there is none of is left out."""
+    syncs = settings.syncs
+    windows = {window.name for sync in syncs for window in sync.blackout}
+    channels = settings.notifications.channels
+    counted = [
+        plural(len(syncs), "sync"),
+        plural(len(settings.connections), "connection"),
+        plural(len(windows), "blackout window") if windows else "",
+        plural(len(channels), "channel") if channels else "",
+    ]
+    return ", ".join(filter(None, counted))
+
+
 def _show_valid(frame: Frame, form: Literal["full", "concise"], loaded: Loaded) -> None:
     out, now = frame.out, frame.clock.now()
     for file in loaded.files:
@@ -92,13 +106,9 @@ def _show_valid(frame: Frame, form: Literal["full", "concise"], loaded: Loaded) 
         findings = render(loaded.warnings, loaded.sources, form)
         out.line()
         _show(frame, findings.removesuffix(summary(loaded.warnings)).rstrip())
-    syncs, connections = loaded.settings.syncs, loaded.settings.connections
+    syncs = loaded.settings.syncs
     out.line()
-    counted = [plural(len(syncs), "sync"), plural(len(connections), "connection")]
-    windows = {window.name for sync in syncs for window in sync.blackout}
-    if windows:
-        counted.append(plural(len(windows), "blackout window"))
-    out.line(", ".join(counted))
+    out.line(_counted(loaded.settings))
     if syncs:
         columns = [Column(title=title) for title in ("sync", "way", "when", "next")]
         rows = [_row(loaded.settings, sync, now) for sync in syncs]

@@ -215,6 +215,7 @@ def test_a_restart_neither_repeats_nor_loses_what_was_told(
     daemon = trip(vip, fast)
     slack.heard(1)
     assert daemon.reached("notification.sent")
+    listed = vip.syncd("notify").out.splitlines()
     assert daemon.stop() == 0
 
     again = vip.start("serve", *fast)
@@ -225,6 +226,9 @@ def test_a_restart_neither_repeats_nor_loses_what_was_told(
     news = [each["text"].splitlines()[0] for each in slack.heard(2)]
     assert again.stop() == 0
 
+    assert listed[0].split()[:2] == ["CHANNEL", "WHAT"]
+    assert listed[1].startswith("ops      held  ")
+    assert "vip is held: 70 of 100 people" in listed[1]
     assert rejected.code == 0, rejected.err
     assert news[0].startswith("◆ vip is held")
     assert news[1] == "● vip is no longer held"
@@ -375,6 +379,7 @@ def test_without_a_channel_or_its_secret_nothing_is_sent(
     (installation.folder / "secrets" / "url_ops").unlink()
     unreadable = installation.syncd("notify", "test")
 
+    assert "1 sync, 2 connections, 1 channel" in installation.syncd("check").out
     assert nobody.code == 78
     assert "error[notify.none]" in nobody.err
     assert unreadable.code == 78
