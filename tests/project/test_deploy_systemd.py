@@ -124,7 +124,7 @@ def test_secrets_are_read_where_systemd_puts_them() -> None:
     )
     there = "/run/credentials/syncd.service"
 
-    assert environ.pop("SYNCD_SECRETS_DIR") == "%d"
+    assert environ.pop("SYNCD_SECRETS_DIR") == there
     shown = repr(load([CONFIG], {"SYNCD_SECRETS_DIR": there}).settings)
     folders = set(re.findall(r"file=PosixPath\('(/[^']+)/\w+'\)", shown))
     assert folders == {there}
