@@ -104,7 +104,15 @@ def test_a_held_plan_is_seen_with_its_numbers_and_the_command(world: World) -> N
         run(engine)
 
         seen = only(observed(world, engine))
+        advance(world, 25 * HOUR)
+        expired = only(observed(world, engine))
+        run(engine)
+        again = only(observed(world, engine))
 
+    assert expired.headline == again.headline == seen.headline
+    assert "nobody decided in time: the next run plans anew" in expired.context
+    assert seen.context == again.context == ("engage → amplitude", "nothing was sent")
+    assert again.run_id != seen.run_id
     assert seen.kind is Kind.HELD
     assert seen.headline == (
         "vip is held: 7 of 10 people would leave (70.0%, limit 20%)"
@@ -112,7 +120,6 @@ def test_a_held_plan_is_seen_with_its_numbers_and_the_command(world: World) -> N
     assert (seen.cause, seen.code) == ("guard.max_exit", "guard.max_exit")
     assert seen.run_id is not None
     assert seen.command == f"syncd show {seen.run_id[-8:]}"
-    assert "nothing was sent" in seen.context
 
 
 def test_failing_is_the_third_failure_and_one_success_ends_it(world: World) -> None:

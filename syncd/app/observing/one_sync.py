@@ -1,12 +1,13 @@
 """What is wrong with one sync."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from syncd.app.observing.known import Known, last_success, overdue_by
 from syncd.config.settings import SyncSettings
 from syncd.model import BatchState, Outcome
 from syncd.notify import Kind, Seen
-from syncd.report.standing import RAN, waits
+from syncd.report.standing import RAN
 from syncd.report.states import FAILING_AFTER
 from syncd.report.words import dated, number, plural, span
 from syncd.store import runs
@@ -45,7 +46,8 @@ def of_sync(connection: Connection, known: Known, sync: SyncSettings) -> Iterato
 def _held(
     connection: Connection, known: Known, sync: SyncSettings, recent: list[Run]
 ) -> Iterator[Seen]:
-    run = waits(runs.waiting_for_a_person(connection, sync.name), known.now)
+    # Beyond its time, too: the next run plans anew, and is held again as a rule.
+    run = runs.waiting_for_a_person(connection, sync.name)
     newest = recent[0] if recent else None
     if run is None and newest is not None and newest.outcome is Outcome.HELD:
         run = newest if newest.plan_hash is None else None
@@ -60,12 +62,18 @@ def _held(
         sync=sync.name,
         cause=code,
         headline=f"{sync.name} is held: {why}",
-        context=(_way(sync), "nothing was sent"),
+        context=(_way(sync), "nothing was sent", *_expired(run, known.now)),
         usual=_USUAL[Guard(code)] if trips else "",
         command=f"syncd show {run.short_id}",
         code=code,
         run_id=run.id,
     )
+
+
+def _expired(run: Run, now: datetime) -> tuple[str, ...]:
+    if run.hold_expires_at is None or now < run.hold_expires_at:
+        return ()
+    return ("nobody decided in time: the next run plans anew",)
 
 
 def _failing(
