@@ -155,12 +155,12 @@ def waiting(
     found = []
     for owner in bindings.all_of(connection):
         current = owner.role is not Role.RETIRED
-        if current and not forgotten.is_due(connection, owner.id):
+        if owner.role is Role.CURRENT and not forgotten.is_due(connection, owner.id):
             continue
         people = forgotten.load(connection, owner.id_type)
         left = erasing.held_by(connection, owner, people, now)
         reachable = current and owner.sync in names
-        if left or reachable:
+        if left or (reachable and owner.role is Role.CURRENT):
             found.append(
                 Waiting(sync=owner.sync, people=len(left), reachable=reachable)
             )
@@ -178,11 +178,17 @@ def _elsewhere(engine: Engine) -> list[dict[str, Any]]:
         ]
 
 
-def is_any_due(connection: Connection, settings: Settings) -> bool:
-    """Whether a configured sync, a disabled one too, has to let somebody go."""
+def is_any_due(connection: Connection, settings: Settings, now: datetime) -> bool:
+    """Whether a configured sync has to let somebody go, one that is off included.
+
+    Nobody has that one look at itself: it is looked at here, each time.
+    """
     for sync in settings.syncs:
         binding = bindings.current(connection, sync.name)
-        if binding is not None and forgotten.is_due(connection, binding.id):
+        if binding is None or not forgotten.is_due(connection, binding.id):
+            continue
+        people = forgotten.load(connection, binding.id_type)
+        if sync.enabled or erasing.is_any_named(connection, binding, people, now):
             return True
     return False
 
@@ -249,7 +255,7 @@ def prune(engine: Engine) -> int:
     """The daily part: words that slipped in, who was forgotten long ago, the file."""
     rows = erase_words(engine.database)
     with engine.database.begin() as connection:
-        due = is_any_due(connection, engine.blueprint.settings)
+        due = is_any_due(connection, engine.blueprint.settings, engine.clock.now())
         rows += forgotten.prune(connection, engine.clock.now(), waiting=due)
     _rewrite(engine)
     return rows
@@ -262,7 +268,7 @@ def _rewrite(engine: Engine) -> bool:
         newest = forgotten.position(connection)
         if forgotten.is_rewritten(connection, newest):
             return True
-        if is_any_due(connection, engine.blueprint.settings):
+        if is_any_due(connection, engine.blueprint.settings, engine.clock.now()):
             return False
     try:
         database.rewrite()

@@ -63,6 +63,20 @@ def planned_for(
     return {each for ids in rows for each in people.among(decode(ids))}
 
 
+def is_any_named(
+    connection: Connection, owner: Binding, people: Forgotten, now: datetime
+) -> bool:
+    """Whether a binding, or a batch kept for it, names somebody who is forgotten."""
+    rows = connection.execute(
+        select(batch_ids.c.ids)
+        .join(batch, batch.c.id == batch_ids.c.batch_id)
+        .where(batch.c.binding_id == owner.id)
+    ).scalars()
+    if any(people.among(decode(ids)) for ids in rows):
+        return True
+    return bool(held_by(connection, owner, people, now))
+
+
 # ---- at once, while their ids are known --------------------------------------
 
 

@@ -539,3 +539,46 @@ def test_a_former_target_is_named_and_erased_from_the_store(world: World) -> Non
     with world.database.read() as connection:
         assert inbox.position(connection) == 0
         assert outbox.count(connection, [old.id], BatchState.OPEN) == (0, 0)
+
+
+@pytest.mark.parametrize("holds", [False, True])
+def test_a_sync_that_is_off_keeps_the_rest_waiting_only_while_it_names_them(
+    world: World, holds: bool
+) -> None:
+    world.sync("off", members=people(1, 2))
+    world.sync("vip", members=people(3, 4))
+    world.vendor.known = people(*range(10))
+    gone = people(1 if holds else 3)
+    with world.engine() as engine:
+        go(engine, world, "off")
+        go(engine, world)
+    world.sync("off", enabled=False)
+    with world.engine() as engine:
+        answer = forget(engine, world, gone)
+        still = [(each["sync"], each["people"]) for each in answer["elsewhere"]]
+
+    assert answer["rewritten"] is not holds
+    assert still == ([("off", 1)] if holds else [])
+
+    world.sync("off", enabled=True)
+    with world.engine() as engine:
+        LettingGo(engine).look()
+        forgetting.prune(engine)
+    assert left_of(world, gone) == set()
+
+
+def test_a_changed_target_is_not_emptied_by_itself(world: World) -> None:
+    """Who is at the old one leaves with a person's word on the change."""
+    world.sync(members=people(*range(5)))
+    world.vendor.known = people(*range(5))
+    with world.engine() as engine:
+        go(engine, world)
+    world.sources["vip"].named = "another query"
+    with world.engine() as engine:
+        answer = forget(engine, world, people(3))
+
+    (said,) = answer["syncs"]
+    assert said["state"] == "waits"
+    assert "changed" in said["message"]
+    assert world.vendor.cohort.members == people(*range(5))
+    assert runs_of(world, Trigger.FORGET) == 0
