@@ -70,12 +70,13 @@ def enclosed(installation: Installation) -> subprocess.Popen[str]:
     )
 
 
-def first(outside: subprocess.Popen[Any]) -> int:
-    """The number, out here, of what is PID 1 in there."""
-    (child,) = (
-        Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text().split()
-    )
-    return int(child)
+def children(outside: subprocess.Popen[Any]) -> list[int]:
+    """Out here, the number of what is PID 1 in there; nothing once it ended."""
+    try:
+        told = Path(f"/proc/{outside.pid}/task/{outside.pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(child) for child in told.split()]
 
 
 def said(pid: int, key: str) -> list[str]:
@@ -110,7 +111,7 @@ def test_as_pid_1_on_a_read_only_root_it_syncs_and_ends_with_0(
 
     try:
         assert daemon.reached("daemon.started"), daemon.text
-        inside = first(outside)
+        (inside,) = children(outside)
         run = installed.run("vip")
         health = installed.syncd("healthcheck")
         namespace = os.readlink(f"/proc/{inside}/ns/pid")
@@ -119,6 +120,8 @@ def test_as_pid_1_on_a_read_only_root_it_syncs_and_ends_with_0(
         os.kill(inside, signal.SIGTERM)
         code = outside.wait(PATIENCE)
     finally:
+        for child in children(outside):
+            os.kill(child, signal.SIGKILL)
         daemon.kill()
 
     assert identity == ("1", 0)
