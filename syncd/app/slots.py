@@ -27,6 +27,8 @@ PATIENCE = timedelta(seconds=60)
 """Real time after which a slot nobody handled is no longer just about to run."""
 ONCE_AGAIN = timedelta(minutes=15)
 """Pause between the tries of a one-time sync that failed."""
+FORGOTTEN = 100
+"""Runs that only forget people, at most, before one that read the source."""
 COUNTED = 1_000
 """Missed slots are counted up to this many."""
 
@@ -244,9 +246,13 @@ class Slots:
     def _run_once(self, sync: SyncSettings) -> None:
         """A one-time sync: at once, then now and again until it succeeded."""
         with self._engine.database.read() as connection:
-            done = runs.latest(connection, sync_name=sync.name, outcomes=runs.OK)
+            well = runs.latest(
+                connection, sync_name=sync.name, outcomes=runs.OK, limit=FORGOTTEN + 1
+            )
             last = runs.latest(connection, sync_name=sync.name)
         pause = last and self._clock.now() - last[0].started_at < ONCE_AGAIN
+        # Who was only removed since they asked for it, was never read from the source.
+        done = any(each.trigger is not Trigger.FORGET for each in well)
         if not done and not pause:
             with suppress(Busy, PutOff, WaitsForPerson):
                 self._engine.run(sync.name, Trigger.SCHEDULE)

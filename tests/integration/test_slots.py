@@ -6,14 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from structlog.types import EventDict
 
 from syncd.app.engine import Engine
 from syncd.app.slots import Slots, shift, timings
 from syncd.config.settings import GuardSettings
 from syncd.errors import SourceUnavailable
-from syncd.model import Outcome, Trigger
+from syncd.model import IdType, Outcome, Trigger
 from syncd.schedule import Every, Manual, Once
+from syncd.store import forgotten
 from tests.builders import (
     NOW,
     PATIENCE,
@@ -271,6 +273,28 @@ def test_a_one_time_sync_runs_until_it_succeeded_once(world: World) -> None:
             start(engine, world)
 
     assert [row[2] for row in stored(world)] == ["failed", "success"]
+
+
+def test_a_one_time_sync_is_not_done_because_it_let_somebody_go(world: World) -> None:
+    source = world.sync(members=people(1, 2), schedule=Once())
+    world.vendor.known = people(1, 2, 3)
+    with world.engine() as engine:
+        advance(world, HOUR)
+        start(engine, world)
+        with world.database.begin() as connection:
+            # As if a batch had not got through.
+            connection.execute(text("UPDATE run SET outcome = 'partial'"))
+            forgotten.add(connection, [(b"person-0001", IdType.USER_ID)], NOW)
+        engine.let_go("vip")
+        source.members = people(2, 3)
+        advance(world, HOUR)
+        start(engine, world)
+
+    assert [row[1:3] for row in stored(world)] == [
+        ("schedule", "partial"),
+        ("forget", "success"),
+        ("schedule", "success"),
+    ]
 
 
 @pytest.mark.parametrize("changes", [{"schedule": Manual()}, {"enabled": False}])
