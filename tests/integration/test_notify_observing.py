@@ -135,6 +135,9 @@ def test_failing_is_the_third_failure_and_one_success_ends_it(world: World) -> N
         twice = observed(world, engine)
         run(engine)
         seen = only(observed(world, engine))
+        for _ in range(9):
+            run(engine)
+        often = only(observed(world, engine))
         source.while_reading = lambda: None
         run(engine)
         over = observed(world, engine)
@@ -145,6 +148,7 @@ def test_failing_is_the_third_failure_and_one_success_ends_it(world: World) -> N
         "vip is failing: 3 failures in a row, engage source.unavailable"
     )
     assert seen.cause == "engage source.unavailable"
+    assert "12 failures in a row" in often.headline
     assert over.seen == ()
 
 

@@ -1,6 +1,6 @@
 """What is read of the store for all syncs together, and asked of it for one."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -14,6 +14,7 @@ from syncd.report.states import overdue
 from syncd.store import figures, inbox, pauses, runs, verifications
 from syncd.store.database import Connection
 from syncd.store.figures import Outbox
+from syncd.store.runs import Run
 from syncd.store.verifications import Verification
 from syncd.windows import closed_until
 
@@ -35,6 +36,9 @@ class Known:
     """Sync of which nothing arrives although its size moves -> its last word."""
     started: Mapping[str, datetime]
     """Sync -> begin of its run in progress."""
+    first_seen: Mapping[str, datetime]
+    held: Collection[str]
+    """Syncs whose plan waits for a person, or waited until its time was over."""
 
     def is_on_its_way(self, sync: SyncSettings) -> bool:
         """Whether a run goes on that may make it fresh."""
@@ -64,6 +68,7 @@ class Lately:
 
 
 def read(connection: Connection, settings: Settings, clock: Clock) -> Known:
+    """A few queries, however many syncs there are; those with a feed cost one each."""
     now = clock.now()
     return Known(
         settings=settings,
@@ -74,6 +79,8 @@ def read(connection: Connection, settings: Settings, clock: Clock) -> Known:
         verified=verifications.known(connection),
         silent=_silent(connection, settings),
         started={each.sync: each.started_at for each in runs.unfinished(connection)},
+        first_seen=figures.first_seen(connection),
+        held=figures.held(connection).keys(),
     )
 
 
@@ -87,24 +94,34 @@ def _silent(connection: Connection, settings: Settings) -> dict[str, datetime | 
 
 
 def is_quiet(known: Known, sync: SyncSettings) -> bool:
+    """Whether a person or a window stops it now."""
     in_blackout = closed_until(sync.blackout, known.now) is not None
     return in_blackout or sync.name in known.paused
 
 
 def ends(sync: SyncSettings) -> set[str]:
+    """The connections it needs."""
     return {sync.source.connection, sync.target.connection}
 
 
 def overdue_by(
-    connection: Connection, known: Known, sync: SyncSettings
+    connection: Connection,
+    known: Known,
+    sync: SyncSettings,
+    recent: Sequence[Run] = (),
 ) -> timedelta | None:
+    """How long it has been stale; None while it is fresh."""
     seen = states.Seen(
-        first_seen_at=runs.first_seen(connection, sync.name),
-        last_success_at=last_success(connection, sync.name),
+        first_seen_at=known.first_seen.get(sync.name),
+        last_success_at=last_success(connection, sync.name, recent),
     )
     return overdue(promise_of(known.settings, sync), seen, known.now)
 
 
-def last_success(connection: Connection, name: str) -> datetime | None:
-    found = runs.latest(connection, sync_name=name, outcomes=runs.OK)
+def last_success(
+    connection: Connection, name: str, recent: Sequence[Run] = ()
+) -> datetime | None:
+    """When the last good run ended; asked of the store where `recent` has none."""
+    found = [run for run in recent if run.outcome in runs.OK]
+    found = found or runs.latest(connection, sync_name=name, outcomes=runs.OK)
     return found[0].finished_at if found else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import takewhile
 
 from syncd.app.observing.known import Known, last_success, overdue_by
 from syncd.config.settings import SyncSettings
@@ -36,7 +37,7 @@ def of_sync(connection: Connection, known: Known, sync: SyncSettings) -> Iterato
     recent = runs.latest(connection, sync_name=sync.name, outcomes=RAN, limit=RECENT)
     yield from _held(connection, known, sync, recent)
     yield from _failing(connection, sync, recent)
-    yield from _stale(connection, known, sync)
+    yield from _stale(connection, known, sync, recent)
     yield from _dead(known, sync)
     yield from _rejected(sync, recent)
     yield from _hears_nothing(known, sync)
@@ -47,7 +48,9 @@ def _held(
     connection: Connection, known: Known, sync: SyncSettings, recent: list[Run]
 ) -> Iterator[Seen]:
     # Beyond its time, too: the next run plans anew, and is held again as a rule.
-    run = runs.waiting_for_a_person(connection, sync.name)
+    run = None
+    if sync.name in known.held:
+        run = runs.waiting_for_a_person(connection, sync.name)
     newest = recent[0] if recent else None
     if run is None and newest is not None and newest.outcome is Outcome.HELD:
         run = newest if newest.plan_hash is None else None
@@ -79,9 +82,14 @@ def _expired(run: Run, now: datetime) -> tuple[str, ...]:
 def _failing(
     connection: Connection, sync: SyncSettings, recent: list[Run]
 ) -> Iterator[Seen]:
-    failures = runs.failures_in_a_row(connection, sync.name)
-    failed = [run for run in recent if run.outcome is Outcome.FAILED]
-    if failures < FAILING_AFTER or not failed:
+    bad = list(takewhile(lambda run: run.outcome not in runs.OK, recent))
+    failed = [run for run in bad if run.outcome is Outcome.FAILED]
+    if not failed:
+        return
+    failures = len(failed)
+    if len(bad) == RECENT:
+        failures = runs.failures_in_a_row(connection, sync.name)
+    if failures < FAILING_AFTER:
         return
     run = failed[0]
     code = run.reason or "state.failing"
@@ -100,10 +108,13 @@ def _failing(
     )
 
 
-def _stale(connection: Connection, known: Known, sync: SyncSettings) -> Iterator[Seen]:
-    if overdue_by(connection, known, sync) is None or sync.fresh_within is None:
+def _stale(
+    connection: Connection, known: Known, sync: SyncSettings, recent: list[Run]
+) -> Iterator[Seen]:
+    fresh_within = sync.fresh_within
+    if fresh_within is None or not overdue_by(connection, known, sync, recent):
         return
-    last = last_success(connection, sync.name)
+    last = last_success(connection, sync.name, recent)
     since = (
         f"the last success was {dated(last, 'UTC')}" if last else "it never succeeded"
     )
@@ -112,8 +123,7 @@ def _stale(connection: Connection, known: Known, sync: SyncSettings) -> Iterator
         subject=sync.name,
         sync=sync.name,
         cause="",
-        headline=f"{sync.name} is stale: {since}, fresh_within is "
-        f"{span(sync.fresh_within)}",
+        headline=f"{sync.name} is stale: {since}, fresh_within is {span(fresh_within)}",
         context=(_way(sync),),
         usual="runs that fail or end partial, a source that is not ready",
         command=f"syncd status {sync.name}",
