@@ -28,7 +28,8 @@ def repaired(
         if isinstance(each, Mapping) and each["missing"] + each["ghosts_ours"]
     }
     if not wanted:
-        frame.out.message("Nothing to repair.")
+        if any(isinstance(each, Mapping) for each in found.values()):
+            frame.out.message("Nothing to repair.")
         return {}
     _agree(frame, wanted)
     ended = {}

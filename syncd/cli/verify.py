@@ -96,6 +96,8 @@ def verify(
     --repair is given and you agree to what was found: then a run sends exactly that,
     under the sync's guards. Whom others put there is never touched.
     """
+    if reason is not None and not repair:
+        raise click.UsageError("--reason is kept with a repair: it goes with --repair.")
     loaded = load(frame)
     wanted = [each for each in chosen(loaded.settings, syncs) if each.enabled]
     prices, results = _prices(frame, loaded.settings, wanted, repair=repair)
