@@ -250,6 +250,8 @@ def _without_a_list(run: Run, why: Postponed) -> None:
     if report.outcome not in runs.OK:
         return
     report.outcome, report.reason = Outcome.SKIPPED, why.reason
+    # What was open is sent, but the answer is why nothing was read.
+    report.phase = "ask"
     report.message = why.message
     emit(
         events.RUN_SKIPPED,
