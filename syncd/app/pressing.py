@@ -5,7 +5,7 @@ begun, or was refused. An approval has begun once the plan is open: until then i
 still be refused, and that is what the person must see.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from datetime import datetime
 from functools import partial
@@ -29,6 +29,8 @@ from syncd.web.threads import Threads
 PATIENCE = 5.0
 """Real seconds in which a command begins or is refused; later it is looked up."""
 _LOOK = 0.05
+_NEWEST = 5
+"""Runs that may have begun since a button was pressed."""
 _COMMANDS = 16
 """Runs that were begun from pages, at one time."""
 
@@ -86,7 +88,7 @@ class Pressing:
 
     def _run(self, pressed: Pressed) -> str:
         body = _about(pressed)
-        return self._begin(pressed.subject, commands.run, body, lambda run: True)
+        return self._begin(pressed.subject, commands.run, body, _is_by_person)
 
     def _pause(self, pressed: Pressed) -> str:
         fields = pressed.fields
@@ -162,30 +164,34 @@ class Pressing:
         self, sync: str, command: Command, body: Body, has_begun: Callable[[Run], bool]
     ) -> str:
         """The page to go to: of the run that began or ended, else of the sync."""
-        last = self._newest(sync)
+        before = {each.id for each in self._newest(sync)}
         work = self._threads.submit(command, self._engine, body)
-        clock = self._engine.clock
+        clock, begun = self._engine.clock, None
         deadline = clock.monotonic() + PATIENCE
         while not wait([work], _LOOK).done and clock.monotonic() < deadline:
-            now = self._newest(sync)
-            if now is not None and now != last and has_begun(now):
+            since = (each for each in self._newest(sync) if each.id not in before)
+            begun = next(filter(has_begun, since), None)
+            if begun is not None:
                 break
-        if not work.done():
-            work.add_done_callback(partial(_say_refused, sync))
-            now = self._newest(sync)
-            return _page(sync, now.id if now is not None and now != last else "")
-        ended = work.result()["run"]
-        return _page(sync, ended["id"] if ended is not None else "")
+        if work.done():
+            ended = work.result()["run"]
+            return _page(sync, ended["id"] if ended is not None else "")
+        work.add_done_callback(partial(_say_refused, sync))
+        return _page(sync, begun.id if begun is not None else "")
 
-    def _newest(self, sync: str) -> Run | None:
+    def _newest(self, sync: str) -> Sequence[Run]:
         with self._engine.database.read() as connection:
-            found = runs.unfinished(connection, sync)
-        return found[-1] if found else None
+            return runs.latest(connection, sync_name=sync, limit=_NEWEST)
+
+
+def _is_by_person(run: Run) -> bool:
+    return run.trigger is Trigger.MANUAL
 
 
 def _is_open(run: Run) -> bool:
     """Whether an approved plan is on its way: it cannot be refused any more."""
-    return run.trigger is Trigger.APPROVE and run.phase == "deliver"
+    begun = run.phase != "collect" or run.outcome is not None
+    return run.trigger is Trigger.APPROVE and begun
 
 
 def _about(pressed: Pressed) -> dict[str, Any]:
