@@ -17,7 +17,7 @@ TOP = {
     "syncd",
 }
 TESTS = {"conftest.py", "builders.py", "simulated.py", "installed.py", "months.py"}
-TESTS |= {"pushing.py", "knocking.py", "paged.py"}
+TESTS |= {"pushing.py", "knocking.py", "paged.py", "scraped.py", "stalls.py"}
 TESTS |= {"browsing.py"}
 TESTS |= {"unit", "contract", "integration", "property"}
 TESTS |= {"acceptance", "reliability", "benchmarks", "project"}
