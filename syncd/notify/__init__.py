@@ -1,4 +1,4 @@
-"""What people are told, when, and in which words. Pure: no clock, store or network.
+"""What people are told, when, and in which words. Pure: no clock, SQL or network.
 
 The way of a notification, one file each:
 
@@ -8,6 +8,7 @@ The way of a notification, one file each:
     slack, standard_webhook
                   a message -> the bytes of one request
     heartbeat     whether the dead man's switch outside is told that all is well
+    run_pings     what a heartbeat service is told of each run
 
 Whoever sends them is `app`. No message ever holds a member id.
 """
