@@ -103,15 +103,21 @@ def keep(
     batches: Sequence[int],
     forgotten: Among = _nobody,
 ) -> None:
-    """Leave a trace of acknowledged batches whose payloads are about to be dropped."""
+    """Leave a trace of acknowledged batches whose payloads are about to be dropped.
+
+    Whoever of them is forgotten is named for the last time: no trace of them stays.
+    """
     # A binding is made in the transaction that stores its first plan.
     began = begun_at(connection, binding_id)
+    gone: set[bytes] = set()
     for start in range(0, len(batches), _TOGETHER):
         found = connection.execute(
             select(batch, batch_ids.c.ids)
             .join(batch_ids, batch_ids.c.batch_id == batch.c.id)
             .where(batch.c.id.in_(batches[start : start + _TOGETHER]), batch.c.n > 0)
         )
+        named = [(row, decode(row.ids)) for row in found]
+        gone.update(each for _, ids in named for each in forgotten(ids))
         rows = [
             {
                 "batch_id": row.id,
@@ -123,18 +129,15 @@ def keep(
                 "n_buckets": n_buckets,
                 "first_bucket": row.first_bucket,
                 "last_bucket": row.last_bucket,
-                "hashes": encode(_without(decode(row.ids), forgotten)),
+                "hashes": encode(ids),
             }
-            for row in found
+            for row, ids in named
             if row.operation != Operation.ADD or row.planned_at != began
         ]
         if rows:
             connection.execute(insert(trace), rows)
-
-
-def _without(ids: list[bytes], forgotten: Among) -> list[bytes]:
-    gone = set(forgotten(ids))
-    return [member_id for member_id in ids if member_id not in gone] if gone else ids
+    if gone:
+        erase(connection, gone)  # of these batches and of all before them
 
 
 def erase(connection: Connection, ids: Iterable[bytes]) -> int:

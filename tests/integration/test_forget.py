@@ -15,7 +15,15 @@ from syncd.app.engine import Engine
 from syncd.app.forgetting import LettingGo, NotForgettable
 from syncd.config.settings import GuardSettings
 from syncd.model import BatchState, IdType, Operation, Outcome, Trigger
-from syncd.store import bindings, forgotten, inbox, installation, outbox, traces
+from syncd.store import (
+    bindings,
+    compaction,
+    forgotten,
+    inbox,
+    installation,
+    outbox,
+    traces,
+)
 from syncd.store.database import Database
 from syncd.store.tables import action, metadata, run, trace
 from syncd.sync import letting_go
@@ -582,3 +590,27 @@ def test_a_changed_target_is_not_emptied_by_itself(world: World) -> None:
     assert "changed" in said["message"]
     assert world.vendor.cohort.members == people(*range(5))
     assert runs_of(world, Trigger.FORGET) == 0
+
+
+def test_traces_of_long_ago_go_with_the_last_batch_that_names_them(
+    world: World,
+) -> None:
+    """Also where only a hash of them is on record, as after a `delete` of Engage."""
+    world.sync(members=people(*range(5)))
+    world.vendor.known = people(*range(9))
+    with world.engine() as engine:
+        go(engine, world)
+        world.sources["vip"].members = people(*range(9))
+        go(engine, world)
+        with world.database.read() as connection:
+            binding = bindings.current(connection, "vip")
+        assert binding is not None
+        compaction.compact(world.database, binding.id)
+        assert left_of(world, people(7)) == {"chunk", "trace"}
+        with world.database.begin() as connection:
+            forgotten.add(connection, [(next(iter(people(7))), IdType.USER_ID)], NOW)
+        advance(world)
+        engine.let_go("vip")
+
+    assert left_of(world, people(7)) == set()
+    assert left_of(world, people(8)) == {"chunk", "trace"}
