@@ -1,6 +1,6 @@
 """A site as people use it: a real daemon with syncs that wait for a person, a browser.
 
-Needs Debian's package `chromium`; whoever asks for a browser without it is skipped.
+Needs Debian's package `chromium`: tests that use it are marked so.
 """
 
 import sqlite3
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -101,8 +100,6 @@ def signing_in(installation: Installation) -> None:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Debian's browser, without a window."""
-    if not CHROMIUM.exists():
-        pytest.skip("needs the Debian package chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=str(CHROMIUM), args=list(FLAGS)

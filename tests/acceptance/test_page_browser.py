@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
 from tests.browsing import (
+    CHROMIUM,
     JOE,
     HeldSite,
     chromium,
@@ -19,7 +20,10 @@ from tests.browsing import (
     visiting,
 )
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs the package chromium"),
+]
 
 WHY = "the audience was cleaned up"
 PHONE = {"width": 390, "height": 640}

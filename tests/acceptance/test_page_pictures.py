@@ -54,7 +54,7 @@ from syncd.web.pages.routes import Pages
 from syncd.web.refusals import Denied
 from syncd.web.server import WebServer
 from syncd.web.sockets import Tcp
-from tests.browsing import chromium, visiting
+from tests.browsing import CHROMIUM, chromium, visiting
 from tests.builders import (
     FAILED_BEFORE,
     FakeVendor,
@@ -66,9 +66,12 @@ from tests.builders import (
     settings_of,
 )
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs the package chromium"),
+]
 
-BEGUN = datetime(2026, 4, 12, 3, tzinfo=UTC)
+BEGUN = datetime(2026, 4, 12, 1, tzinfo=UTC)
 DAYS = 30
 ZONE = "Europe/Berlin"
 EMAIL = "x-forwarded-email"
@@ -221,7 +224,7 @@ def live(
             for name in told:
                 run(name)
                 clock.advance(timedelta(minutes=4))
-        morning = BEGUN + timedelta(days=DAYS - 1, hours=5)
+        morning = BEGUN + timedelta(days=DAYS - 1, hours=7)
         again = {"feature-adopters": -95, "trial-expiring": 0, "power-users": 10}
         for name, minutes in again.items():
             clock.advance(morning + timedelta(minutes=minutes) - clock.now())
