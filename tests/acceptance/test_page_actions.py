@@ -471,3 +471,20 @@ def test_without_actions_an_operator_has_no_buttons(installation, simulator):
 
     assert "<form" not in page
     assert answer.status_code == 403
+
+
+def test_a_plan_that_would_cost_a_download_says_so_and_spends_none(
+    installation, simulator
+):
+    crowd = {"prefix": "person-", "count": 60}
+    simulator.cohort("churn", name="Churn risk", generate=crowd)
+    installation.cohort_sync("churn-risk", "churn")
+    with site_of(installation, simulator) as site:
+        path = "/syncs/churn-risk/plan"
+        answer = site.press(path, page="/syncs/churn-risk")
+        page = site.get(path).text
+
+    assert answer.status_code == 303
+    assert 'href="/help/plan.costs"' in page
+    assert "syncd plan churn-risk --max-downloads 1" in page
+    assert simulator.downloads()["counted"] == 0
