@@ -145,6 +145,8 @@ class Waiting:
     """Whom its target has because of us, or may have."""
     reachable: bool
     """False: nobody works on it, only its owner can take them out there."""
+    kept: bool
+    """Their ids stay in the store: its sync may be switched on again."""
 
 
 def waiting(
@@ -162,7 +164,12 @@ def waiting(
         reachable = current and owner.sync in names
         if left or (reachable and owner.role is Role.CURRENT):
             found.append(
-                Waiting(sync=owner.sync, people=len(left), reachable=reachable)
+                Waiting(
+                    sync=owner.sync,
+                    people=len(left),
+                    reachable=reachable,
+                    kept=current or owner.sync not in names,
+                )
             )
     return found
 
@@ -172,7 +179,7 @@ def _elsewhere(engine: Engine) -> list[dict[str, Any]]:
     names, now = sorted(engine.blueprint.specs), engine.clock.now()
     with engine.database.read() as connection:
         return [
-            {"sync": each.sync, "people": each.people}
+            {"sync": each.sync, "people": each.people, "kept": each.kept}
             for each in waiting(connection, names, now)
             if not each.reachable
         ]

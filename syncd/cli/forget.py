@@ -82,7 +82,7 @@ def forget(
         frame.out.json("forget", {**answer, "not_covered": list(NOT_COVERED)})
     else:
         _tell(frame, answer)
-    return _exit_code(answer["syncs"])
+    return _exit_code(answer)
 
 
 def _tell(frame: Frame, answer: Mapping[str, Any]) -> None:
@@ -102,7 +102,9 @@ def _tell(frame: Frame, answer: Mapping[str, Any]) -> None:
     for each in answer["elsewhere"]:
         _say_elsewhere(out, each["sync"], each["people"])
     _say_hints(frame, answer["syncs"])
-    if _is_done(answer["syncs"]):
+    if any(each["kept"] for each in answer["elsewhere"]):
+        out.line("The store keeps their ids until the sync is on again, or detached.")
+    elif _is_done(answer["syncs"]):
         gone = "The store holds nothing of them any more"
         rest = "" if answer["rewritten"] else "; its file is written anew within a day"
         out.line(f"{gone}{rest}.")
@@ -149,11 +151,12 @@ def _is_done(syncs: Sequence[Mapping[str, Any]]) -> bool:
     return all(each["state"] in ("clean", "removed") for each in syncs)
 
 
-def _exit_code(syncs: Sequence[Mapping[str, Any]]) -> ExitCode:
-    states = {each["state"] for each in syncs}
-    if "held" in states:
+def _exit_code(answer: Mapping[str, Any]) -> ExitCode:
+    syncs = answer["syncs"]
+    if any(each["state"] == "held" for each in syncs):
         return ExitCode.HELD
-    return ExitCode.OK if _is_done(syncs) else ExitCode.PARTIAL
+    kept = any(each["kept"] for each in answer["elsewhere"])
+    return ExitCode.OK if _is_done(syncs) and not kept else ExitCode.PARTIAL
 
 
 # ---- --status ----------------------------------------------------------------

@@ -167,6 +167,26 @@ def test_what_has_to_wait_is_said_and_the_next_command_goes_on(
     assert not any(each in first.out + again.out + status.out for each in GONE)
 
 
+def test_a_sync_that_is_off_is_named_and_nothing_is_claimed(
+    everywhere: Installation, simulator: Simulator
+) -> None:
+    (listed,) = [
+        each for each in everywhere.config["syncs"] if each["name"] == "listed"
+    ]
+    everywhere.config["syncs"] = [listed]
+    assert everywhere.run().code == ExitCode.OK
+    listed["enabled"] = False
+
+    ended = with_stdin(everywhere, "forget", "-", stdin=GONE)
+
+    assert ended.code == ExitCode.PARTIAL
+    assert "2 ids at a target of listed that no enabled sync writes to" in ended.out
+    assert "keeps their ids until the sync is on again" in ended.out
+    assert "holds nothing of them" not in ended.out
+    (members,) = cohorts(simulator).values()
+    assert set(GONE) & members
+
+
 @pytest.mark.parametrize(
     ("args", "stdin", "problem"),
     [

@@ -540,7 +540,7 @@ def test_a_former_target_is_named_and_erased_from_the_store(world: World) -> Non
         advance(world)
         answer = forget(engine, world, people(3))
 
-    assert answer["elsewhere"] == [{"sync": "vip", "people": 1}]
+    assert answer["elsewhere"] == [{"sync": "vip", "people": 1, "kept": False}]
     assert states(answer) == {"vip": "removed"}
     assert left_of(world, people(3)) == set()
     assert letting_go.CannotLetGo.code == "forget.waits"
@@ -563,10 +563,10 @@ def test_a_sync_that_is_off_keeps_the_rest_waiting_only_while_it_names_them(
     world.sync("off", enabled=False)
     with world.engine() as engine:
         answer = forget(engine, world, gone)
-        still = [(each["sync"], each["people"]) for each in answer["elsewhere"]]
+        still = [tuple(each.values()) for each in answer["elsewhere"]]
 
     assert answer["rewritten"] is not holds
-    assert still == ([("off", 1)] if holds else [])
+    assert still == ([("off", 1, True)] if holds else [])
 
     world.sync("off", enabled=True)
     with world.engine() as engine:
