@@ -260,10 +260,11 @@ def erase_words(database: Database) -> int:
 
 def prune(engine: Engine) -> int:
     """The daily part: words that slipped in, who was forgotten long ago, the file."""
-    rows = erase_words(engine.database)
+    rows, now = erase_words(engine.database), engine.clock.now()
+    with engine.database.read() as connection:  # it may look at millions of members
+        due = is_any_due(connection, engine.blueprint.settings, now)
     with engine.database.begin() as connection:
-        due = is_any_due(connection, engine.blueprint.settings, engine.clock.now())
-        rows += forgotten.prune(connection, engine.clock.now(), waiting=due)
+        rows += forgotten.prune(connection, now, waiting=due)
     _rewrite(engine)
     return rows
 
