@@ -19,8 +19,10 @@ class Operation(StrEnum):
     REMOVE = "remove"
     """The ids exited: they must not be members afterwards."""
     REPLACE = "replace"
-    """The ids are all there shall be; nobody else may be a member afterwards. The answer
-    proves nothing of anybody: ADD and REMOVE of the same plan follow and do."""
+    """The ids are all there shall be; nobody else may be a member afterwards.
+
+    The answer proves nothing of anybody: ADD and REMOVE of the same plan follow and do.
+    """
 
 
 class IdType(StrEnum):

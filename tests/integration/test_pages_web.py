@@ -83,7 +83,7 @@ def test_every_page_forbids_what_it_does_not_need(path: str) -> None:
         "frame-ancestors": "'none'",
         "base-uri": "'none'",
     }
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"
     assert headers["content-type"] == "text/html; charset=utf-8"

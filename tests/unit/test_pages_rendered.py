@@ -155,7 +155,8 @@ def test_a_state_is_a_glyph_and_a_word_and_its_glyph_is_not_read_out() -> None:
 
 def colours(dark: bool) -> dict[str, str]:
     sheet = render.assets()["/style.css"].body.decode()
-    light_part, _, rest = sheet.partition("@media screen and (prefers-color-scheme: dark)")
+    at_night = "@media screen and (prefers-color-scheme: dark)"
+    light_part, _, rest = sheet.partition(at_night)
     part = rest.partition("* {")[0] if dark else light_part
     return dict(re.findall(r"--([a-z]+): (#[0-9a-f]{6})", part))
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from syncd.report.clock_changes import notes
 from syncd.config import Settings, load
+from syncd.report.clock_changes import notes
 from syncd.report.due import next_times, shift
 from syncd.schedule import Cron, Every
 

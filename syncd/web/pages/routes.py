@@ -41,7 +41,7 @@ HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; "
     "script-src 'self'; img-src 'self' data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
