@@ -12,7 +12,7 @@ Neither is begun while a plan of the sync waits for a person.
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from syncd import events
 from syncd.errors import SyncdError
@@ -39,7 +39,15 @@ from syncd.store.buckets import bucket_of
 from syncd.store.database import Connection
 from syncd.store.installation import Action
 from syncd.sync import credentials, steps
-from syncd.sync.draft import Draft, Reading, Snapshot, draft, spread_of, take_snapshot
+from syncd.sync.draft import (
+    Draft,
+    Interrupted,
+    Reading,
+    Snapshot,
+    draft,
+    spread_of,
+    take_snapshot,
+)
 from syncd.sync.replacing import Replacing
 from syncd.sync.run import from_the_source, run
 from syncd.sync.spec import Report, Spec
@@ -172,6 +180,7 @@ def adopt(parts: Parts, spec: Spec, wish: Wish, belief: Belief) -> Report | None
         credentials.require_open(run)
         found = _found(run)
         _require_nobody_to_forget(run, belief)
+        _let_land(run)
         run.anew = True
         with run.phase("collect"), parts.readers:
             snapshot = _collected(run, found, belief)
@@ -225,6 +234,15 @@ def _found(run: Run) -> Found:
         code="resync.no_target",
         hint=f"syncd run {run.spec.name}",
     )
+
+
+def _let_land(run: Run) -> None:
+    """Wait until the last request of a process that died is surely over: what lands
+    after the list was read is in nobody's books."""
+    parts, now = run.parts, run.parts.clock.now()
+    left = parts.quiet_until.get(run.spec.name, now) - now
+    if left > timedelta(0) and parts.clock.wait(parts.stop, left):
+        raise Interrupted
 
 
 def _require_nobody_to_forget(run: Run, belief: Belief) -> None:

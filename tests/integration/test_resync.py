@@ -4,6 +4,7 @@ On SQLite and on Postgres. The destination is the fake of the builders; its coho
 read back by a list that the test hands in, as a download would be.
 """
 
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from syncd.config.settings import GuardSettings
 from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.sources import Listing, Postponed
 from syncd.sources.feed_mark import Mark
-from syncd.store import bindings, compaction, forgotten, pauses
+from syncd.store import bindings, compaction, forgotten, leases, pauses
 from syncd.store.bindings import Role
 from syncd.store.database import Database
 from syncd.store.pauses import Pause, Paused
@@ -33,6 +34,7 @@ from tests.builders import (
     NOW,
     REFUSED,
     AskedSource,
+    ManualClock,
     Mortal,
     World,
     believed,
@@ -493,6 +495,35 @@ def test_an_adoption_that_died_left_everything_as_it_was(world: World) -> None:
         adopt(engine, world, Belief(reads=holding(people(1))))
 
     assert believed(world.database).acknowledged == people(*range(10))
+
+
+class WaitedFor(ManualClock):
+    """Time passes for whoever waits."""
+
+    def wait(self, event: threading.Event, delay: timedelta) -> bool:
+        self.advance(delay)
+        return event.is_set()
+
+
+def test_a_list_is_read_once_the_last_request_of_a_dead_process_has_landed(
+    world: World,
+) -> None:
+    world.clock = WaitedFor()
+    filled(world, *range(10))
+    with world.database.begin() as connection:
+        leases.acquire(connection, "vip", "elsewhere/1/1", world.clock.wall())
+    world.clock.advance(5 * MINUTE)
+    begun, read_at = world.clock.now() + MINUTE, []
+
+    def reads(_run: Run, _cohort_id: str) -> Listing | Postponed:
+        read_at.append(world.clock.now())
+        return AskedSource(world.vendor.cohort.members)
+
+    with world.engine() as engine:
+        report = adopt(engine, world, Belief(reads=reads))
+
+    assert report.reason == "resync.adopted"
+    assert read_at == [begun + world.request_deadline]
 
 
 def test_who_is_to_be_forgotten_and_is_there_is_removed_by_the_next_run(
