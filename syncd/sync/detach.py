@@ -159,8 +159,9 @@ def empty(
         with closing(_everybody_out(run, agreed)) as made:
             _begin_emptying(run, farewell)
             with run.phase("commit"):
-                # What is emptied is what was filled, whatever is configured today.
-                run.change = None
+                # What is emptied is what was filled, whatever is configured today; by
+                # its name it is found where the answer to its creation was lost.
+                run.change, run.target_name = None, _name_of(run.binding)
                 commit.store_plan(run, made, None, held_until=None)
         emit(events.CHANGES_COMMITTED, batches=run.report.numbers["batches"])
         deliver_and_conclude(run)
@@ -217,6 +218,10 @@ def _emptiable(run: Run) -> Binding:
             hint="put the old target back into the file, or detach without --empty",
         )
     return binding
+
+
+def _name_of(binding: Binding | None) -> str:
+    return (binding.external_name if binding is not None else None) or ""
 
 
 def _require_agreed(run: Run, made: Draft, agreed: int) -> None:

@@ -25,6 +25,7 @@ from syncd.sync.run import Busy, WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
+    LOST_ANSWER,
     REFUSED,
     Mortal,
     World,
@@ -284,6 +285,25 @@ def test_emptying_removes_the_uncertain_as_well(world: World) -> None:
         detach(engine, world, empty="10")
 
     assert people(30) <= set(world.vendor.sent(Operation.REMOVE))
+    assert world.vendor.cohort.members == set()
+    assert kept(world) == {}
+
+
+def test_a_target_whose_creation_got_no_answer_is_found_by_its_name_and_emptied(
+    world: World,
+) -> None:
+    world.sync(members=people(*range(5)))
+    world.vendor.known |= people(*range(40))
+    world.vendor.always = LOST_ANSWER
+    with world.engine() as engine:
+        assert ran(engine, world).outcome is Outcome.PARTIAL
+        with world.database.begin() as connection:
+            (binding,) = bindings.of_sync(connection, "vip")
+            bindings.set_target(connection, binding.id, "template:{name} of 7")
+        world.vendor.always = None
+        answer = detach(engine, world, empty="5")
+
+    assert answer["run"]["outcome"] == "success"
     assert world.vendor.cohort.members == set()
     assert kept(world) == {}
 
