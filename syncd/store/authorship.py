@@ -4,8 +4,9 @@ Asked about ids which the current binding neither acknowledges nor holds uncerta
 earlier binding of the same target (a sync that was renamed, or came back to a cohort)
 proves by whole ids whom it had put in and never took out. A trace knows 32 bits of an
 id; how far that proves anything is the asker's to judge. Once a sync began anew with
-its target, what it had before proves nothing. First plans leave no trace of who
-entered, and traces go after 90 days: whoever is not found here may still be ours.
+its target, what it or an earlier one had before proves nothing. First plans leave no
+trace of who entered, and traces go after 90 days: whoever is not found here may still
+be ours.
 """
 
 import struct
@@ -71,7 +72,7 @@ def of_ids(
     for each in _bindings(connection, binding, neighbours):
         if not open_ids:
             break
-        anew = _begun_anew(connection, each.sync)
+        anew = _begun_anew(connection, {each.sync, binding.sync})
         if each.id != binding.id and anew is None:
             found.added |= _held(connection, each, open_ids, now)
             open_ids -= found.added
@@ -105,12 +106,12 @@ def _bindings(
             yield each
 
 
-def _begun_anew(connection: Connection, sync: str) -> datetime | None:
-    """When the sync last began anew with its target: what was there then became its
-    own, whoever had put it there, and what it had added before may have gone."""
+def _begun_anew(connection: Connection, syncs: Collection[str]) -> datetime | None:
+    """When one of these last began anew with its target: what was there then became its
+    own, whoever had put it there, and what had been added before may have gone."""
     begun: datetime | None = connection.execute(
         select(func.max(run.c.started_at)).where(
-            run.c.sync == sync, run.c.trigger == Trigger.RESYNC
+            run.c.sync.in_(sorted(syncs)), run.c.trigger == Trigger.RESYNC
         )
     ).scalar_one()
     return begun

@@ -218,3 +218,18 @@ def test_what_was_before_a_sync_began_anew_proves_nothing(
     found = known(database, binding, people(1, 2))
 
     assert (found.added, found.traced) == (set(), set())
+
+
+def test_what_an_earlier_sync_had_proves_nothing_once_the_one_after_it_began_anew(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    before = bound(database, new_binding("vip-before"))
+    sent(database, before, Operation.ADD, people(1, 2))
+    compaction.compact(database, before.id)
+    sent(database, before, Operation.ADD, people(3))
+    binding = bound(database, new_binding())
+    begun_anew(database, "vip", LATER + timedelta(minutes=1))
+
+    found = known(database, binding, people(1, 2, 3))
+
+    assert (found.added, found.traced) == (set(), set())
