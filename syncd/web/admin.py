@@ -35,7 +35,7 @@ HEALTH_PATIENCE = 3.0
 METRICS_PATIENCE = 8.0
 """Seconds; Prometheus gives up after 10."""
 LONGEST_BODY = 64 * 1024
-"""Bytes of a command."""
+"""Bytes of what is sent from a page."""
 
 
 class Slow(Exception):
@@ -75,6 +75,7 @@ def admin_app(
     denied: Denied,
     token: Callable[[], str] | None = None,
     routes: Sequence[BaseRoute] = (),
+    longest_body: int = LONGEST_BODY,
     health_patience: float = HEALTH_PATIENCE,
     metrics_patience: float = METRICS_PATIENCE,
 ) -> Starlette:
@@ -93,7 +94,7 @@ def admin_app(
             Route("/metrics", _guarded(_counts(counted), wanted, denied)),
             *routes,
         ],
-        max_body_size=LONGEST_BODY,
+        max_body_size=longest_body,
     )
     # A redirect would name the host that the request claims to have asked.
     app.router.redirect_slashes = False

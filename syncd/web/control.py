@@ -39,6 +39,9 @@ _GRACE = 1
 _COMMANDS = 16
 """Commands at one time; a run takes as long as it takes."""
 _LIMITS = Limits(connections=128)
+LONGEST_COMMAND = 4 * 1024 * 1024
+"""Bytes of a command: a thousand people are forgotten by one, however long their ids.
+Only who owns the socket can send it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,7 @@ class ControlServer:
             ready=ready,
             denied=Denied(clock or Clock()),
             routes=routes,
+            longest_body=LONGEST_COMMAND,
         )
         self._server = WebServer("control", path, app, _LIMITS, grace=_GRACE)
 

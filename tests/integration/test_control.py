@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
+from syncd.app.forgetting import MOST
 from syncd.errors import DaemonError, SyncdError
+from syncd.sync.ids import MAX_BYTES
 from syncd.web.control import (
     REFUSED,
     ControlServer,
@@ -20,7 +22,8 @@ from syncd.web.control import (
 )
 from tests.builders import PATIENCE
 
-ASKED = {"sync": "vip", "actor": "ana", "via": "cli"}
+BY_ANA = {"actor": "ana", "via": "cli"}
+ASKED = {"sync": "vip", **BY_ANA}
 DECIDED = {"run": "1234", "actor": "ana", "via": "cli", "reason": "checked"}
 
 Body = Mapping[str, Any]
@@ -189,9 +192,22 @@ def test_the_socket_answers_for_the_daemons_health_too(path: Path) -> None:
         assert client.get("/-/healthy").json() == {"status": "ok"}
 
 
+def test_a_thousand_people_are_named_in_one_command_however_long_their_ids(
+    path: Path,
+) -> None:
+    longest = "x" * MAX_BYTES
+    body = {"ids": "\n".join([longest] * MOST), "match": "user_id", **BY_ANA}
+
+    with serving(path, forget=repeat) as client:
+        answer = client.post("/v1/forget", json=body)
+
+    assert answer.status_code == 200
+    assert answer.json() == body
+
+
 def test_a_huge_body_is_refused(path: Path) -> None:
     with serving(path) as client:
-        answer = client.post("/v1/run", content=b" " * (1 << 20))
+        answer = client.post("/v1/run", content=b" " * (5 << 20))
 
     assert answer.status_code == 413
 
