@@ -57,13 +57,10 @@ class Scrape:
     """Series as it is written -> value; None: nobody answered."""
 
     def value(self, name: str, **labels: str) -> float | None:
-        """The series that has these labels."""
-        wanted = {f'{key}="{value}"' for key, value in labels.items()}
-        for series, value in (self.samples or {}).items():
-            metric, _, rest = series.partition("{")
-            if metric == name and wanted <= set(rest.rstrip("}").split(",")):
-                return value
-        return None
+        """Of the series with exactly these labels, in the order of its definition."""
+        written = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        series = f"{name}{{{written}}}" if written else name
+        return (self.samples or {}).get(series)
 
 
 @dataclass(kw_only=True)
@@ -91,7 +88,7 @@ class Scraper:
 
     def _look_again_and_again(self) -> None:
         due = self.clock.now()
-        with httpx.Client(timeout=PROMETHEUS_GIVES_UP) as client:
+        with httpx.Client(timeout=PROMETHEUS_GIVES_UP, trust_env=False) as client:
             while not self._stop.wait(
                 max(0.0, self.clock.real(due - self.clock.now()))
             ):

@@ -55,7 +55,7 @@ def install(month: Month, store: str, slack: str) -> None:
         "actions": "enabled",
         "auth": {"type": "basic", "users": users},
     }
-    config["defaults"] |= {"fresh_within": "2h", "max_runtime": "90m"}
+    config["defaults"] |= {"fresh_within": "2h", "max_runtime": "2h"}
     config["connections"]["amplitude"] |= {
         "download_deadline": "30m",
         "quota": {"downloads_per_month": 10_000},
@@ -86,8 +86,7 @@ def add_cohorts(month: Month) -> None:
         patch(month, f"/_sim/projects/{app_id}", download_limit=10_000)
     for name in ("short", "slow", "hanging", "refused"):
         simulator.cohort(name, members=people(name))
-        to = {"connection": "partner-lists"} if name == "refused" else None
-        more = {"to": to} if to else {}
+        more = {"to": {"connection": "partner-lists"}} if name == "refused" else {}
         installation.cohort_sync(name, name, schedule="every 30m", **more)
     connections["segment"]["request_deadline"] = "1s"
     for key in ("api_key", "secret_key"):
@@ -184,7 +183,9 @@ def press(daemon: Running, sync: str, path: str) -> bool:
 
     False: nothing was done.
     """
-    with httpx.Client(base_url=daemon.url("admin"), auth=OPERATOR) as client:
+    with httpx.Client(
+        base_url=daemon.url("admin"), auth=OPERATOR, trust_env=False
+    ) as client:
         page = client.get(f"/syncs/{sync}").raise_for_status().text
         form = page.partition(f'action="{path}"')[2].partition("</form>")[0]
         hidden = re.findall(r'<input type=hidden name=(\w+) value="([^"]*)">', form)
@@ -333,6 +334,10 @@ def _stall_and_heal(month: Month, deaf: Deaf, at: dict[str, datetime]) -> Any:
     at["broke"] = clock.now()
     stall(month)
     clock.reach(clock.now() + FRESH + HOUR)
+    # Runs that hang take longest to come to anything.
+    assert daemon.reached("run.finished", sync="hanging", outcome="partial")
+    assert daemon.reached("run.finished", 3, sync="slow", outcome="failed")
+    clock.reach(clock.now() + 2 * STEP)
     status = month.installation.syncd("status", "--json").document
     heal(month, daemon)
     at["healed"] = clock.now()
