@@ -40,7 +40,8 @@ class Bucket:
     uncertain: set[bytes] = field(default_factory=set)
     """Ids of open and dead batches: sent or not, nobody knows."""
     meant_in: set[bytes] = field(default_factory=set)
-    """The uncertain ids whose newest open or dead batch adds them."""
+    """The uncertain ids whose newest open or dead batch has them in: it adds them, or
+    it is an upload in the place of all members."""
     waiting: set[bytes] = field(default_factory=set)
     """Unmatched and rejected ids whose next offer is not due yet."""
     unaccepted: set[bytes] = field(default_factory=set)
@@ -162,10 +163,10 @@ def apply_batches(
 
 def _note_uncertain(found: Bucket, member_id: bytes, operation: str) -> None:
     found.uncertain.add(member_id)
-    if operation == Operation.ADD:
-        found.meant_in.add(member_id)
-    else:
+    if operation == Operation.REMOVE:
         found.meant_in.discard(member_id)
+    else:
+        found.meant_in.add(member_id)
 
 
 def _load_unaccepted(

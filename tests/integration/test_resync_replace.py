@@ -15,8 +15,9 @@ from syncd.app import resyncing
 from syncd.app.engine import Engine
 from syncd.config.settings import GuardSettings
 from syncd.errors import Fault
-from syncd.model import Found, Operation, Outcome, Receipt, Target, Trigger
+from syncd.model import Found, IdType, Operation, Outcome, Receipt, Target, Trigger
 from syncd.sinks import Capabilities
+from syncd.store import forgotten
 from syncd.store.database import Database
 from syncd.sync import resync
 from syncd.sync.decide import Decision
@@ -242,6 +243,30 @@ def test_an_upload_that_is_refused_is_dead_whole_and_nobody_is_put_out_by_half(
     assert (report.outcome, report.reason) == (Outcome.PARTIAL, "dead_letters")
     assert kinds(world) == ["replace", "add", "add", "add", "add"]
     assert world.vendor.cohort.members == MEMBERS | STRANGERS
+
+
+def test_who_was_in_an_upload_that_is_refused_is_wanted_as_before(
+    world: World,
+) -> None:
+    world.sync(guard=replace(STRICT, ignore_below=50))
+
+    def refuse(request: Request) -> None:
+        wanted = request.operation is Operation.REPLACE
+        world.vendor.invalid = people(5) if wanted else set()
+
+    world.vendor.watch = refuse
+    with world.engine() as engine:
+        push(engine, world)
+        with world.database.begin() as connection:
+            gone = [(each, IdType.USER_ID) for each in people(7)]
+            forgotten.add(connection, gone, world.clock.now())
+        advance(world)
+        report = engine.let_go("vip")
+
+    assert report is not None
+    assert report.outcome is Outcome.SUCCESS
+    assert set(world.vendor.sent(Operation.REMOVE)) == people(7)
+    assert world.vendor.cohort.members == (MEMBERS | STRANGERS) - people(7)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
