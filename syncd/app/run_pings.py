@@ -79,6 +79,8 @@ class RunPings:
                     follower.begin(recent)
                 if leases.last_holder(connection, sync.name) == self._engine.holder:
                     follower.follow(recent)
+                else:
+                    follower.pass_over(recent)
         return syncs
 
     def _send(self, sync: SyncSettings, ping: Ping) -> None:

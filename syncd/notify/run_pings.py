@@ -68,6 +68,16 @@ class Follower:
                 self.waiting.extend(_end(run))
                 self.ended = run.id
 
+    def pass_over(self, recent: Iterable[Run]) -> None:
+        """Another replica tells of what is new now; only whose start we told is ours
+        to the end."""
+        for run in sorted(recent, key=lambda each: each.id):
+            if run.outcome is None or run.id <= (self.ended or ""):
+                continue
+            if run.id == self.begun and run.outcome is not Outcome.SKIPPED:
+                self.waiting.extend(_end(run))
+            self.begun, self.ended = max(self.begun or "", run.id), run.id
+
     def next(self, now: datetime) -> Ping | None:
         """The ping to send now; one that failed keeps later ones waiting."""
         ping = self.waiting[0] if self.waiting else None

@@ -83,6 +83,21 @@ def test_what_ended_before_this_process_is_nobodys_news() -> None:
     assert told == ["2/start", "2"]
 
 
+def test_what_another_replica_ran_is_not_told_once_more() -> None:
+    follower = Follower("vip")
+    follower.begin(())
+    ours = run(1, Outcome.SUCCESS)
+    theirs = [run(2, Outcome.FAILED), run(3, Outcome.SUCCESS)]
+
+    follower.follow([run(1, None)])
+    follower.pass_over([ours, run(2, None)])
+    follower.pass_over([ours, *theirs])
+    follower.follow([ours, *theirs, run(4, Outcome.SUCCESS)])
+
+    told = [f"{int(each.run_id[-12:])}{each.suffix}" for each in follower.waiting]
+    assert told == ["1/start", "1", "4/start", "4"]
+
+
 def test_the_body_has_numbers_and_codes_and_no_words_of_others() -> None:
     follower = Follower("vip")
     words = {"message": "person-1 is unknown", "trips": [{"reason": "person-1"}]}
