@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import select
 import sqlite3
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
@@ -148,6 +149,8 @@ class Knocking:
         method: str = "POST",
     ) -> Answer:
         """One request to its answer. Raises `OSError`, `HTTPException`."""
+        if self._was_ended():
+            self.close()
         try:
             self._client.request(method, path, as_bytes(content), dict(headers or {}))
             answer = self._client.getresponse()
@@ -170,6 +173,11 @@ class Knocking:
     def webhook(self, content: Any) -> Answer:
         """A cohort webhook, with the secret."""
         return self.ask(f"{AMPLITUDE}/webhook", content, hooked())
+
+    def _was_ended(self) -> bool:
+        """Whether the daemon closed it meanwhile, as it does with idle ones."""
+        sock = self._client.sock
+        return sock is not None and bool(select.select([sock], [], [], 0)[0])
 
     def close(self) -> None:
         """End the connection."""

@@ -478,7 +478,7 @@ OPERATOR_REPAIRED = _info(
     "operator.repaired",
     "{actor} had {sync} repaired: {add} to add, {remove} to remove",
     f"{_OPERATOR} add remove",
-    then="syncd show {run}",
+    then="syncd show {sync}",
 )
 OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
 OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)

@@ -144,7 +144,7 @@ class Pages:
         known = ["/", "/help", "/metrics", "/api/v1/status"]
         near = get_close_matches(request.url.path, known, n=2) or known[:2]
         links = [Link(words=each, href=each) for each in near]
-        raise NotThere(f"There is no page {request.url.path}.", links)
+        raise NotThere("There is no page at this address.", links)
 
     # ---- answers ---------------------------------------------------------------------
 
