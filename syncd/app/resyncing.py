@@ -18,7 +18,7 @@ from syncd.app.vendors import Vendors
 from syncd.config.feeds import feed_of
 from syncd.config.settings import Settings, SyncSettings
 from syncd.sources import Listing, Postponed
-from syncd.sources.feed_mark import Mark
+from syncd.sources.feed_mark import adopted
 from syncd.sync import resync as stories
 from syncd.sync.resync import Belief, NotResyncable, Wish
 from syncd.sync.spec import Report
@@ -107,4 +107,4 @@ def _position(
     feed = feed_of(sync)
     if feed is None or whole_list_of(settings, sync, vendors, engine.clock) is not None:
         return None
-    return Mark().text(feed)
+    return adopted(feed, engine.clock.now())

@@ -56,6 +56,14 @@ class Mark:
         return json.dumps(raw, sort_keys=True)
 
 
+def adopted(feed: Feed, now: datetime) -> str:
+    """The mark of what a destination held `now`, taken for whom the feed wants.
+
+    Nothing of the feed was read, yet everybody is known: as after a list.
+    """
+    return Mark(listed_at=now).text(feed)
+
+
 def position_of(mark: str | None, feed: Feed) -> int:
     """Up to which position a plan with this mark has read this feed."""
     parsed = Mark.parse(mark, feed)

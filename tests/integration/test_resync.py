@@ -19,7 +19,7 @@ from syncd.app.engine import Engine, UnknownSync
 from syncd.config.settings import GuardSettings
 from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.sources import Listing, Postponed
-from syncd.sources.feed_mark import Mark
+from syncd.sources.feed_mark import adopted
 from syncd.store import bindings, compaction, forgotten, leases, pauses
 from syncd.store.bindings import Role
 from syncd.store.database import Database
@@ -584,12 +584,30 @@ def test_words_stand_above_a_cohort_that_was_adopted_where_there_is_no_list(
         world.vendor.cohort.members -= people(3)
         world.vendor.cohort.members |= people(20)
         feed.say(leave=people(9))
-        belief = replace(read_back(world), mark=Mark().text(feed.feed))
+        belief = replace(read_back(world), mark=adopted(feed.feed, world.clock.now()))
         adopt(engine, world, belief)
         report = ran(engine, world)
 
     assert report.outcome is Outcome.SUCCESS
     assert world.vendor.cohort.members == people(*range(9), 20)
+
+
+def test_a_push_after_an_adoption_stands_on_whom_it_adopted(world: World) -> None:
+    feed = world.fed(begins_whole=True, guard=replace(STRICT, ignore_below=50))
+    world.vendor.known |= EVERYBODY
+    feed.say(enter=people(*range(10)))
+    with world.engine() as engine:
+        ran(engine, world)
+        # Of 20 and 21 words were pushed so long ago that none is kept.
+        world.vendor.cohort.members |= people(20, 21)
+        feed.say(leave=people(9))
+        mark = adopted(feed.feed, world.clock.now())
+        adopt(engine, world, replace(read_back(world), mark=mark))
+        report = push(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+    assert set(world.vendor.sent(Operation.REMOVE)) == people(9)
+    assert world.vendor.cohort.members == people(*range(9), 20, 21)
 
 
 # ---- the command --------------------------------------------------------------------
