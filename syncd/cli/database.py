@@ -59,7 +59,7 @@ def backup(frame: Frame, file: str | None) -> None:
     # What was sent since is not known to the copy.
     frame.out.message(
         "To go back to it: stop the daemon, remove the store's -wal and -shm files, "
-        "put the copy in its place, start, then: syncd verify"
+        "put the copy in its place, then: syncd resync SYNC --adopt for each sync"
     )
 
 

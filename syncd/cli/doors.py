@@ -57,7 +57,7 @@ def listening(settings: Settings) -> Iterator[str]:
     admin = settings.web.admin
     if admin is not None:
         token = " with a token" if settings.web.admin_token is not None else ""
-        yield f"admin: {address_of(admin)} (health, metrics{token})"
+        yield f"admin: {address_of(admin)} (page, health, metrics{token})"
 
 
 def doors_document(settings: Settings) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def _steps(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"remove {number(found['ghosts_ours'])} left by syncd"
     rest = found["ghosts_others"] + found["ghosts_returned"]
     if rest:
-        yield f"leave {number(rest)} others alone"
+        yield f"leave {number(rest)} of others alone"
 
 
 def _tell(frame: Frame, name: str, ended: Result) -> None:

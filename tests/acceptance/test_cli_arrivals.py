@@ -222,7 +222,7 @@ def test_check_names_the_doors_without_reading_a_secret(tmp_path: Path) -> None:
     assert shown.returncode == 0, shown.stdout
     door = "listens: 0.0.0.0:8080 /in/engage-main (signed, single events)\n"
     assert door in shown.stdout
-    assert "admin: 127.0.0.1:8099 (health, metrics)\n" in shown.stdout
+    assert "admin: 127.0.0.1:8099 (page, health, metrics)\n" in shown.stdout
     assert seen["listens"]["admin"] == "127.0.0.1:8099"
     assert seen["listens"]["inbound"] == [
         {

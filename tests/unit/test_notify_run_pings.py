@@ -113,20 +113,20 @@ def test_the_body_has_numbers_and_codes_and_no_words_of_others() -> None:
 def test_one_that_fails_keeps_later_ones_waiting_and_is_given_up() -> None:
     follower, now = Follower("vip"), NOW
     follower.follow([run(1, Outcome.SUCCESS)])
-    waits = []
+    waits, given_up = [], []
 
     for _ in range(TRIES):
         ping = follower.next(now)
         assert ping is not None
         assert ping.suffix == "/start"
-        given_up = follower.failed(now)
+        given_up.append(follower.failed(now))
         waiting = follower.waiting[0].due_at
         if waiting is not None:
             waits.append(waiting - now)
             assert follower.next(now) is None
             now = waiting
 
-    assert given_up
+    assert [bool(each) for each in given_up] == [False] * (TRIES - 1) + [True]
     assert waits == [timedelta(seconds=10 * 2**n) for n in range(TRIES - 1)]
     last = follower.next(now)
     assert last is not None

@@ -25,6 +25,7 @@ from syncd.config.settings_connections import (
 )
 from syncd.errors import DeliveryError, Fault, SourceError, SyncdError
 from syncd.model import IdType
+from syncd.report.words import plural
 from syncd.sources import Standing
 from syncd.store import acknowledged, bindings
 from syncd.store.database import Database
@@ -63,7 +64,7 @@ def _credentials(connection: AmplitudeConnection, cohorts: Sequence[Cohort]) -> 
     return ok(
         name,
         f"key and secret valid in region {connection.region}, app {ours}, "
-        f"{len(cohorts):,} cohorts listed",
+        f"{plural(len(cohorts), 'cohort')} listed",
     )
 
 

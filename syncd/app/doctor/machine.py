@@ -15,6 +15,7 @@ from syncd.clock import Clock
 from syncd.config.feeds import doors
 from syncd.config.settings import Listen, Settings
 from syncd.report.daemons import SILENT_AFTER
+from syncd.report.words import relative
 from syncd.store import figures, installation
 from syncd.store.database import Database
 from syncd.store.installation import Daemon
@@ -195,5 +196,4 @@ def pushed(name: str, last: datetime | None, now: datetime) -> Finding:
         return warn(
             subject, "nothing was pushed yet", "send a test event, then: syncd status"
         )
-    age = max((now - last).total_seconds(), 0)
-    return ok(subject, f"the last event came {age:,.0f} s ago")
+    return ok(subject, f"the last event came {relative(min(last, now), now)}")
