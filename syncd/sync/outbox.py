@@ -13,7 +13,7 @@ from typing import Any
 from syncd import events
 from syncd.errors import SyncdError
 from syncd.events import emit
-from syncd.model import BatchState, Trigger
+from syncd.model import BatchState, Operation, Trigger
 from syncd.store import bindings, installation, leases, runs
 from syncd.store.database import Connection
 from syncd.store.installation import Action
@@ -101,6 +101,7 @@ def _to_send(connection: Connection, spec: Spec, choice: Choice) -> Sequence[Uns
         for each in _chosen(connection, spec, choice)
         # It would go to the connection of today's configuration.
         if each.connection == spec.identity.connection
+        and not _puts_others_out(each, choice)
     ]
     if not chosen:
         raise NotSteerable(
@@ -109,6 +110,21 @@ def _to_send(connection: Connection, spec: Spec, choice: Choice) -> Sequence[Uns
             hint=f"syncd outbox list {spec.name}",
         )
     return chosen
+
+
+def _puts_others_out(each: Unsettled, choice: Choice) -> bool:
+    """Whether it is an upload in the place of all members that is over.
+
+    Who else is there now was never agreed to. Raises `NotSteerable` if it is named.
+    """
+    over = each.operation is Operation.REPLACE and each.state is BatchState.DEAD
+    if over and each.id in choice.batches:
+        raise NotSteerable(
+            f"batch {each.id} would put out whoever is in the cohort by now",
+            code="outbox.replaces",
+            hint=f"syncd resync {each.sync} --push --replace --reason TEXT",
+        )
+    return over
 
 
 def _to_give_up(

@@ -19,8 +19,10 @@ from syncd.model import Found, IdType, Operation, Outcome, Receipt, Target, Trig
 from syncd.sinks import Capabilities
 from syncd.store import forgotten
 from syncd.store.database import Database
+from syncd.store.unsettled import unsettled
 from syncd.sync import resync
 from syncd.sync.decide import Decision
+from syncd.sync.outbox import Choice, NotSteerable
 from syncd.sync.resync import NotResyncable, Wish
 from syncd.sync.spec import Report
 from tests.builders import (
@@ -242,6 +244,29 @@ def test_an_upload_that_is_refused_is_dead_whole_and_nobody_is_put_out_by_half(
 
     assert (report.outcome, report.reason) == (Outcome.PARTIAL, "dead_letters")
     assert kinds(world) == ["replace", "add", "add", "add", "add"]
+    assert world.vendor.cohort.members == MEMBERS | STRANGERS
+
+
+def test_a_refused_upload_is_not_made_again_without_asking_who_else_is_there(
+    world: World,
+) -> None:
+    def refuse(request: Request) -> None:
+        wanted = request.operation is Operation.REPLACE
+        world.vendor.invalid = people(5) if wanted else set()
+
+    world.vendor.watch = refuse
+    with world.engine() as engine:
+        push(engine, world)
+        with world.database.read() as connection:
+            (dead,) = unsettled(connection, ["vip"])
+        for batches, code in (((dead.id,), "outbox.replaces"), ((), "outbox.nothing")):
+            choice = Choice(batches=batches, actor="ann", via="cli", reason="again")
+            with pytest.raises(NotSteerable) as refusal:
+                engine.retry_batches("vip", choice)
+
+            assert refusal.value.code == code
+
+    assert dead.operation is Operation.REPLACE
     assert world.vendor.cohort.members == MEMBERS | STRANGERS
 
 
