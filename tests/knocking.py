@@ -176,8 +176,12 @@ class Knocking:
 
     def _was_ended(self) -> bool:
         """Whether the daemon closed it meanwhile, as it does with idle ones."""
-        sock = self._client.sock
-        return sock is not None and bool(select.select([sock], [], [], 0)[0])
+        if self._client.sock is None:
+            return False
+        # Not `select`: it knows no descriptor above 1,023.
+        waiting = select.poll()
+        waiting.register(self._client.sock, select.POLLIN)
+        return bool(waiting.poll(0))
 
     def close(self) -> None:
         """End the connection."""
