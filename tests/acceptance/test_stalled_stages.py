@@ -148,8 +148,8 @@ STALLS = [
     ),
 ]
 SILENT = alert("SyncdInboxSilent", sync="unheard")
-"""Pushes stay away while the audience moves. It is seen by a run that waits its turn
-beside those that hang, so on a slow machine it may come after the story's end."""
+"""Pushes stay away while the audience moves. A run must have asked for the size before
+and after it moved, and at this speed that is no promise of the story."""
 NOT_TOLD = alert("SyncdNotificationsFailing", channel="oncall")
 STORE_DOWN = alert("SyncdStoreDown", instance="a")
 DOWN = alert("SyncdDown")
