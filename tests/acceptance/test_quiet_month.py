@@ -52,7 +52,7 @@ class Form:
 FULL = Form(days=30, speed=6000)
 """A day in 14.4 s. An alert about batches that wait for an hour is then one about 0.6 s
 of this machine: it should have little else to do."""
-SHORT = Form(days=2, speed=6000)
+SHORT = Form(days=2, speed=3000)
 
 
 @pytest.fixture
