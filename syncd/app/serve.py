@@ -18,19 +18,9 @@ from functools import partial
 from typing import Any
 
 from syncd import __version__, events, metrics
-from syncd.app import (
-    backups,
-    commands,
-    detaching,
-    forgetting,
-    outbox,
-    pausing,
-    repairing,
-    resyncing,
-    unread,
-    verifying,
-)
+from syncd.app import forgetting, pausing, unread
 from syncd.app.build import Blueprint, blueprint
+from syncd.app.control_socket import open_control_socket
 from syncd.app.engine import Engine
 from syncd.app.forgetting import LettingGo
 from syncd.app.gauges import StoreGauges, expect
@@ -49,8 +39,6 @@ from syncd.report.backlog import folded
 from syncd.scheduler import Ticker
 from syncd.store import inbox, installation
 from syncd.store.installation import Daemon
-from syncd.store.location import is_sqlite, sqlite_path
-from syncd.web.control import ControlServer, socket_path
 
 HEARTBEAT = timedelta(seconds=10)
 PROBE = timedelta(seconds=60)
@@ -115,7 +103,9 @@ class Server:
             self._beat()
             cut_off = self._engine.close_abandoned()
             # Only now: a run asked for earlier would look like one of a dead process.
-            self._open_control_socket(stack)
+            open_control_socket(
+                stack, self._engine, self._health, self._reloads, self._again
+            )
             # Before anything is sent: who stops here has nothing in flight.
             stack.callback(self._listening.stop)
             self._listening.start()
@@ -226,36 +216,6 @@ class Server:
                 break
             rows += dropped
         return rows
-
-    def _open_control_socket(self, stack: ExitStack) -> None:
-        url = self._engine.blueprint.settings.store.read_url()
-        if not is_sqlite(url):
-            return  # commands work on Postgres by themselves, under the sync's lease
-        control = ControlServer(
-            socket_path(sqlite_path(url)),
-            {
-                "run": partial(commands.run, self._engine),
-                "fetch": partial(commands.fetch, self._engine),
-                "approve": partial(commands.approve, self._engine),
-                "reject": partial(commands.reject, self._engine),
-                "outbox-retry": partial(outbox.retry, self._engine),
-                "outbox-drop": partial(outbox.drop, self._engine),
-                "reload": self._reloads.ask,
-                "note_backup": partial(backups.note, self._engine),
-                "pause": partial(pausing.pause, self._engine),
-                "resume": partial(pausing.resume, self._engine, again=self._again),
-                "verify": partial(verifying.verify, self._engine),
-                "forget": partial(forgetting.forget, self._engine),
-                "repair": partial(repairing.repair, self._engine),
-                "resync": partial(resyncing.resync, self._engine),
-                "detach": partial(detaching.detach, self._engine),
-            },
-            healthy=self._health.healthy,
-            ready=self._health.ready,
-            clock=self._clock,
-        )
-        control.start()
-        stack.callback(control.stop)
 
     def _say_started(self) -> None:
         emit(
