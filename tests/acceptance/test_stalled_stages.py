@@ -39,18 +39,16 @@ class Stall:
     """Beside being stale: alerts, each with the time that its rule takes for it."""
     state: str
     """As `syncd status` says."""
-    stage: str | None
-    """`last_phase` of its runs; None: they are all well."""
-    reason: str | None = None
+    stage: str
+    """`last_phase` of its runs."""
+    reason: str
     later: tuple[str, ...] = ()
     """Where later runs may be stopped by the same fault."""
-    is_stale: bool = True
 
     @property
     def alerts(self) -> set[Alert]:
         """All of them."""
-        stale = {alert(name, sync=self.sync) for name in STALE} if self.is_stale else ()
-        return {*self.told, *stale}
+        return {*self.told, *(alert(name, sync=self.sync) for name in STALE)}
 
 
 STALE = ("SyncdSyncStale", "SyncdFreshnessBudgetBurn")
@@ -216,9 +214,6 @@ def test_a_list_that_grows_old_pages_when_it_is_older_than_it_may_be(
 ) -> None:
     first = told.first(alert("SyncdSyncStale", sync=stall.sync), told.broke)
 
-    if not stall.is_stale:
-        assert first is None or first > told.killed
-        return
     assert first is not None
     ended = datetime.fromisoformat(told.status[stall.sync]["last_success_at"])
     late = first - (ended + FRESH)
@@ -238,9 +233,6 @@ def test_status_and_the_log_name_the_stage(told: Told, stall: Stall) -> None:
     assert shown["state"] == stall.state
 
     stalled = [line for line in told.runs_of(stall.sync) if is_bad(line)]
-    if stall.stage is None:
-        assert stalled == []
-        return
     first = stalled[0]
     assert (first["last_phase"], first["reason"]) == (stall.stage, stall.reason)
     if stall.state in ("failing", "held"):
