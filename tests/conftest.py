@@ -34,6 +34,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kills", type=int, default=10, help="kills per store in the kill suite"
     )
     group.addoption(
+        "--long",
+        action="store_true",
+        help="the long form of the reliability suites, as tests/reliability/README.md"
+        " gives it",
+    )
+    group.addoption(
+        "--seeds", type=int, help="histories of the simulation, instead of a few"
+    )
+    group.addoption(
+        "--seed", type=int, help="one history of the simulation, told step by step"
+    )
+    group.addoption(
         "--pictures", metavar="DIR", help="where all pictures of the pages are put"
     )
     group.addoption(
