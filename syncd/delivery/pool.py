@@ -158,20 +158,25 @@ class Pool:
 
     def _next_job(self) -> tuple[Lane, Waiting] | None:
         with self._changed:
-            while True:
+            while not self._stopping:
                 now = self._clock.now()
-                if self._stopping:
-                    return None
-                for index, lane in enumerate(self._lanes):
-                    if self._free_at(lane, now) > now:
-                        continue
-                    waiting = lane.next_ready(now)
-                    if waiting is not None:
-                        self._pace(lane.route, waiting.n, now)
-                        # The next thread starts with the next lane.
-                        self._lanes.append(self._lanes.pop(index))
-                        return lane, waiting
+                if (job := self._take(now)) is not None:
+                    return job
                 self._changed.wait(self._pause(now))
+        return None
+
+    def _take(self, now: datetime) -> tuple[Lane, Waiting] | None:
+        """A batch that may go now; it leaves its lane's queue. None if none may."""
+        for index, lane in enumerate(self._lanes):
+            if self._free_at(lane, now) > now:
+                continue
+            waiting = lane.next_ready(now)
+            if waiting is not None:
+                self._pace(lane.route, waiting.n, now)
+                # The next thread starts with the next lane.
+                self._lanes.append(self._lanes.pop(index))
+                return lane, waiting
+        return None
 
     def _pause(self, now: datetime) -> float:
         """Real seconds until some batch may go, at most `IDLE`."""

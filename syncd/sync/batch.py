@@ -22,7 +22,8 @@ class _Filling:
             return
         if not self.ids:
             self.first_bucket = bucket
-        self.ids += ids
+        # In order: the same changes are the same plan and the same hash, anywhere.
+        self.ids += sorted(ids)
         self.last_bucket = bucket
         while len(self.ids) >= size:
             yield self._cut(size)
