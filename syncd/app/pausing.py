@@ -47,7 +47,7 @@ def pause(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     made = Pause(
         sync=name,
         since=now,
-        until=_end(body, now),
+        until=pause_end(body, now),
         actor=body["actor"],
         via=body["via"],
         reason=body["reason"].strip(),
@@ -106,7 +106,8 @@ def end_pauses(database: Database, now: datetime) -> list[str]:
     return [each.sync for each in ended]
 
 
-def _end(body: Mapping[str, Any], now: datetime) -> datetime | None:
+def pause_end(body: Mapping[str, Any], now: datetime) -> datetime | None:
+    """When a pause ends; None: when somebody resumes. Raises `NotPausable`."""
     if body["span"] is not None and body["until"] is not None:
         raise NotPausable("a pause has a length or an end, not both")
     try:
@@ -116,13 +117,14 @@ def _end(body: Mapping[str, Any], now: datetime) -> datetime | None:
             end = datetime.fromisoformat(body["until"])
         else:
             return None
-    except ValueError:
+        if end.tzinfo is None:
+            raise NotPausable("the end of a pause needs its offset: 2026-06-29T18:00Z")
+        end = end.astimezone(UTC)
+    except (ValueError, OverflowError):  # the last hours of the year 9999
         raise NotPausable("this is neither a duration nor an instant") from None
-    if end.tzinfo is None:
-        raise NotPausable("the end of a pause needs its offset: 2026-06-29T18:00Z")
     if end <= now:
         raise NotPausable("the pause would be over before it began")
-    return end.astimezone(UTC)
+    return end
 
 
 def _action(verb: str, body: Mapping[str, Any], now: datetime, reason: str) -> Action:

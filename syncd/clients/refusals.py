@@ -27,10 +27,19 @@ def said(body: bytes, private: Sequence[str] = ()) -> str:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
         return masked(body.decode("utf-8", "replace"), private)
-    return masked(_words(parsed), private)
+    return masked(_words(parsed, body), private)
 
 
-def _words(parsed: Any) -> str:
+def as_it_stands(parsed: Any, body: bytes) -> str:
+    """A whole body in one line. Kept as it was sent where it nests deeper than the
+    writer goes, which is not as deep as the reader does."""
+    try:
+        return orjson.dumps(parsed).decode()
+    except orjson.JSONEncodeError:
+        return body.decode("utf-8", "replace")
+
+
+def _words(parsed: Any, body: bytes) -> str:
     if isinstance(parsed, dict):
         error, errors = parsed.get("error"), parsed.get("errors")
         listed = errors if isinstance(errors, list) else [errors]
@@ -38,7 +47,7 @@ def _words(parsed: Any) -> str:
         for candidate in (_message(error), error, _message(parsed), *named, *listed):
             if isinstance(candidate, str) and candidate.strip():
                 return candidate
-    return orjson.dumps(parsed).decode()
+    return as_it_stands(parsed, body)
 
 
 def _message(holder: Any) -> Any:

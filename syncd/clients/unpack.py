@@ -19,6 +19,9 @@ _GZIP_ONLY = 31
 _STEP = 256 * 1024
 """Bytes inflated at once: a piece of 64 KiB may hold 64 MiB of zeros."""
 
+_SLICE = 16 * 1024
+"""Bytes given to zlib at once: for each member it copies what comes after it."""
+
 _KNOWN_CODINGS = {"", "identity", "gzip", "x-gzip", "aws-chunked"}
 """The last one is left on objects by some uploaders and changes nothing in them."""
 
@@ -40,6 +43,12 @@ class Bounds:
     1,000 times."""
     unsuspected_bytes: int = 16 << 20
     """The ratio counts from this size on."""
+    part_bytes: int = 100
+    """What the parts (members) of a gzip file hold at least, on average; tools that
+    make many put 64 KiB into each. Empty ones cost time and grow nothing, so that no
+    ratio tells: 50 KB of them, packed once more, took three seconds."""
+    unsuspected_parts: int = 256
+    """The average counts from so many parts on."""
 
 
 class BrokenFile(Exception):
@@ -102,6 +111,7 @@ class _Layer:
         self.packed = False
         """Whether it is gzip, by its first two bytes."""
         self._member = zlib.decompressobj(_GZIP_ONLY)
+        self._members = 1
         self._taken = 0
         self._made = 0
 
@@ -114,7 +124,8 @@ class _Layer:
             self._decided = True
             self.packed = data.startswith(_GZIP)
         if self.packed:
-            self._inflate(data)
+            for start in range(0, len(data), _SLICE):
+                self._inflate(data[start : start + _SLICE])
         else:
             self._hand_on(data)
 
@@ -131,7 +142,7 @@ class _Layer:
             full = False  # a full step may leave more to come, even without new data
             while data or full:
                 if self._member.eof:
-                    self._member = zlib.decompressobj(_GZIP_ONLY)
+                    self._next_member()
                 plain = self._member.decompress(data, _STEP)
                 data = self._member.unconsumed_tail or self._member.unused_data
                 full = len(plain) == _STEP and not self._member.eof
@@ -140,6 +151,13 @@ class _Layer:
             raise BrokenFile(
                 "its gzip is damaged, or something else follows it"
             ) from None
+
+    def _next_member(self) -> None:
+        self._members += 1
+        suspected = self._members > self._bounds.unsuspected_parts
+        if suspected and self._made < self._members * self._bounds.part_bytes:
+            raise BrokenFile("its gzip has too many parts", again=False)
+        self._member = zlib.decompressobj(_GZIP_ONLY)
 
     def _hand_on(self, plain: bytes) -> None:
         self._made += len(plain)
