@@ -284,10 +284,12 @@ def blackouts(change: Change) -> Iterator[tuple[Window, ...]]:
         return Window(name="w", zone=change.zone, start=start, end=end, **more)
 
     for start in edges:
-        end = (datetime.combine(today, start) + 95 * MINUTE).time()
+        end, later = (
+            (datetime.combine(today, start) + n * MINUTE).time() for n in (95, 200)
+        )
         yield (window(start, end),)
         yield (window(end, start, first=today, last=today),)
-    yield (window(edges[0], edges[-1]), window(edges[-1], edges[0]))
+        yield (window(start, end), window(end, later))
     yield (window(time(0), time(0), first=today, last=today),)
     yield (window(time(22), edges[1], days=(today.weekday(),)),)
 
