@@ -120,7 +120,8 @@ class DeliveryError(SyncdError):
 
     `error_type` is from the closed list of the log catalogue (auth, rate_limited,
     timeout, http_5xx, bad_response, ...); `status` is the HTTP status or None when
-    no answer came; `vendor_message` is at most 200 characters of the vendor's words.
+    no answer came; `vendor_message` is at most 200 characters of the vendor's words;
+    `sent` is False where no byte of the request can have left.
     """
 
     code = "delivery"
@@ -135,6 +136,7 @@ class DeliveryError(SyncdError):
         vendor_message: str = "",
         retry_after: float | None = None,
         hint: str = "",
+        sent: bool = True,
     ) -> None:
         super().__init__(message, code=f"delivery.{error_type}", hint=hint)
         self.fault = fault
@@ -142,6 +144,18 @@ class DeliveryError(SyncdError):
         self.status = status
         self.vendor_message = vendor_message
         self.retry_after = retry_after
+        self.sent = sent
+
+    @property
+    def may_take_effect(self) -> bool:
+        """Whether the request may have been carried out, or may be yet.
+
+        Not where it never left, nor where an answer refused it. A 408 or a 409 leaves
+        open what became of it, as do a server's error and a 2xx that proves nothing.
+        """
+        if self.status is None:
+            return self.sent and self.fault is Fault.PASSING
+        return self.status in (408, 409) or not 400 <= self.status <= 499
 
 
 class StoreError(SyncdError):

@@ -256,6 +256,8 @@ class Trouble:
     status: int | None = 503
     applied: bool = False
     """True: the effect took place, and only the answer was lost."""
+    late: bool = False
+    """True: the effect takes place when the test calls `land`."""
     retry_after: float | None = None
 
     def error(self) -> DeliveryError:
@@ -273,6 +275,9 @@ class Trouble:
 FAILED_BEFORE = Trouble(fault=Fault.PASSING)
 LOST_ANSWER = Trouble(
     fault=Fault.PASSING, error_type="timeout", status=None, applied=True
+)
+LANDS_LATE = Trouble(
+    fault=Fault.PASSING, error_type="timeout", status=None, late=True
 )
 THROTTLED = Trouble(
     fault=Fault.THROTTLED, error_type="rate_limited", status=429, retry_after=0.0
@@ -333,6 +338,8 @@ class FakeVendor:
     most_in_flight: Counter[str] = field(default_factory=Counter)
     """Per cohort or name: the most requests that were ever under way together."""
     probes: int = 0
+    late: list[tuple[Request, Target]] = field(default_factory=list)
+    """Requests nobody got an answer to, that take effect once they `land`."""
 
     def __post_init__(self) -> None:
         self._lock = threading.RLock()
@@ -392,6 +399,8 @@ class FakeVendor:
             trouble = self.script.popleft() if self.script else self.always
             if self.locked_out:
                 trouble = UNAUTHORIZED
+            if trouble is not None and trouble.late:
+                self.late.append((request, target))
             if trouble is not None and not trouble.applied:
                 raise trouble.error()
             receipt = self._effect(request, target)
@@ -462,6 +471,13 @@ class FakeVendor:
 
     # -- for tests --
 
+    def land(self) -> None:
+        """Whatever is late takes effect now."""
+        with self._lock:
+            late, self.late = self.late, []
+            for request, target in late:
+                self._effect(request, target)
+
     @property
     def cohort(self) -> Cohort:
         """The only cohort there is."""
@@ -522,6 +538,7 @@ def sync_settings(name: str = "vip", **changes: Any) -> SyncSettings:
             retries=8,
             first_delay=timedelta(0),
             max_delay=timedelta(0),
+            late_landings=timedelta(0),
         ),
         "budget": None,
         "enabled": True,
@@ -603,6 +620,7 @@ def spec_of(
         batch_size=sync.delivery.batch_size,
         max_runtime=sync.max_runtime,
         request_deadline=request_deadline,
+        late_landings=sync.delivery.late_landings,
         config_hash="sha256:00000000",
     )
 
@@ -614,6 +632,7 @@ def route_of(spec: Spec, policy: RetryPolicy = NO_DELAY) -> Route:
         sink=spec.sink,
         policy=policy,
         request_deadline=spec.request_deadline,
+        late_landings=spec.late_landings,
     )
 
 
@@ -817,6 +836,10 @@ class Belief:
     acknowledged: frozenset[bytes]
     uncertain: frozenset[bytes]
     unaccepted: frozenset[bytes]
+    doubtful: frozenset[bytes] = frozenset()
+    """Whom a request that may still land would move the wrong way."""
+    overdue: frozenset[bytes] = frozenset()
+    """Those whose request has landed by now if it ever does."""
 
 
 NOTHING = Belief(
@@ -833,6 +856,8 @@ def belief(connection: Connection, binding: Binding | None, now: datetime) -> Be
         acknowledged=frozenset().union(*(each.acknowledged for each in buckets)),
         uncertain=frozenset().union(*(each.uncertain for each in buckets)),
         unaccepted=frozenset().union(*(each.unaccepted for each in buckets)),
+        doubtful=frozenset().union(*(each.doubtful for each in buckets)),
+        overdue=frozenset().union(*(each.overdue for each in buckets)),
     )
 
 

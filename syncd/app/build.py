@@ -85,6 +85,7 @@ def _route(settings: Settings, sync: SyncSettings, specs: Mapping[str, Spec]) ->
             max_delay=sync.delivery.max_delay,
         ),
         request_deadline=spec.request_deadline,
+        late_landings=spec.late_landings,
         ids_per_second=writing.pace_of(settings.connections[sync.target.connection]),
     )
 
@@ -119,6 +120,7 @@ def _spec(
         batch_size=min(sync.delivery.batch_size, sink.capabilities.max_batch),
         max_runtime=sync.max_runtime,
         request_deadline=connection.transport.request_deadline,
+        late_landings=sync.delivery.late_landings,
         config_hash=config_hash,
     )
 

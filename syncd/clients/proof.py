@@ -75,14 +75,16 @@ _UNANSWERED: Mapping[Kind, tuple[Fault, str]] = {
 
 
 def unanswered(error: TransportError) -> DeliveryError:
-    """The error for a request that got no answer: its effect is unknown."""
+    """The error for a request that got no answer: its effect is unknown, if it left."""
     fault, error_type = _UNANSWERED[error.kind]
     hint = ""
     if error.kind == "tls":
         hint = (
             "name the private authority with `ca_file` on the connection: syncd check"
         )
-    return DeliveryError(str(error), fault=fault, error_type=error_type, hint=hint)
+    return DeliveryError(
+        str(error), fault=fault, error_type=error_type, hint=hint, sent=error.sent
+    )
 
 
 def _json(answer: Answer, call: str) -> Any:

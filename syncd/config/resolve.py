@@ -71,6 +71,7 @@ DELIVERY = DeliverySettings(
     retries=8,
     first_delay=timedelta(seconds=1),
     max_delay=timedelta(seconds=128),
+    late_landings=timedelta(hours=1),
 )
 
 T = TypeVar("T")
@@ -315,6 +316,9 @@ def _delivery(
         retries=_first(own.retries, shared.retries, DELIVERY.retries),
         first_delay=_first(own.first_delay, shared.first_delay, DELIVERY.first_delay),
         max_delay=_first(own.max_delay, shared.max_delay, DELIVERY.max_delay),
+        late_landings=_first(
+            own.late_landings, shared.late_landings, DELIVERY.late_landings
+        ),
     )
 
 

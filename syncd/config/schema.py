@@ -104,6 +104,7 @@ class DeliveryShape(Shape):
     retries: Annotated[Count, Field(le=20)] | None = None
     first_delay: Seconds | None = None
     max_delay: Seconds | None = None
+    late_landings: Minutes | None = None
 
 
 class DefaultDeliveryShape(DeliveryShape):

@@ -79,6 +79,8 @@ class DeliverySettings:
     first_delay: timedelta
     """Wait before the first retry; doubles each time."""
     max_delay: timedelta
+    late_landings: timedelta = timedelta(hours=1)
+    """How long a request without a known outcome may still take effect; 0: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ class Route:
     policy: RetryPolicy
     request_deadline: timedelta
     """Real time after which a request is over, whatever became of it."""
+    late_landings: timedelta = timedelta(0)
+    """How long a request without a known outcome may still take effect; 0: never."""
     ids_per_second: float | None = None
     """What the connection may be sent, all workers together; None is any."""
 

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from syncd import events
 from syncd.clock import Clock
 from syncd.delivery.lane import Lane, Route
-from syncd.delivery.worker import Step, Worker
+from syncd.delivery.step import Step
+from syncd.delivery.worker import Worker
 from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Settled, Settlement

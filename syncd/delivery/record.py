@@ -6,14 +6,14 @@ process that was taken over changes nothing, however late its answer comes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from syncd import metrics
 from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault
 from syncd.model import Batch, Found, Operation, Receipt
-from syncd.store import bindings, leases, ledger, outbox, unaccepted
+from syncd.store import bindings, doubts, leases, ledger, outbox, unaccepted
 from syncd.store.bindings import Binding
 from syncd.store.database import Connection
 from syncd.store.leases import Lease
@@ -36,6 +36,8 @@ class Sent:
     lease: Lease
     at: datetime
     duration_ms: float
+    late_landings: timedelta = timedelta(0)
+    """How long it may still take effect, if its outcome stays unknown."""
 
     def line(self, result: str, status: int | None) -> ledger.Line:
         """The ledger line of this request, without what it proved."""
@@ -125,6 +127,7 @@ class Recorder:
                 error_type=error.error_type,
                 error=str(error),
             )
+            _doubt(connection, sent, error, now)
             ledger.write(connection, _failed(sent, error, result))
             also(connection)
 
@@ -161,6 +164,7 @@ class Recorder:
             outbox.dead_letter(
                 connection, sent.batch, error_type=error.error_type, error=str(error)
             )
+            _doubt(connection, sent, error, now)
             ledger.write(connection, _failed(sent, error, "dead"))
 
         self._write(sent, commit)
@@ -213,6 +217,14 @@ class Recorder:
             return commit(connection)
 
         return self.writer.write(fenced)
+
+
+def _doubt(
+    connection: Connection, sent: Sent, error: DeliveryError, now: datetime
+) -> None:
+    """It may land yet, long after its batch was settled by another request."""
+    if error.may_take_effect:
+        doubts.of_batch(connection, sent.batch.id, now, sent.late_landings)
 
 
 def _waiting(batch: Batch, retry_at: datetime | None) -> Waiting:

@@ -7,7 +7,7 @@ failure is told to the lane as a value, never as an exception.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, assert_never
 
@@ -26,17 +26,17 @@ from syncd.delivery.retry import (
     ThrottleConnection,
     decide,
 )
+from syncd.delivery.step import Step, ended, stopped
 from syncd.errors import (
     DeliveryError,
     Fault,
     LeaseLost,
     StoreError,
-    SyncdError,
     TargetUnusable,
 )
 from syncd.events import Level, emit
 from syncd.log import person_hash
-from syncd.model import Batch, Operation, Receipt, Settled, Settlement, Target
+from syncd.model import Batch, Operation, Receipt, Settled, Target
 from syncd.store import bindings, connections, forgotten, leases, outbox
 from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection, Database
@@ -49,23 +49,6 @@ _WHY_REJECTED = {
 }
 SAMPLES = 3
 """Hashed ids named in a log line about rejected ones."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """What a lane learns from one request."""
-
-    put_back: Sequence[Waiting] = ()
-    ended: Settlement | None = None
-    throttled_until: datetime | None = None
-    """The whole connection waits until then."""
-    empty_creation: bool = False
-    bound: bool = False
-    """The target exists from now on."""
-    accepted: int = 0
-    """Ids that the destination took."""
-    rejected: int = 0
-    """Ids that it refused one by one."""
 
 
 def _to_be_forgotten(
@@ -105,10 +88,10 @@ class Worker:
             return self._send(lane, waiting)
         except LeaseLost as error:
             emit(events.LEASE_LOST, holder=lane.lease.holder, fence=lane.lease.fence)
-            return _ended(Settled.LOST, error)
+            return ended(Settled.LOST, error)
         except StoreError as error:
             emit(events.STORE_UNAVAILABLE, operation="deliver", error=str(error))
-            return _ended(Settled.LOST, error)
+            return ended(Settled.LOST, error)
 
     def _send(self, lane: Lane, waiting: Waiting) -> Step:
         with self.database.read() as connection:
@@ -133,6 +116,7 @@ class Worker:
                 lease=lane.lease,
                 at=at,
                 duration_ms=elapsed,
+                late_landings=lane.route.late_landings,
             )
 
         try:
@@ -277,7 +261,7 @@ class Worker:
             **_about(sent.batch),
             **_words(error),
         )
-        return Step(put_back=[again], ended=_stopped(Settled.WAITING, error))
+        return Step(put_back=[again], ended=stopped(Settled.WAITING, error))
 
     def _halve(self, sent: Sent, error: DeliveryError) -> Step:
         halves = self.recorder.split(sent, error, self.clock.now())
@@ -300,10 +284,10 @@ class Worker:
         )
         if sent.binding.external_id is None or error.error_type == "forbidden":
             # Not about these ids: every further batch would meet the same.
-            return Step(ended=_stopped(Settled.REFUSED, error))
+            return Step(ended=stopped(Settled.REFUSED, error))
         if sent.binding.role is Role.RETIRING:
             # An old id removed after its person's new one was added would undo that.
-            return Step(ended=_stopped(Settled.REFUSED, error))
+            return Step(ended=stopped(Settled.REFUSED, error))
         return Step()
 
     def _reject(
@@ -354,7 +338,7 @@ class Worker:
             probe_at=now + connections.PROBE_EVERY,
             **_words(error),
         )
-        return Step(put_back=[again], ended=_stopped(Settled.CREDENTIALS, error))
+        return Step(put_back=[again], ended=stopped(Settled.CREDENTIALS, error))
 
     def _unusable(self, sent: Sent, reason: TargetUnusable) -> Step:
         now = self.clock.now()
@@ -364,7 +348,7 @@ class Worker:
         again = self.recorder.put_back(
             sent, error, result="held", retry_at=now, now=now, counted=False
         )
-        return Step(put_back=[again], ended=_stopped(Settled.TARGET, reason))
+        return Step(put_back=[again], ended=stopped(Settled.TARGET, reason))
 
 
 def _say_if_contract_changed(lane: Lane, error: DeliveryError) -> None:
@@ -392,15 +376,6 @@ def _words(error: DeliveryError) -> dict[str, Any]:
         "http_status": error.status,
         "vendor_message": error.vendor_message or None,
     }
-
-
-def _stopped(state: Settled, error: SyncdError) -> Settlement:
-    code = error.error_type if isinstance(error, DeliveryError) else error.code
-    return Settlement(state=state, code=code, message=str(error))
-
-
-def _ended(state: Settled, error: SyncdError) -> Step:
-    return Step(ended=_stopped(state, error))
 
 
 def _ms(delay: timedelta) -> int:

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Select, func, select, update
 
 from syncd.model import BatchState, Operation
+from syncd.store import doubts
 from syncd.store.bindings import Binding
 from syncd.store.buckets import (
     bucket_hash,
@@ -23,6 +24,7 @@ from syncd.store.tables import (
     batch_ids,
     binding,
     chunk,
+    doubt,
     unaccepted,
 )
 
@@ -46,8 +48,21 @@ class Bucket:
     """Unmatched and rejected ids whose next offer is not due yet."""
     unaccepted: set[bytes] = field(default_factory=set)
     """All unmatched and rejected ids, due or not."""
+    doubtful: set[bytes] = field(default_factory=set)
+    """Ids of requests without a known outcome that would be the opposite of what is
+    acknowledged, should they land after all."""
+    overdue: set[bytes] = field(default_factory=set)
+    """The doubtful ids whose request has landed by now if it ever does."""
     chunk_intact: bool = True
     """False when the chunk holds another number of ids than it says."""
+
+    def again(self) -> set[bytes]:
+        """Whom a plan asserts again, though no batch of theirs waits.
+
+        Somebody whom the destination does not know would be offered to it by every
+        plan: they are asked about once, at the end.
+        """
+        return (self.doubtful - self.waiting) | self.overdue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +77,25 @@ def read(
     connection: Connection, binding_id: int, n_buckets: int, now: datetime
 ) -> Iterator[Bucket]:
     """Every bucket of the binding in order, empty ones too."""
+    in_doubt = doubts.any_of(connection, binding_id)
     for first in range(0, n_buckets, RANGE):
         last = min(first + RANGE, n_buckets) - 1
         buckets = [Bucket(index) for index in range(first, last + 1)]
         load_chunks(connection, binding_id, buckets)
         apply_batches(connection, binding_id, n_buckets, buckets)
         _load_unaccepted(connection, binding_id, buckets, now)
+        if in_doubt:
+            _load_doubtful(connection, binding_id, n_buckets, buckets, now)
         yield from buckets
+
+
+def is_overdue(connection: Connection, owner: Binding, now: datetime) -> bool:
+    """Whether somebody may be where they should not be, of a request that has landed by
+    now if it ever does, and nothing that waits says otherwise."""
+    if not doubts.any_overdue(connection, owner.id, now):
+        return False
+    buckets = read(connection, owner.id, owner.n_buckets, now)
+    return any(bucket.overdue - bucket.uncertain for bucket in buckets)
 
 
 def stored_members(connection: Connection, binding_id: int) -> int:
@@ -186,6 +213,28 @@ def _load_unaccepted(
             found.waiting.add(member_id)
 
 
+def _load_doubtful(
+    connection: Connection,
+    binding_id: int,
+    n_buckets: int,
+    buckets: Sequence[Bucket],
+    now: datetime,
+) -> None:
+    first, last = buckets[0].index, buckets[-1].index
+    mask = n_buckets - 1
+    for each in doubts.load(connection, binding_id, first, last):
+        named: list[set[bytes]] = [set() for _ in buckets]
+        for member_id in each.ids:
+            index = bucket_hash(member_id) & mask
+            if first <= index <= last:
+                named[index - first].add(member_id)
+        for found, ids in zip(buckets, named, strict=True):
+            wrong = doubts.wrong_ids(each.operation, ids, found.acknowledged)
+            found.doubtful |= wrong
+            if each.until <= now:
+                found.overdue |= wrong
+
+
 def set_buckets(connection: Connection, binding_id: int, n_buckets: int) -> None:
     """Choose the number of buckets of a binding that holds nothing yet."""
     connection.execute(
@@ -199,7 +248,7 @@ def is_empty(connection: Connection, binding_id: int) -> bool:
         connection.execute(
             select(table.c.binding_id).where(table.c.binding_id == binding_id).limit(1)
         ).first()
-        for table in (chunk, batch, unaccepted)
+        for table in (chunk, batch, unaccepted, doubt)
     )
 
 

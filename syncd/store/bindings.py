@@ -8,7 +8,15 @@ from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from syncd.model import Found, IdType, SnapshotDigest
-from syncd.store.tables import batch, batch_ids, binding, chunk, trace, unaccepted
+from syncd.store.tables import (
+    batch,
+    batch_ids,
+    binding,
+    chunk,
+    doubt,
+    trace,
+    unaccepted,
+)
 
 
 class Role(StrEnum):
@@ -224,7 +232,7 @@ def drop(connection: Connection, binding_id: int) -> None:
     """Delete a binding and all it holds."""
     owned = select(batch.c.id).where(batch.c.binding_id == binding_id)
     connection.execute(delete(batch_ids).where(batch_ids.c.batch_id.in_(owned)))
-    for table in (batch, unaccepted, chunk, trace):
+    for table in (batch, unaccepted, chunk, trace, doubt):
         connection.execute(delete(table).where(table.c.binding_id == binding_id))
     connection.execute(delete(binding).where(binding.c.id == binding_id))
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from syncd.errors import StoreInUse
 from syncd.model import BatchState, IdType
-from syncd.store import forgotten, traces
+from syncd.store import doubts, forgotten, traces
 from syncd.store.acknowledged import (
     RANGE,
     Bucket,
@@ -130,6 +130,8 @@ def adopt(
         .where(binding.c.id == binding_id)
         .values(members=members, n_buckets=n_buckets)
     )
+    # A late request lands at the target, whatever is believed of it from now on.
+    doubts.widen(connection, binding_id, n_buckets)
     if members > n_buckets * SPLIT_ABOVE:
         _spread(connection, binding_id, n_buckets, members, SPLIT_ABOVE)
     return members
@@ -260,6 +262,7 @@ def _spread(
             pieces[bucket_of(member_id, wanted)].acknowledged.add(member_id)
         _write_chunks(connection, binding_id, list(pieces.values()))
     _move_unaccepted(connection, binding_id, wanted)
+    doubts.widen(connection, binding_id, wanted)
     connection.execute(
         update(batch)
         .where(batch.c.binding_id == binding_id)

@@ -379,6 +379,23 @@ condition = _table(
 )
 """What people are notified of: open until `resolved_at`; `told_at` the last message."""
 
+doubt = _table(
+    "doubt",
+    Column("batch_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("binding_id", ForeignKey("binding.id"), nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("first_bucket", Integer, nullable=False),
+    Column("last_bucket", Integer, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("codec", Integer, nullable=False),
+    Column("ids", Text, nullable=False),
+    Index("ix_doubt_binding_id_until", "binding_id", "until"),
+)
+"""Batches of which a request ended without a known outcome, and may take effect as late
+as `until`, whatever became of the batch since. `ids` is whom that request named."""
+
 forgotten = _table(
     "forgotten",
     Column("hash", LargeBinary, primary_key=True),

@@ -12,6 +12,7 @@ from syncd.store import (
     acknowledged,
     bindings,
     compaction,
+    doubts,
     leases,
     outbox,
     runs,
@@ -120,6 +121,7 @@ def _send_out(
     if not made.baseline_intact:
         # Only a plan that sends everybody again goes out all the same.
         compaction.accept_baseline(connection, work.id)
+    doubts.settle(connection, work.id, made.as_of)
     unaccepted.forget(connection, work.id, made.vanished)
     bindings.plan_went_out(
         connection, work.id, made.plan.digest, run.spec.identity.source, made.mark

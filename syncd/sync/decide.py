@@ -15,6 +15,7 @@ from syncd.model import SnapshotDigest, Trigger
 from syncd.store import (
     bindings,
     compaction,
+    doubts,
     installation,
     leases,
     outbox,
@@ -139,6 +140,8 @@ def _open_plan(run: Run, decision: Decision) -> int:
         work = _switch(connection, spec, old)
         if old is not None:
             outbox.take_over(connection, old.id)
+            # The plan was made after that moment, and asserts whom it may concern.
+            doubts.settle(connection, old.id, held.started_at)
             if _lost_baseline(held):
                 compaction.accept_baseline(connection, old.id)
         unaccepted.forget_with(connection, work.id, held.id)

@@ -2,7 +2,8 @@
 
 An id is *in* (acknowledged), *out*, or *uncertain* (in an open or dead batch). The
 uncertain ones are asserted again as the snapshot says, whatever the acknowledged set
-says: only so is a lost answer ever healed.
+says: only so is a lost answer ever healed. So are the *doubtful* ones, for whom a
+request that may still land would be the opposite of what is acknowledged.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,9 @@ class BucketChanges:
     union: int
     """Acknowledged or uncertain ids: whom the destination may hold because of us."""
     reasserted: int
-    """Changes that exist only because the id was uncertain."""
+    """Changes that exist only because the id was uncertain or doubtful."""
+    undone: int = 0
+    """REMOVEs of the doubtful: these people left before, and were counted then."""
 
 
 def changes(
@@ -36,18 +39,20 @@ def changes(
     uncertain: AbstractSet[bytes],
     waiting: AbstractSet[bytes],
     unaccepted: AbstractSet[bytes],
+    doubtful: AbstractSet[bytes] = frozenset(),
 ) -> BucketChanges:
     """Compare one bucket of the snapshot with what is known of the destination.
 
     entered = snapshot - acknowledged - waiting, exited = acknowledged - snapshot, and
-    every uncertain id becomes an ADD or a REMOVE as the snapshot says. `waiting` is a
-    part of `unaccepted`.
+    every uncertain or doubtful id becomes an ADD or a REMOVE as the snapshot says.
+    `waiting` is a part of `unaccepted`.
     """
-    if not uncertain and not unaccepted:
+    if not uncertain and not unaccepted and not doubtful:
         return _plain(bucket, snapshot, acknowledged)
-    wanted = set(snapshot)
-    adds = (wanted - acknowledged - (waiting - uncertain)) | (wanted & uncertain)
-    removes = (acknowledged | uncertain) - wanted
+    wanted, union = set(snapshot), acknowledged | uncertain
+    again = uncertain | doubtful
+    adds = (wanted - acknowledged - (waiting - again)) | (wanted & again)
+    removes = (union | doubtful) - wanted
     return BucketChanges(
         bucket=bucket,
         adds=list(adds),
@@ -55,8 +60,9 @@ def changes(
         vanished=list(unaccepted - wanted),
         members=len(wanted),
         acknowledged=len(acknowledged),
-        union=len(acknowledged | uncertain),
+        union=len(union),
         reasserted=len(adds & (acknowledged | waiting)) + len(removes - acknowledged),
+        undone=len(removes - union),
     )
 
 
@@ -68,24 +74,26 @@ def everybody_again(
     uncertain: AbstractSet[bytes],
     waiting: AbstractSet[bytes],
     unaccepted: AbstractSet[bytes],
+    doubtful: AbstractSet[bytes] = frozenset(),
 ) -> BucketChanges:
     """As `changes`, but nothing known counts for enough to leave anybody out.
 
-    Everybody listed is added once more. Whoever is acknowledged or uncertain and not
-    listed is removed, or a former member would stay for ever.
+    Everybody listed is added once more. Whoever is acknowledged, uncertain or doubtful
+    and not listed is removed, or a former member would stay for ever.
     """
     wanted = set(snapshot)
     union = acknowledged | uncertain
+    removes = (union | doubtful) - wanted
     return BucketChanges(
         bucket=bucket,
         adds=list(wanted),
-        removes=list(union - wanted),
+        removes=list(removes),
         vanished=list(unaccepted - wanted),
         members=len(wanted),
         acknowledged=len(acknowledged),
         union=len(union),
-        reasserted=len(wanted & (union | waiting))
-        + len(uncertain - acknowledged - wanted),
+        reasserted=len(wanted & (union | waiting)) + len(removes - acknowledged),
+        undone=len(removes - union),
     )
 
 

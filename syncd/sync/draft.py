@@ -20,30 +20,16 @@ from syncd.store.bindings import Binding
 from syncd.store.buckets import buckets_for
 from syncd.store.database import Connection, Database
 from syncd.store.forgotten import Left
-from syncd.sync import fold, ids
+from syncd.sync import fold, ids, news
 from syncd.sync.batch import batches
 from syncd.sync.diff import BucketChanges, changes, everybody_again
+from syncd.sync.news import News
 from syncd.sync.plan import Plan, Tally
 from syncd.sync.spill import PARTITIONS, Partition, PlanFile
 
 
 class Interrupted(Exception):
     """The process was asked to stop while reading."""
-
-
-@dataclass(slots=True, kw_only=True)
-class News:
-    """The newest words about people, spread over buckets."""
-
-    entered: Partition
-    exited: Partition
-    entries: int = 0
-    exits: int = 0
-
-    def close(self) -> None:
-        """Give the disk space back."""
-        self.entered.close()
-        self.exited.close()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -92,6 +78,8 @@ class Draft:
     """For the binding that runs will work on."""
     leaving: PlanFile | None = None
     """REMOVE batches for the old id type, to be applied first."""
+    as_of: datetime
+    """When it was compared with what is stored."""
     vanished: list[bytes] = field(default_factory=list)
     """Unaccepted ids that left the source."""
     baseline_intact: bool = True
@@ -99,6 +87,8 @@ class Draft:
     """The snapshot's."""
     forgotten: int = 0
     """People left out since they are to be forgotten."""
+    doubtful: int = 0
+    """People whom a request may still move that nobody knows the outcome of."""
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -165,26 +155,14 @@ def take_pushed(pushed: Pushed, database: Database, how: Reading) -> Snapshot:
             snapshot = Snapshot(partition=None, digest=nobody, refused={}, doubts={})
         on_error.enter_context(closing(snapshot))
         snapshot.anew = pushed.anew
-        snapshot.news = _news(pushed, database, how)
+        snapshot.news = news.collect(
+            pushed, database, partition=how.partition, go_on=how.go_on
+        )
         snapshot.mark = pushed.mark()
         on_error.pop_all()
     if snapshot.partition is not None and not snapshot.has_words:
         snapshot.drop_news()  # a list like any other, which may turn out unchanged
     return snapshot
-
-
-def _news(pushed: Pushed, database: Database, how: Reading) -> News:
-    news = News(entered=how.partition(), exited=how.partition())
-    with ExitStack() as on_error:
-        on_error.enter_context(closing(news))
-        for entered, exited in pushed.words(database):
-            how.go_on()
-            news.entered.add(entered)
-            news.exited.add(exited)
-        news.entries = news.entered.seal().count
-        news.exits = news.exited.seal().count
-        on_error.pop_all()
-    return news
 
 
 def _by_word(counts: Counter[str]) -> dict[str, int]:
@@ -216,6 +194,7 @@ class _Drafting:
     intact: bool = True
     left: Left = field(default_factory=Left)
     forgotten: int = 0
+    doubtful: int = 0
 
     def without_forgotten(self, bucket: Bucket, listed: list[bytes]) -> list[bytes]:
         """Whom the source wants in a bucket, but for those who are to be forgotten.
@@ -236,6 +215,7 @@ class _Drafting:
     def note(self, bucket: Bucket, change: BucketChanges) -> None:
         self.tally.count(change)
         self.vanished += change.vanished
+        self.doubtful += len(bucket.doubtful)
         self.intact = self.intact and bucket.chunk_intact
 
 
@@ -286,10 +266,12 @@ def draft(
         n_buckets=n_buckets,
         file=file,
         leaving=removals,
+        as_of=now,
         vanished=notes.vanished,
         baseline_intact=notes.intact,
         mark=snapshot.mark,
         forgotten=notes.forgotten,
+        doubtful=notes.doubtful,
     )
 
 
@@ -346,7 +328,7 @@ class _Lists:
         self, known: Iterator[Bucket], binding: Binding | None
     ) -> Iterator[tuple[Bucket, list[bytes]]]:
         """Each bucket of `binding` with whom the source wants in it."""
-        partition, news = self.snapshot.partition, self.snapshot.news
+        partition = self.snapshot.partition
         pairs: Iterator[tuple[Bucket, list[bytes]]]
         if partition is not None:
             pairs = zip(known, partition.buckets(self.n_buckets), strict=True)
@@ -354,9 +336,9 @@ class _Lists:
             pairs = ((bucket, wanted_so_far(bucket)) for bucket in known)
         else:
             pairs = zip(known, map(self._elsewhere, self.read(self.below)), strict=True)
-        if news is None:
+        if self.snapshot.news is None:
             return pairs
-        return _overlaid(pairs, news, self.n_buckets)
+        return news.overlaid(pairs, self.snapshot.news, self.n_buckets)
 
     def read(self, binding: Binding | None) -> Iterator[Bucket]:
         """What is known of a binding; of none, nothing."""
@@ -382,14 +364,6 @@ def wanted_so_far(bucket: Bucket) -> list[bytes]:
     )
 
 
-def _overlaid(
-    pairs: Iterator[tuple[Bucket, list[bytes]]], news: News, n_buckets: int
-) -> Iterator[tuple[Bucket, list[bytes]]]:
-    entered, exited = news.entered.buckets(n_buckets), news.exited.buckets(n_buckets)
-    for (bucket, below), came, left in zip(pairs, entered, exited, strict=True):
-        yield bucket, fold.overlay(below, came, left)
-
-
 def _compare(
     lists: _Lists, binding: Binding | None, notes: _Drafting
 ) -> Iterator[BucketChanges]:
@@ -413,6 +387,7 @@ def _changes_of(bucket: Bucket, listed: list[bytes], notes: _Drafting) -> Bucket
         uncertain=bucket.uncertain,
         waiting=bucket.waiting,
         unaccepted=bucket.unaccepted,
+        doubtful=bucket.again(),
     )
     notes.note(bucket, change)
     return change

@@ -11,6 +11,7 @@ from syncd.model import BatchState, Outcome
 from syncd.store import acknowledged, bindings, leases, ledger, outbox, runs, unaccepted
 from syncd.store.bindings import Role
 from syncd.store.database import Connection, Database
+from syncd.sync import landings
 from syncd.sync.commit import drop_plan
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
@@ -31,6 +32,8 @@ def close_run(run: Run) -> None:
         with parts.database.read() as connection:
             members = _members_after(connection, run, now)
         with parts.database.begin() as connection:
+            if run.unrecorded:
+                landings.note_unrecorded(connection, run)
             _retire_emptied(connection, run)
             report.numbers |= _proven(connection, run) | {"members_after": members}
             _judge(report)
@@ -119,9 +122,14 @@ def close_leftovers(run: Run) -> None:
     """
     with run.parts.database.read() as connection:
         left = runs.unfinished(connection, run.spec.name)
+    left = [each for each in left if each.id != run.report.run_id]
+    if not left:
+        return
+    with run.parts.database.begin() as connection:
+        leases.check(connection, run.lease, run.parts.clock.wall())
+        landings.note_unrecorded(connection, run)
     for each in left:
-        if each.id != run.report.run_id:
-            close_abandoned(run.parts.database, each, run.parts.clock.now())
+        close_abandoned(run.parts.database, each, run.parts.clock.now())
 
 
 def _count(sync: str, outcome: Outcome, numbers: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ removals are acknowledged, the ids are erased, and it is noted that the binding 
 none of them. Whatever cuts this off, the next try begins anew with what is left.
 """
 
-from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
@@ -14,14 +13,13 @@ from syncd import events
 from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import Found, Operation, Trigger
-from syncd.sources import Pushed, Words
 from syncd.store import bindings, erasing, forgotten, installation, leases, runs
 from syncd.store.bindings import Binding, Role
-from syncd.store.database import Connection, Database
+from syncd.store.database import Connection
 from syncd.store.forgotten import Forgotten
 from syncd.store.installation import Action
 from syncd.store.leases import Lease
-from syncd.sync import credentials, steps
+from syncd.sync import credentials, landings, steps
 from syncd.sync.commit import drop_plan
 from syncd.sync.identity import compare
 from syncd.sync.run import WaitsForPerson, from_what_it_says, leased, run
@@ -131,9 +129,8 @@ def _require_same_target(spec: Spec, binding: Binding) -> None:
 
 def _remove(run: Run) -> None:
     """The story: everybody as before, but for those who are to be forgotten."""
-    binding, found = run.binding, _found(run)
-    mark = binding.source_mark if binding is not None else None
-    from_what_it_says(run, Pushed(words=_none, mark=lambda: mark), found)
+    found = _found(run)
+    from_what_it_says(run, landings.as_before(run), found)
 
 
 def _found(run: Run) -> Found | None:
@@ -142,10 +139,6 @@ def _found(run: Run) -> Found | None:
         with credentials.of_source(run):
             steps.name_target(run)
         return steps.find(run)
-
-
-def _none(_database: Database) -> Iterator[Words]:
-    return iter(())
 
 
 # ---- erasing -------------------------------------------------------------------------

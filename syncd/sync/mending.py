@@ -157,6 +157,7 @@ def _draft(run: Run, errand: Errand, snapshot: Snapshot, *, anew: bool) -> Draft
         plan=plan,
         n_buckets=binding.n_buckets,
         file=file,
+        as_of=now,
         baseline_intact=intact,
         mark=mark,
     )
@@ -176,12 +177,15 @@ def _changes(
     known = acknowledged.read(connection, binding.id, n_buckets, now)
     for bucket, wanted in _wanted(known, snapshot, n_buckets):
         # Who asked to be forgotten is wanted no more, whatever the source says.
-        asked = (bucket.acknowledged & missing) | bucket.uncertain
+        # As every plan, it asserts again whom a late request may move.
+        doubtful = bucket.again() - bucket.uncertain
+        asked = (bucket.acknowledged & missing) | bucket.uncertain | doubtful
         change = mended(
             bucket=bucket.index,
             wanted=set(wanted).difference(people.among(asked)),
             acknowledged=bucket.acknowledged,
             uncertain=bucket.uncertain,
+            doubtful=doubtful,
             missing=missing,
             ours=ours.get(bucket.index, frozenset()),
         )

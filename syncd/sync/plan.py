@@ -18,7 +18,8 @@ class Plan:
     entered: int
     """Ids in ADD batches."""
     exited: int
-    """Ids in REMOVE batches, re-asserted ones included."""
+    """Ids in REMOVE batches, re-asserted ones included; but for those who left before
+    and are removed again lest a late request put them back."""
     reasserted: int
     batches: int
     hash: str
@@ -65,7 +66,7 @@ class Tally:
         self.acknowledged += change.acknowledged
         self.union += change.union
         self.entered += len(change.adds)
-        self.exited += len(change.removes)
+        self.exited += len(change.removes) - change.undone
         self.reasserted += change.reasserted
 
     def plan(self, *, batches: int, plan_hash: str, digest: SnapshotDigest) -> Plan:

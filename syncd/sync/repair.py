@@ -19,18 +19,20 @@ def mended(
     uncertain: AbstractSet[bytes],
     missing: AbstractSet[bytes],
     ours: AbstractSet[bytes],
+    doubtful: AbstractSet[bytes] = frozenset(),
 ) -> BucketChanges:
     """The changes of one bucket; `missing` and `ours` are the verified ids in it.
 
     A plan takes the place of every open and dead batch, so it asserts their ids again
-    as the source says, as any plan does. `ours` count as people whom the destination
-    holds because of us: the guard judges removals by their share.
+    as the source says, and the doubtful ones, as any plan does. `ours` count as people
+    whom the destination holds because of us: the guard judges removals by their share.
     """
-    listed = set(wanted)
-    lost = (missing & acknowledged) - uncertain
-    left = ours - acknowledged - uncertain
-    adds = (lost | uncertain) & listed
-    removes = (left | uncertain) - listed
+    listed, again = set(wanted), uncertain | doubtful
+    lost = (missing & acknowledged) - again
+    left = ours - acknowledged - again
+    adds = (lost | again) & listed
+    removes = (left | again) - listed
+    union = acknowledged | uncertain | left
     return BucketChanges(
         bucket=bucket,
         adds=list(adds),
@@ -38,6 +40,7 @@ def mended(
         vanished=[],
         members=len(listed),
         acknowledged=len(acknowledged),
-        union=len(acknowledged | uncertain | left),
-        reasserted=len(uncertain),
+        union=len(union),
+        reasserted=len(again),
+        undone=len(removes - union),
     )

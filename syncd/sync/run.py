@@ -25,10 +25,19 @@ from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
 from syncd.sources import Listing, Postponed, Pushed, Unchanged
-from syncd.store import leases, pauses, runs
+from syncd.store import bindings, doubts, leases, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.leases import Held, Lease
-from syncd.sync import commit, credentials, steps, trouble, verdict
+from syncd.sync import (
+    commit,
+    credentials,
+    landings,
+    settling,
+    steps,
+    telling,
+    trouble,
+    verdict,
+)
 from syncd.sync.draft import Draft, Interrupted
 from syncd.sync.finish import close_leftovers, close_run
 from syncd.sync.run_id import run_id
@@ -88,7 +97,7 @@ def run(
         trigger=trigger,
         direction=spec.direction,
     ):
-        emit(events.RUN_STARTED, due_at=slot, lag_ms=_lag(begun))
+        emit(events.RUN_STARTED, due_at=slot, lag_ms=telling.lag_ms(begun))
         parts.writer.keep(begun.lease)
         try:
             _tell(begun, story)
@@ -151,6 +160,9 @@ def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
     lease = leases.acquire(connection, spec.name, parts.holder, parts.clock.wall())
     if isinstance(lease, Held):
         raise Busy(f"{spec.name} is being run by {lease.holder}", hint="syncd status")
+    if lease.taken_over:
+        owned = [each.id for each in bindings.of_sync(connection, spec.name)]
+        doubts.of_open(connection, owned, parts.clock.now(), spec.late_landings)
     return lease
 
 
@@ -216,9 +228,9 @@ def from_the_source(run: Run) -> None:
         answer = steps.ask(run)
     match answer:
         case Unchanged():
-            _open_batches(run, fresh_attempts=True)
+            _what_is_left(run, found)
         case Postponed():
-            _without_a_list(run, answer)
+            _without_a_list(run, answer, found)
         case said:
             from_what_it_says(run, said, found)
 
@@ -237,14 +249,23 @@ def _takes_us_again(run: Run) -> bool:
     return True
 
 
-def _without_a_list(run: Run, why: Postponed) -> None:
-    """The list may not be had now: what is open is sent all the same.
+def _what_is_left(run: Run, found: Found | None) -> None:
+    """There is nothing new: what is open is sent, and who may be there by a request
+    that landed late is asserted again."""
+    if landings.are_overdue(run):
+        from_what_it_says(run, landings.as_before(run), found)
+    else:
+        _open_batches(run, fresh_attempts=True)
+
+
+def _without_a_list(run: Run, why: Postponed, found: Found | None) -> None:
+    """The list may not be had now: what is left to do is done all the same.
 
     Unless it is for another target than the configuration names today.
     """
     report = run.report
     if run.change is None:
-        _open_batches(run, fresh_attempts=True)
+        _what_is_left(run, found)
     else:
         report.outcome = Outcome.NO_CHANGE
     if report.outcome not in runs.OK:
@@ -269,7 +290,7 @@ def from_what_it_says(run: Run, said: Listing | Pushed, found: Found | None) -> 
         with run.phase("collect"), credentials.of_source(run):
             snapshot = steps.collect(run, said)
         with closing(snapshot):
-            if steps.unchanged(run, snapshot):
+            if steps.unchanged(run, snapshot) and not landings.are_overdue(run):
                 steps.remember_mark(run, snapshot)
                 _open_batches(run, fresh_attempts=True)
                 return
@@ -282,7 +303,7 @@ def carry_out(run: Run, made: Draft, found: Found | None) -> None:
     """Judge a draft, store it, and send it unless a guard holds it. Closes it."""
     parts = run.parts
     with closing(made):
-        _count(run, made)
+        telling.count(run, made)
         with run.phase("guard"):
             trips = verdict.verdict(run, made)
         if trips and not run.spec.hold_on_trip:
@@ -294,7 +315,7 @@ def carry_out(run: Run, made: Draft, found: Found | None) -> None:
     if trips:
         verdict.hold(run, made, trips)
     else:
-        _say_committed(run, found, made)
+        telling.say_committed(found, made)
         deliver_and_conclude(run)
 
 
@@ -312,7 +333,7 @@ def _open_batches(run: Run, *, fresh_attempts: bool = False) -> None:
 def deliver_and_conclude(run: Run) -> None:
     """Deliver this run's open batches, then say how it ended."""
     with run.phase("deliver"):
-        settlement = steps.deliver(run)
+        settlement = settling.deliver(run)
     _conclude(run, settlement)
     if settlement.state is Settled.DONE:
         _compact(run)
@@ -321,7 +342,7 @@ def deliver_and_conclude(run: Run) -> None:
 def _compact(run: Run) -> None:
     """Housekeeping: what goes wrong here takes nothing back from the run."""
     try:
-        steps.compact_if_due(run)
+        settling.compact_if_due(run)
     except StoreError as error:
         emit(events.STORE_UNAVAILABLE, operation="compact", error=str(error))
 
@@ -348,57 +369,3 @@ def _conclude(run: Run, settlement: Settlement) -> None:
 def _ended_well(run: Run) -> Outcome:
     sent = run.report.numbers.get("batches", 0) + run.sent_before
     return Outcome.SUCCESS if sent else Outcome.NO_CHANGE
-
-
-# ---- numbers and log lines ----------------------------------------------------------
-
-
-def _count(run: Run, made: Draft) -> None:
-    plan = made.plan
-    run.report.numbers.setdefault("snapshot", plan.members)
-    run.report.numbers |= {
-        "members": plan.members,
-        "members_before": plan.acknowledged,
-        "to_enter": plan.entered,
-        "to_exit": plan.exited,
-        "reasserted": plan.reasserted,
-        "exit_ratio": round(plan.exit_share, 4),
-        "batches": plan.batches,
-    }
-    emit(
-        events.DIFF_COMPUTED,
-        entered=plan.entered,
-        exited=plan.exited,
-        unchanged=plan.members - plan.entered,
-        reasserted=plan.reasserted,
-    )
-
-
-def _say_committed(run: Run, found: Found | None, made: Draft) -> None:
-    if made.plan.union == 0 and made.plan.entered:
-        _say_first(made, found)
-    emit(events.CHANGES_COMMITTED, batches=made.plan.batches)
-
-
-def _say_first(made: Draft, found: Found | None) -> None:
-    """Nobody is known at the target so far: a first sync, or one that starts anew."""
-    emit(
-        events.BASELINE_CREATED,
-        members=made.plan.entered,
-        cohort_id=found.external_id if found else None,
-        found_size=found.size if found else None,
-    )
-    if found is not None:
-        emit(
-            events.TARGET_ADOPTED,
-            cohort_id=found.external_id,
-            name=found.name,
-            found_size=found.size,
-        )
-
-
-def _lag(run: Run) -> int | None:
-    slot = run.report.slot
-    if slot is None:
-        return None
-    return round((run.report.started_at - slot).total_seconds() * 1000)

@@ -45,6 +45,8 @@ class Spec:
     max_runtime: timedelta
     request_deadline: timedelta
     """Real time."""
+    late_landings: timedelta
+    """How long a request without a known outcome may still take effect; 0: never."""
     config_hash: str
 
     def target(self, binding: Binding | None, name: str) -> Target:

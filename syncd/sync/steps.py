@@ -19,7 +19,6 @@ from syncd.sources.pushed import INTERRUPTED, say_list_failed
 from syncd.store import (
     acknowledged,
     bindings,
-    compaction,
     forgotten,
     leases,
     outbox,
@@ -100,6 +99,8 @@ class Run:
     in_flight: bool = False
     """True when a request was left on the wire: the lease is kept then, so that the
     next start waits until that request is surely over."""
+    unrecorded: bool = False
+    """True when nothing could be written down of a request that was made."""
 
     def is_quiet(self) -> bool:
         """Whether no request of this sync, ours or a dead process's, may still land."""
@@ -349,6 +350,8 @@ def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
         refused = run.report.numbers.get("refused", {})
         left_out = {Reason.FORGOTTEN.value: made.forgotten}
         run.report.numbers["refused"] = refused | left_out
+    if made.doubtful:
+        run.report.numbers["doubtful"] = made.doubtful
     return made
 
 
@@ -379,45 +382,3 @@ def remember_mark(run: Run, snapshot: Snapshot) -> None:
     with run.parts.database.begin() as connection:
         leases.check(connection, run.lease, run.parts.clock.wall())
         bindings.set_mark(connection, binding.id, snapshot.mark)
-
-
-# ---- after the durable line ---------------------------------------------------------
-
-
-def deliver(run: Run) -> Settlement:
-    """Let the pool send this run's batches; returns how far they got."""
-    parts, now = run.parts, run.parts.clock.now()
-    settlement = parts.settle(
-        lease=run.lease,
-        run_id=run.report.run_id,
-        not_before=max(now, parts.quiet_until.get(run.spec.name, now)),
-        until=run.report.started_at + run.spec.max_runtime,
-    )
-    run.in_flight = settlement.in_flight
-    return settlement
-
-
-def _check_lease(run: Run, connection: Connection) -> None:
-    leases.check(connection, run.lease, run.parts.clock.wall())
-
-
-def compact_if_due(run: Run) -> None:
-    """Move the log of acknowledged batches into chunks when it is large or old."""
-    if run.binding is None:
-        return
-    parts, binding_id = run.parts, run.binding.id
-    with parts.database.read() as connection:
-        binding = bindings.get(connection, binding_id)
-        size = acknowledged.log_size(connection, binding_id)
-    if not compaction.compaction_due(size, binding.members, parts.clock.now()):
-        return
-    with run.phase("compact"):
-        started = parts.clock.monotonic()
-        moved = compaction.compact(
-            parts.database, binding_id, check=partial(_check_lease, run)
-        )
-        emit(
-            events.COMPACT_FINISHED,
-            ids=moved,
-            duration_ms=round((parts.clock.monotonic() - started) * 1000, 1),
-        )

@@ -1,6 +1,7 @@
 """What is decided when a sync begins anew; nothing here reads or writes."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,12 @@ def draft(folder: Path, *batches_: PlannedBatch, members: int) -> Draft:
     file = PlanFile(folder)
     for each in batches_:
         file.add(each)
-    return Draft(plan=plan(members=members), n_buckets=4, file=file)
+    return Draft(
+        plan=plan(members=members),
+        n_buckets=4,
+        file=file,
+        as_of=datetime(2026, 3, 2, tzinfo=UTC),
+    )
 
 
 # ---- everybody again ----------------------------------------------------------------
