@@ -53,8 +53,11 @@ class Health:
         )
 
     def ready(self) -> bool:
-        """Whether the schema is ours and the intake open."""
-        if not self._accepting():
+        """Whether the schema is ours, the intake open and the last write was taken.
+
+        The heartbeat writes every ten seconds: it is ready again soon after it can.
+        """
+        if not self._accepting() or not self._database.takes_writes:
             return False
         try:
             require_current(self._database)

@@ -7,14 +7,14 @@ the process ends, however it ends. On Postgres the per-sync leases do that.
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from syncd import events
-from syncd.errors import StoreInUse
+from syncd.errors import StoreInUse, StoreUnavailable
 from syncd.events import emit
 from syncd.store import installation, leases, migrate
 from syncd.store.database import Database, create_file
@@ -62,21 +62,37 @@ def locked(url: str) -> Iterator[None]:
         yield
         return
     path = lock_path(sqlite_path(url))
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(os.open(path, os.O_CREAT | os.O_RDWR, 0o600), "r+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = lock.read(20).strip()
-            raise StoreInUse(
-                f"another syncd works on {sqlite_path(url)}"
-                + (f" (process {owner})" if owner else ""),
-                hint="use that one (syncd status), or stop it first",
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+    lock = _opened_lock(path)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(lock, 20).decode(errors="replace").strip()
+        os.close(lock)
+        raise StoreInUse(
+            f"another syncd works on {sqlite_path(url)}"
+            + (f" (process {owner})" if owner else ""),
+            hint="use that one (syncd status), or stop it first",
+        ) from None
+    try:
+        # Whose it is, for people: the lock holds where a full disk takes no word.
+        with suppress(OSError):
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())
         yield
+    finally:
+        os.close(lock)
+
+
+def _opened_lock(path: Path) -> int:
+    """Raises `StoreUnavailable` where the file cannot be made."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot create {path}: {error.strerror}",
+            hint="make room, or set store.url to a folder syncd may write to",
+        ) from None
 
 
 def lock_path(database_file: Path) -> Path:

@@ -43,7 +43,7 @@ def backup(source: Path, target: Path) -> int:
         what = f"{target} cannot be written: {error.strerror}"
         raise NotBackedUp(what, hint="choose another FILE, or make room") from None
     finally:
-        partial.unlink(missing_ok=True)
+        _remove(partial)
 
 
 def _refuse_existing(target: Path) -> None:
@@ -60,8 +60,14 @@ def _exists(target: Path) -> NotBackedUp:
 
 
 def _create(partial: Path) -> None:
-    partial.unlink(missing_ok=True)
+    _remove(partial)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _remove(partial: Path) -> None:
+    """And what SQLite lays beside it, and leaves there when the disk is full."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        partial.with_name(partial.name + suffix).unlink(missing_ok=True)
 
 
 def _copy(source: Path, partial: Path) -> None:

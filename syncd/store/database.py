@@ -49,6 +49,7 @@ class Database:
     def __init__(self, url: str | URL, *, readers: int = 8) -> None:
         self.url = make_url(url)
         self._turn = InOrder()
+        self._takes_writes = True
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
             self._writer = _sqlite_engine(self.path, writes=True, size=1)
@@ -76,12 +77,27 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """One write transaction: commits at the end, rolls back on any error."""
         with (
+            self._noted(),
             self._in_turn(),
             unavailable_on_database_error(),
             _WRITE.time(),
             self._writer.begin() as connection,
         ):
             yield connection
+
+    @property
+    def takes_writes(self) -> bool:
+        """Whether the last write was taken: reading goes on where a disk is full."""
+        return self._takes_writes
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable:
+            self._takes_writes = False
+            raise
+        self._takes_writes = True
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -4,9 +4,11 @@ import os
 import socket
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import text
 
 from syncd.app.health import Health
+from syncd.errors import StoreUnavailable
 from syncd.model import Outcome, Trigger
 from syncd.report.daemons import SILENT_AFTER
 from syncd.store import installation, leases
@@ -124,3 +126,18 @@ def test_without_an_open_intake_it_is_not_ready(database: Database) -> None:
 
     assert health(database, clock).ready()
     assert not health(database, clock, accepting=False).ready()
+
+
+def test_a_store_that_took_no_write_is_not_ready_until_it_takes_one(
+    database: Database,
+) -> None:
+    clock = ManualClock()
+    asked = health(database, clock)
+
+    with pytest.raises(StoreUnavailable), database.begin() as connection:
+        connection.execute(text("INSERT INTO meta (key) VALUES ('no value')"))
+
+    assert not asked.ready()
+
+    beat(database, clock)
+    assert asked.ready()
