@@ -107,7 +107,8 @@ def _held(
     lock: bool = True,
 ) -> runs.Run:
     held = runs.waiting_for_a_person(connection, spec.name, lock=lock)
-    if held is None or held.id != run_id:
+    # Without an outcome nobody was told of it: the store failed before its run ended.
+    if held is None or held.id != run_id or held.outcome is None:
         raise NotDecidable(
             f"run {run_id[-8:]} holds no plan that waits for a decision",
             code="hold.none",
