@@ -32,9 +32,10 @@ from syncd.sync import credentials, decide, finish, letting_go, run_id
 from syncd.sync import outbox as outbox_choice
 from syncd.sync.decide import Decision, NotDecidable
 from syncd.sync.outbox import Choice
+from syncd.sync.readers import Readers
 from syncd.sync.run import Busy, leased, run
 from syncd.sync.spec import Report, Spec
-from syncd.sync.steps import READERS, Parts
+from syncd.sync.steps import Parts
 
 LAST_WRITES = 1.0
 """Seconds for what waits to be written, once the grace is over."""
@@ -73,7 +74,7 @@ class Engine:
         self._spool = spool_folder(settings.read_url(), settings.spool_dir)
         self.holder = leases.holder_name()
         self.remembered = Remembered(store.database)
-        self._readers = threading.Semaphore(READERS)
+        self._readers = Readers()
         self._quiet_until: dict[str, datetime] = {}
         self._active: set[str] = set()
         self._lock = threading.Lock()
@@ -84,7 +85,6 @@ class Engine:
     def start(self) -> None:
         """Start the threads, and know every sync by name."""
         self._writer.start()
-        self._pool.start()
         self.remembered.follow()
         now = self.clock.now()
         with self.database.begin() as connection:

@@ -161,7 +161,7 @@ def compared(
         listing = read_back(parts, settings, sync.name, wanted, vendors)
         if isinstance(listing, Postponed):
             return listing
-        with parts.readers:
+        with parts.readers.of(binding.connection):
             found = _differences(parts, binding, listing)
         as_of = listing.as_of() or parts.clock.now()
     others = [each.name for each in settings.syncs if each.name != sync.name]

@@ -1,11 +1,19 @@
-"""Four threads that serve every lane: one request at a time for one cohort.
+"""Four threads for each connection, which serve its lanes: one request at a time for
+one cohort.
 
 `settle` is called by a run and returns when its batches came to rest. Batches are
 claimed only for a run in progress, so between runs nothing of a sync is on the wire.
+
+What hangs delays as few others as it can. A connection that hangs has threads of its
+own, so no batch ever waits for a request of another connection. Among the syncs of one
+connection, those whose last request was slow never have all threads: one is left for
+the others, so a batch waits for at most one deadline of each that begins to hang, and
+for none of those that are known to.
 """
 
 import contextvars
 import threading
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -29,6 +37,8 @@ MAX_REJECTIONS = 100
 list is gone or nobody is known there, and every batch would be halved to bits."""
 IDLE = 5.0
 """Real seconds a thread waits at most before it looks at the clock again."""
+SLOW = 0.5
+"""A request that took more than this share of its deadline was slow."""
 
 
 class Pool:
@@ -45,17 +55,14 @@ class Pool:
         self._throttled: dict[str, datetime] = {}
         self._paced: dict[str, tuple[datetime, timedelta]] = {}
         """When a connection's last batch has had its time, and how much that was."""
+        self._slow: set[str] = set()
+        """Syncs whose last request was slow, of whatever run."""
         self._stopping = False
         self._abandoned = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"delivery-{n}", daemon=True)
-            for n in range(threads)
-        ]
-
-    def start(self) -> None:
-        """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        self._threads = threads
+        """The most that one connection has."""
+        self._working: Counter[str] = Counter()
+        """Threads there are, by connection."""
 
     def stop(self) -> None:
         """Take no new batch; requests in flight may finish."""
@@ -123,6 +130,7 @@ class Pool:
             if self._stopping:
                 lane.end(_interrupted())
             self._lanes.append(lane)
+            self._employ(route.connection)
             self._changed.notify_all()
         return lane
 
@@ -137,12 +145,38 @@ class Pool:
 
     # ---- the threads ----------------------------------------------------------
 
-    def _work(self) -> None:
-        while (job := self._next_job()) is not None:
+    def _employ(self, connection: str) -> None:
+        """Start the threads that the lanes of a connection have work for.
+
+        They end when it has no lane any more.
+        """
+        lanes = self._of(connection)
+        widths = sum(lane.route.sink.capabilities.max_in_flight for lane in lanes)
+        while self._working[connection] < min(self._threads, widths):
+            self._working[connection] += 1
+            threading.Thread(
+                target=self._work,
+                args=(connection,),
+                name=f"delivery-{connection}-{self._working[connection]}",
+                daemon=True,
+            ).start()
+
+    def _work(self, connection: str) -> None:
+        while (job := self._next_job(connection)) is not None:
             lane, waiting = job
+            started = self._clock.monotonic()
             with bound(sync=lane.lease.sync, run_id=lane.run_id):
                 step = contextvars.copy_context().run(self._safely, lane, waiting)
+            self._note_speed(lane, self._clock.monotonic() - started)
             self._apply(lane, step)
+
+    def _note_speed(self, lane: Lane, seconds: float) -> None:
+        limit = lane.route.request_deadline.total_seconds() * SLOW
+        with self._changed:
+            if seconds > limit:
+                self._slow.add(lane.lease.sync)
+            else:
+                self._slow.discard(lane.lease.sync)
 
     def _safely(self, lane: Lane, waiting: Waiting) -> Step:
         try:
@@ -157,34 +191,56 @@ class Pool:
             )
             return Step(ended=Settlement(state=Settled.LOST, code="internal"))
 
-    def _next_job(self) -> tuple[Lane, Waiting] | None:
+    def _next_job(self, connection: str) -> tuple[Lane, Waiting] | None:
+        """The next batch of a connection; None when it has no lane any more."""
         with self._changed:
-            while not self._stopping:
+            while not self._stopping and self._of(connection):
                 now = self._clock.now()
-                if (job := self._take(now)) is not None:
+                if (job := self._take(now, connection)) is not None:
                     return job
-                self._changed.wait(self._pause(now))
+                self._changed.wait(self._pause(now, connection))
+            self._working[connection] -= 1
         return None
 
-    def _take(self, now: datetime) -> tuple[Lane, Waiting] | None:
+    def _take(
+        self, now: datetime, connection: str | None = None
+    ) -> tuple[Lane, Waiting] | None:
         """A batch that may go now; it leaves its lane's queue. None if none may."""
-        for index, lane in enumerate(self._lanes):
-            if self._free_at(lane, now) > now:
+        for lane in self._of(connection):
+            if self._free_at(lane, now) > now or self._must_yield(lane):
                 continue
             waiting = lane.next_ready(now)
             if waiting is not None:
                 self._pace(lane.route, waiting.n, now)
                 # The next thread starts with the next lane.
-                self._lanes.append(self._lanes.pop(index))
+                self._lanes.remove(lane)
+                self._lanes.append(lane)
                 return lane, waiting
         return None
 
-    def _pause(self, now: datetime) -> float:
+    def _of(self, connection: str | None) -> list[Lane]:
+        """The lanes of a connection, or all of them."""
+        if connection is None:
+            return self._lanes
+        return [lane for lane in self._lanes if lane.route.connection == connection]
+
+    def _must_yield(self, lane: Lane) -> bool:
+        """Whether it is slow, and the slow ones have all threads that they may have."""
+        if lane.lease.sync not in self._slow:
+            return False
+        busy = sum(
+            each.in_flight
+            for each in self._of(lane.route.connection)
+            if each.lease.sync in self._slow
+        )
+        return busy >= max(1, self._threads - 1)
+
+    def _pause(self, now: datetime, connection: str | None = None) -> float:
         """Real seconds until some batch may go, at most `IDLE`."""
         times = [
             max(ready, self._free_at(lane, now))
-            for lane in self._lanes
-            if (ready := lane.ready_at()) is not None
+            for lane in self._of(connection)
+            if (ready := lane.ready_at()) is not None and not self._must_yield(lane)
         ]
         return self._real(min(times) - now) if times else IDLE
 

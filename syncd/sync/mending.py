@@ -96,7 +96,8 @@ def _repair(run: Run, errand: Errand) -> None:
 
 
 def _send(run: Run, errand: Errand, said: Answer, found: Found | None) -> None:
-    with run.parts.readers, ExitStack() as files:
+    readers = run.parts.readers.of(run.spec.source_connection)
+    with readers, ExitStack() as files:
         with run.phase("collect"), credentials.of_source(run):
             snapshot = _newest_word(run, said)
         files.enter_context(closing(snapshot))

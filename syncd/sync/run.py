@@ -286,7 +286,7 @@ def _without_a_list(run: Run, why: Postponed, found: Found | None) -> None:
 def from_what_it_says(run: Run, said: Listing | Pushed, found: Found | None) -> None:
     """Read, compare, judge, commit, deliver."""
     parts = run.parts
-    with parts.readers:
+    with parts.readers.of(run.spec.source_connection):
         with run.phase("collect"), credentials.of_source(run):
             snapshot = steps.collect(run, said)
         with closing(snapshot):

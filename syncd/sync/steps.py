@@ -41,12 +41,9 @@ from syncd.sync.draft import (
 )
 from syncd.sync.identity import Aspect, Change, Identity, compare
 from syncd.sync.ids import Reason
+from syncd.sync.readers import Readers
 from syncd.sync.replacing import Replacing
 from syncd.sync.spec import Report, Spec
-
-READERS = 2
-"""Runs that read and diff at once: both cores are shared with delivery."""
-
 
 class Settle(Protocol):
     """`delivery.Pool.settle`, as a run sees it."""
@@ -70,8 +67,8 @@ class Parts:
     """This process, in leases."""
     stop: threading.Event
     """Set when the process was asked to stop."""
-    readers: threading.Semaphore
-    """`READERS` at once, over all runs of the process."""
+    readers: Readers
+    """Places to read and diff, over all runs of the process."""
     quiet_until: dict[str, datetime]
     """Per sync: when the last request of a dead process is surely over."""
 

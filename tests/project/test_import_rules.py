@@ -65,6 +65,7 @@ IMPURE = {
     "telling": "logs what a plan would do",
     "landings": "reads and drops what may land late",
     "news": "reads what was pushed",
+    "readers": "makes threads wait for a place",
     "mending": "the story of a repair",
     "resync": "the stories of a sync that begins anew",
     "replacing": "writes the batches of a plan anew, behind an upload",
