@@ -22,10 +22,10 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import PurePath
 from typing import Any, Protocol, TextIO
-from urllib.parse import quote, quote_plus
 from uuid import UUID
 
 import orjson
@@ -131,7 +131,7 @@ class Redactor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._forms: set[str] = set()
+        self._forms: dict[str, int] = {}
         self._pattern: re.Pattern[str] | None = None
 
     def register(self, secret: str) -> None:
@@ -142,9 +142,13 @@ class Redactor:
         if len(secret) < _SHORTEST_SECRET:
             return
         with self._lock:
-            self._forms |= _forms(secret)
-            longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
-            self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            self._forms |= {_spelled_anyhow(form): len(form) for form in _forms(secret)}
+            longest_first = sorted(
+                self._forms.items(), key=lambda form: (-form[1], form)
+            )
+            self._pattern = re.compile(
+                "|".join(pattern for pattern, _ in longest_first)
+            )
 
     def __call__(self, _: Any, __: str, event: EventDict) -> EventDict:
         """As a structlog processor: the whole line, keys and values."""
@@ -182,13 +186,49 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    """The spellings in which a secret turns up: raw, quoted, base64, hex, URL."""
-    raw = secret.encode()
-    quoted = {json.dumps(secret)[1:-1], repr(secret)[1:-1]}
-    urls = {quote(secret, safe=""), quote(secret), quote_plus(secret)}
-    lower = {re.sub("%[0-9A-F]{2}", lambda m: m[0].lower(), url) for url in urls}
-    hexes = {raw.hex(), raw.hex().upper()}
-    return {secret, *quoted, *urls, *lower, *hexes, *_base64_forms(raw)}
+    """What a secret turns into before it is quoted: itself, base64, hex."""
+    raw = secret.encode("utf-8", "surrogateescape")
+    return {secret, raw.hex(), raw.hex().upper(), *_base64_forms(raw)}
+
+
+def _spelled_anyhow(text: str) -> str:
+    """A pattern of `text` as URLs, JSON, Python and HTML write it.
+
+    Character by character, since each writer escapes others: what one leaves as it is
+    the next one does not, and a list of whole spellings always lacks one.
+    """
+    return "".join(map(_spellings, text))
+
+
+_ENTITIES = {'"': "quot", "&": "amp", "'": "apos", "<": "lt", ">": "gt"}
+_LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+_BACKSLASHES = r"\\{1,4}"
+"""Of an escape: more than one where JSON is in JSON. Bounded, as all else in here: no
+line may take long, whatever it holds."""
+
+
+@lru_cache(maxsize=1024)
+def _spellings(character: str) -> str:
+    """A pattern of one character; letters and digits of ASCII are escaped by nobody."""
+    if character.isascii() and character.isalnum():
+        return character
+    code = ord(character)
+    octets = character.encode("utf-8", "surrogatepass")
+    units = character.encode("utf-16-be", "surrogatepass").hex(" ", 2).split()
+    hexes = [
+        "".join(f"%{octet:02x}" for octet in octets),
+        "".join(f"{_BACKSLASHES}u{unit}" for unit in units),
+        f"{_BACKSLASHES}U{code:08x}",
+        f"&#(?:{code}|x0{{0,4}}{code:x});",
+    ]
+    if code < 0x100:
+        hexes.append(f"{_BACKSLASHES}x{code:02x}")
+    exact = [f"{_BACKSLASHES}{re.escape(_LETTERS.get(character, character))}"]
+    if character in _ENTITIES:
+        exact.append(f"&{_ENTITIES[character]};")
+    if character == " ":
+        exact.append(r"\+")
+    return f"(?:(?i:{'|'.join(hexes)})|{'|'.join(exact)}|{re.escape(character)})"
 
 
 def _base64_forms(raw: bytes) -> Iterable[str]:

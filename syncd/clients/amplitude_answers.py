@@ -96,6 +96,14 @@ class Membership:
     status: int
 
 
+LARGEST = 2**63 - 1
+"""What a column of the store holds; a greater number would stop the run there."""
+
+
+def _size() -> Any:
+    return Field(None, ge=-LARGEST, le=LARGEST)
+
+
 def _epoch(alias: str) -> Any:
     return Field(None, alias=alias, ge=0, le=_LAST_SECOND)
 
@@ -119,7 +127,7 @@ class _CohortRow(BaseModel):
     app_id: int | str | None = Field(None, alias="appId")
     type: str
     archived: bool | None = None
-    size: int | None = None
+    size: int | None = _size()
     created_at: int | None = _epoch("createdAt")
     definition: _Definition | None = None
     last_computed: int | None = _epoch("lastComputed")
@@ -136,7 +144,7 @@ class _CohortList(BaseModel):
 
 
 class _UploadRow(BaseModel):
-    size: int | None = None
+    size: int | None = _size()
 
 
 class _UploadAnswer(BaseModel):
@@ -151,7 +159,7 @@ class _UploadAnswer(BaseModel):
 
 
 class _Matched(BaseModel):
-    matched: int | None = None
+    matched: int | None = _size()
 
 
 class _ValidationAnswer(_UploadAnswer):
@@ -232,7 +240,7 @@ def read_membership(
         raise bad_response(answer, "it names another operation or id type")
     if parsed.error or parsed.errors or parsed.success is False:
         raise bad_response(answer, "it reports an error beside the result")
-    skipped = frozenset(_utf8(each) for each in entry.skipped_ids)
+    skipped = frozenset(each.encode() for each in entry.skipped_ids)
     if skipped and not skipped <= set(ids):
         raise bad_response(answer, "it skips ids that were not sent")
     return Membership(
@@ -321,8 +329,3 @@ def _request_id(answer: Answer) -> str:
         "x-amzn-requestid", ""
     )
     return named if re.fullmatch(r"[\w.:=-]{1,100}", named) else ""
-
-
-def _utf8(text: str) -> bytes:
-    """As sent: an unpaired surrogate cannot have been, and matches no id of ours."""
-    return text.encode("utf-8", "surrogatepass")

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from syncd.clients.amplitude_answers import bad_response, instant, read_json
+from syncd.clients.amplitude_answers import LARGEST, bad_response, instant, read_json
 from syncd.clients.http import Answer
 from syncd.errors import DeliveryError, Fault
 
@@ -38,8 +38,8 @@ class _Download(BaseModel):
 class _Spent(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    limit: int = Field(ge=0)
-    usage: int = Field(ge=0)
+    limit: int = Field(ge=0, le=LARGEST)
+    usage: int = Field(ge=0, le=LARGEST)
     resets_at: str
 
 

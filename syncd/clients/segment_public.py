@@ -31,6 +31,8 @@ KEPT_FOR = timedelta(minutes=5)
 _CALL = "Segment's list of audiences"
 _PAGE = 200
 _MAX_PAGES = 100
+_LARGEST = 2**63 - 1
+"""What a column of the store holds."""
 _MAX_BYTES = 16 * 1024 * 1024
 """Of a page: it holds the definition of each audience."""
 
@@ -117,7 +119,7 @@ class _Size(BaseModel):
     model_config = ConfigDict(strict=True)
 
     type: str | None = None
-    count: int = Field(ge=0)
+    count: int = Field(ge=0, le=_LARGEST)
 
 
 class _Audience(BaseModel):

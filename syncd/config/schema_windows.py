@@ -13,6 +13,10 @@ from syncd.config.values import Zone, refuse
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)|24:00")
 
 
+_FIRST, _LAST = date(1970, 1, 1), date(2999, 12, 31)
+"""A year further, and there are dates left for the days around these."""
+
+
 def _dates(value: Any) -> Any:
     """`2026-06-29..2026-07-01`, or one day alone."""
     first, _, last = (value if isinstance(value, str) else "").partition("..")
@@ -22,6 +26,9 @@ def _dates(value: Any) -> Any:
     except ValueError:
         hint = "write it like 2026-06-29..2026-07-01, or 2026-06-29"
         refuse("window.dates", "these are no dates", hint=hint)
+    if opens < _FIRST or closes > _LAST:
+        hint = f"between {_FIRST} and {_LAST}"
+        refuse("window.dates", "nobody means these years", hint=hint)
     if closes < opens:
         hint = f"'{closes}..{opens}'"
         refuse("window.reversed", "this ends before it begins", hint=hint)

@@ -35,7 +35,7 @@ class Mark:
 
     @classmethod
     def parse(cls, text: str | None, feed: Feed) -> "Mark | None":
-        """The mark as text; None where it is of another feed or none at all."""
+        """The mark as text; None where it is damaged, of another feed, or none."""
         if text is None:
             return None
         raw = _object(text)
@@ -43,10 +43,26 @@ class Mark:
             return cls(list_mark=text)
         if raw.pop("feed") != _named(feed):
             return None
+        try:
+            return cls._built(raw)
+        except (KeyError, TypeError, ValueError):
+            return None  # damaged: to read all of the feed again changes nothing
+
+    @classmethod
+    def _built(cls, raw: dict[str, Any]) -> "Mark":
         times = {
-            name: datetime.fromisoformat(raw.pop(name)) for name in _TIMES if raw[name]
+            name: datetime.fromisoformat(raw.pop(name)) if raw[name] else raw.pop(name)
+            for name in _TIMES
         }
-        return cls(**(raw | times))
+        mark = cls(**(raw | times))
+        numbers = (mark.position, mark.agreed, mark.beyond or 0)
+        if not all(type(each) is int and each >= 0 for each in numbers):
+            raise ValueError("a count is no number")
+        if not isinstance(mark.list_mark, str | None):
+            raise TypeError("the list's mark is no text")
+        if any(at and at.tzinfo is None for at in (mark.listed_at, mark.sure_until)):
+            raise ValueError("a time has no zone")
+        return mark
 
     def text(self, feed: Feed) -> str:
         """As a plan keeps it."""
@@ -75,14 +91,16 @@ def list_mark_of(mark: str | None) -> str | None:
     if mark is None:
         return None
     raw = _object(mark)
-    return mark if raw is None else raw["list_mark"]
+    if raw is None:
+        return mark
+    return raw["list_mark"] if isinstance(raw["list_mark"], str) else None
 
 
 def _object(text: str) -> dict[str, Any] | None:
     """The fields of a mark of a feed; None where it is that of a list alone."""
     try:
         raw = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     is_ours = isinstance(raw, dict) and {"feed", "position", "list_mark"} <= raw.keys()
     return raw if is_ours else None

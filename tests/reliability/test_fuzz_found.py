@@ -4,17 +4,27 @@ How they were found, and by which target, is in README.md; the fuzzer replays th
 """
 
 import gzip
+import html
 import io
+import json
 import time
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import orjson
 import pytest
 
 from syncd.app.pausing import NotPausable, pause_end
+from syncd.clients.amplitude_answers import read_cohorts
 from syncd.clients.amplitude_errors import read_envelope
+from syncd.clients.http import Answer
 from syncd.clients.refusals import said
 from syncd.clients.unpack import Bounds, BrokenFile, Unpacked
+from syncd.config import InvalidConfig, load
+from syncd.errors import DeliveryError
+from syncd.log import Redactor
+from syncd.model import Feed, IdType
+from syncd.sources.feed_mark import Mark
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 QUICK = 0.5
@@ -78,3 +88,50 @@ def test_a_pause_cannot_end_after_the_last_instant_there_is() -> None:
 
     with pytest.raises(NotPausable):
         pause_end({"span": None, "until": until}, NOW)
+
+
+def test_a_size_beyond_what_the_store_holds_proves_nothing() -> None:
+    body = b'{"cohorts": [{"id": "c1", "type": "x", "size": %d}]}' % (2**63)
+    headers = {"content-type": "application/json"}
+    answer = Answer(status=200, headers=headers, body=body, duration=0.0)
+
+    with pytest.raises(DeliveryError):
+        read_cohorts(answer)
+
+
+FEED = Feed(connection="engage", key="vip", id_type=IdType.USER_ID)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"position": None}, {"listed_at": "x"}, {"more": 1}, {"agreed": -1}],
+)
+def test_a_damaged_mark_of_a_feed_says_nothing(damage: dict[str, object]) -> None:
+    whole = orjson.loads(Mark(listed_at=NOW).text(FEED))
+
+    assert Mark.parse(orjson.dumps(whole | damage).decode(), FEED) is None
+
+
+def test_a_secret_is_redacted_however_its_odd_characters_are_escaped() -> None:
+    secret = "pä'ss\"w rd<&>/+"
+    redactor = Redactor()
+    redactor.register(secret)
+
+    for written in (
+        orjson.dumps(secret).decode(),
+        html.escape(secret),
+        quote(secret, safe="'/+ "),
+        json.dumps(json.dumps(secret)),
+        repr(secret),
+    ):
+        shown = redactor.text(f"a {written} b")
+        assert shown.strip("\"a b'\\") == "[redacted]", written
+
+
+def test_a_blackout_of_years_that_nobody_means_is_refused() -> None:
+    text = "version: 1\nwindows:\n  x: [{dates: 0001-01-01..9999-12-31}]\n"
+
+    with pytest.raises(InvalidConfig) as refused:
+        load(["-"], {}, stdin=io.StringIO(text))
+
+    assert "window.dates" in {each.code for each in refused.value.problems}

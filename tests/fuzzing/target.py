@@ -1,0 +1,75 @@
+"""What is fuzzed, and how one input is judged.
+
+A target is a function that takes any bytes. It swallows the errors which its parser
+declares, asserts what must hold of what came out, and lets every other error pass. Two
+limits hold for any input: so many seconds of the processor, and so many bytes at once.
+Both are noisy, so a suspect is measured again, and the median counts.
+"""
+
+import resource
+import statistics
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SECONDS = 0.05
+BYTES = 64 * 1024 * 1024
+LARGEST = 16 * 1024
+"""Bytes of an input that is mutated: within 50 ms, a square shows at this size."""
+_AGAIN = 5
+_GROWN_KIB = 16 * 1024
+"""Growth of the process from which on an input is measured byte by byte."""
+
+
+def require(holds: object, what: str = "") -> None:
+    """As `assert`, also where an error is looked at."""
+    if not holds:
+        raise AssertionError(what)
+
+
+class TooMuch(AssertionError):
+    """An input takes more time or memory than any may."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One parser of outside data."""
+
+    name: str
+    run: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+    """Valid inputs, or nearly; mutations start from them."""
+    words: tuple[bytes, ...] = ()
+    """Pieces that mean something to the parser."""
+    found: tuple[bytes, ...] = ()
+    """Inputs that once failed."""
+    seconds: float = SECONDS
+
+
+def judge(target: Target, data: bytes) -> None:
+    """Run one input. Raises what the target does, and `TooMuch`."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if _seconds(target, data) > target.seconds:
+        median = statistics.median(_seconds(target, data) for _ in range(_AGAIN))
+        if median > target.seconds:
+            raise TooMuch(f"{target.name}: {median:.3f} s for {len(data)} bytes")
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if after - before > _GROWN_KIB and (peak := _peak(target, data)) > BYTES:
+        raise TooMuch(f"{target.name}: {peak} bytes for {len(data)}")
+
+
+def _seconds(target: Target, data: bytes) -> float:
+    """Of the processor, in this thread."""
+    began = time.thread_time()
+    target.run(data)
+    return time.thread_time() - began
+
+
+def _peak(target: Target, data: bytes) -> int:
+    tracemalloc.start()
+    try:
+        target.run(data)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

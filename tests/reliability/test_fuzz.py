@@ -1,0 +1,57 @@
+"""Every parser of outside data, and inputs near to valid ones.
+
+The short form. The long one is guided by coverage and runs for as long as one likes:
+`python -m tests.fuzzing --seconds 100`. README.md says what holds of every input.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+
+from tests.fuzzing.mutation import inputs
+from tests.fuzzing.target import judge
+from tests.fuzzing.targets import TARGETS
+
+EXAMPLES = 120
+EXAMPLES_LONG = 5_000
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Nothing of what the targets tell is written."""
+    structlog.configure(
+        processors=[], wrapper_class=structlog.make_filtering_bound_logger(50)
+    )
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_is_valid_and_what_once_failed_costs_little(name: str) -> None:
+    target = TARGETS[name]
+
+    for data in (*target.seeds, *target.found, b""):
+        judge(target, data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_no_input_is_an_error_of_ours_or_costs_much(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    target = TARGETS[name]
+    long = request.config.getoption("--long")
+
+    @settings(
+        max_examples=EXAMPLES_LONG if long else EXAMPLES,
+        derandomize=not long,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(inputs(target))
+    def judged(data: bytes) -> None:
+        judge(target, data)
+
+    judged()
