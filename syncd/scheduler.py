@@ -60,13 +60,29 @@ class _DueTimes(BaseTrigger):  # type: ignore[misc]  # the library is not typed
     def get_next_fire_time(
         self, previous_fire_time: datetime | None, now: datetime
     ) -> datetime | None:
-        """The first due time after the previous one.
+        """The first due time after the previous one, and never one that has passed.
 
-        The library asks several times for the same one, so nothing is remembered here.
+        The library walks through all that passed, to announce one: after a clock was
+        set to the year 2200 it would walk for hours and keep every step in memory. It
+        asks several times for the same one, so nothing is remembered here.
         """
-        moment = (previous_fire_time + _GRAIN) if previous_fire_time else now
+        moment = max(previous_fire_time, now) + _GRAIN if previous_fire_time else now
         due = self._timing.after(self._clock.to_virtual(moment))
         return self._clock.to_wall(due) if due is not None else None
+
+
+class _Regularly(BaseTrigger):  # type: ignore[misc]  # the library is not typed
+    """Each `period`; what passed while nobody could look is not made up for."""
+
+    def __init__(self, period: timedelta) -> None:
+        self._period = period
+
+    def get_next_fire_time(
+        self, previous_fire_time: datetime | None, now: datetime
+    ) -> datetime:
+        """In the rhythm of the previous time, after now."""
+        due = (previous_fire_time or now) + self._period
+        return due if due > now else now + self._period - (now - due) % self._period
 
 
 class Ticker:
@@ -88,6 +104,7 @@ class Ticker:
         self._due = due
         self._overlapped = overlapped
         self._timings: tuple[Timing, ...] = ()
+        self._house: dict[str, tuple[timedelta, Callable[[], None]]] = {}
         self._scheduler: BackgroundScheduler | None = None
 
     def start(self, timings: Iterable[Timing]) -> None:
@@ -115,8 +132,13 @@ class Ticker:
         self._add_syncs()
 
     def rebuild(self) -> None:
-        """Compute every due time anew, after the machine's clock was stepped."""
+        """Compute every due time anew, after the machine's clock was stepped.
+
+        The house's as well: set back by a year, it would be quiet for as long.
+        """
         self.replace(self._timings)
+        for name, (period, action) in self._house.items():
+            self.every(period, name, action)
 
     def soon(self, name: str, action: Callable[[], None]) -> None:
         """Call `action` once, in a thread, now."""
@@ -125,10 +147,10 @@ class Ticker:
     def every(self, period: timedelta, name: str, action: Callable[[], None]) -> None:
         """Call `action` each `period` of real time, the first time after one; instead
         of what had this name."""
+        self._house[name] = period, action
         self._running().add_job(
             action,
-            "interval",
-            seconds=period.total_seconds(),
+            _Regularly(period),
             id=f"every:{name}",
             executor="house",
             max_instances=1,

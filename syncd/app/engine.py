@@ -24,7 +24,7 @@ from syncd.delivery.worker import Worker
 from syncd.errors import PutOff, SyncdError
 from syncd.model import Outcome, Trigger
 from syncd.sources import Answer, Question
-from syncd.store import leases, outbox, pauses, runs
+from syncd.store import clock_steps, leases, outbox, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.unsettled import Unsettled
 from syncd.store.writer import Writer
@@ -76,6 +76,8 @@ class Engine:
         self.remembered = Remembered(store.database)
         self._readers = Readers()
         self._quiet_until: dict[str, datetime] = {}
+        self._gone_on: set[str] = set()
+        """Runs that were cut off and after which another one was made."""
         self._active: set[str] = set()
         self._lock = threading.Lock()
         self._abandoned = False
@@ -90,6 +92,12 @@ class Engine:
         with self.database.begin() as connection:
             for name in self._blueprint.specs:
                 runs.know_sync(connection, name, now)
+        self.put_right()
+
+    def put_right(self) -> None:
+        """The clock was put right, or may have been: nobody waits for years."""
+        with self.database.begin() as connection:
+            clock_steps.put_right(connection, self.clock.now())
 
     def stop(self) -> None:
         """Ask every run to come to rest; requests in flight may finish."""
@@ -271,7 +279,10 @@ class Engine:
         with self.database.read() as connection:
             newest = runs.latest(connection, sync_name=name, outcomes=_RAN)
             own = outbox.waiting(connection, newest[0].id) if newest else []
-        return self.run(name, Trigger.RESUME if own else Trigger.CATCH_UP)
+        made = self.run(name, Trigger.RESUME if own else Trigger.CATCH_UP)
+        if newest and made is not None:
+            self._gone_on.add(newest[0].id)
+        return made
 
     def probe_connections(self) -> None:
         """Try the credentials of stopped connections whose probe is due."""
@@ -339,6 +350,9 @@ class Engine:
             for name in self._blueprint.specs:
                 newest = runs.latest(connection, sync_name=name, outcomes=_RAN)
                 if newest and newest[0].outcome in _CUT_OFF:
+                    # By a clock that was ahead it may stay the newest for years.
+                    if newest[0].id in self._gone_on:
+                        continue
                     if not _postponed_since(connection, newest[0]):
                         names.append(name)
         return names

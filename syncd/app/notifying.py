@@ -35,6 +35,8 @@ AT_ONCE = 5
 """Messages that one channel gets in one look; the others wait for the next."""
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
 """Between two tries of a channel that does not take messages; doubled each time."""
+LONGEST_REST = timedelta(days=1)
+"""Whatever a channel asks for: a rest that ends later was counted by another clock."""
 LAST_WRITE = 1.0
 """Real seconds for a write under way when the daemon stops."""
 LEASE = "(notifications)"
@@ -63,7 +65,10 @@ class Memory:
     def rests(self, key: str, now: datetime) -> bool:
         """Whether it is not to be tried yet."""
         backoff = self.backoffs.get(key)
-        return backoff is not None and now < backoff.retry_at
+        return (
+            backoff is not None
+            and timedelta(0) < backoff.retry_at - now <= LONGEST_REST
+        )
 
     def give_rest(self, key: str, now: datetime, asked: float | None) -> datetime:
         """Until when it is not to be tried; `asked` are seconds that it wants."""

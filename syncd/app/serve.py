@@ -252,6 +252,7 @@ class Server:
             wall, real = now, since
             if abs(drift) > CLOCK_STEP:
                 self._ticker.rebuild()
+                self._soon("clock", self._engine.put_right)
 
     def _reload(self) -> Mapping[str, Any]:
         """Use the changed configuration; returns what changed.

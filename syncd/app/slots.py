@@ -90,7 +90,7 @@ class Slots:
         if sync.catch_up == "once":
             reasons.append(runs.PAUSED)
         with self._engine.database.read() as connection:
-            return runs.was_put_off(connection, name, reasons)
+            return runs.was_put_off(connection, name, reasons, self._clock.now())
 
     def _run_slot(self, name: str, slot: datetime, trigger: Trigger) -> None:
         lag = self._clock.now() - slot
@@ -173,11 +173,18 @@ class Slots:
         due = latest_at_or_before(sync.schedule, self._clock.now() - added)
         if due is None:
             return None
-        slot = due + added
+        return self._unless_settled(name, due + added)
+
+    def _unless_settled(self, name: str, slot: datetime) -> datetime | None:
         with self._engine.database.read() as connection:
-            last = runs.last_slot(connection, name)
-            first_seen = runs.first_seen(connection, name)
-        known_since = last or first_seen
+            known_since = runs.last_slot(connection, name)
+            if known_since is None:
+                known_since = runs.first_seen(connection, name)
+            soon = self._clock.now() + PATIENCE * self._clock.speed
+            if known_since is not None and known_since > soon:
+                # The clock was ahead, by years perhaps, and was put right: what was
+                # settled by it says nothing about the present.
+                return None if runs.is_taken(connection, name, slot) else slot
         return slot if known_since is None or slot > known_since else None
 
     def start(self, cut_off: Collection[str]) -> None:
@@ -250,7 +257,7 @@ class Slots:
                 connection, sync_name=sync.name, outcomes=runs.OK, limit=FORGOTTEN + 1
             )
             last = runs.latest(connection, sync_name=sync.name)
-        pause = last and self._clock.now() - last[0].started_at < ONCE_AGAIN
+        pause = last and _is_within(ONCE_AGAIN, self._clock.now() - last[0].started_at)
         # Who was only removed since they asked for it, was never read from the source.
         done = any(each.trigger is not Trigger.FORGET for each in well)
         if not done and not pause:
@@ -262,3 +269,8 @@ class Slots:
             if sync.name == name and sync.enabled:
                 return sync
         return None
+
+
+def _is_within(span: timedelta, age: timedelta) -> bool:
+    """Not so where the age is negative: the clock was put right since."""
+    return timedelta(0) <= age < span

@@ -151,7 +151,8 @@ def counted(reading: Reading, spends: Sequence[Spend]) -> list[Spend]:
     return [
         each
         for each in spends
-        if not each.refused and (each.at >= begun or not each.answered)
+        if not each.refused
+        and (begun <= each.at < reading.resets_at + SKEW or not each.answered)
     ]
 
 
@@ -232,7 +233,7 @@ def _over_budget(
     times = sorted(
         each.at
         for each in spends
-        if each.sync == wish.sync and not each.refused and each.at > now - budget.per
+        if each.sync == wish.sync and not each.refused and _near(each, budget.per, now)
     )
     if len(times) < budget.downloads:
         return None
@@ -288,20 +289,28 @@ def _pace(rules: Rules) -> timedelta | None:
 
 
 def _over_rate(spends: Sequence[Spend], now: datetime) -> Later | None:
-    running = sum(each.running and each.at > now - RUNNING_FOR for each in spends)
+    running = sum(each.running and _near(each, RUNNING_FOR, now) for each in spends)
     if running >= RUNNING_AT_ONCE:
         return Later(
             until=now + LOOK_AGAIN,
             message=f"{running} downloads of the project are running",
         )
     for length, most in WINDOWS:
-        times = sorted(each.at for each in spends if each.at > now - length - SKEW)
+        times = sorted(each.at for each in spends if _near(each, length + SKEW, now))
         if len(times) >= most:
             return Later(
                 until=times[-most] + length + SKEW,
                 message=f"{len(times)} downloads were started in {_span(length)}",
             )
     return None
+
+
+def _near(spend: Spend, span: timedelta, now: datetime) -> bool:
+    """Whether it lies within the span; also after now, by a clock that is ahead.
+
+    Not further after it: that clock was put right since, and it may have been years.
+    """
+    return abs(now - spend.at) < span
 
 
 def _span(length: timedelta) -> str:

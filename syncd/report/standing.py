@@ -197,7 +197,7 @@ def _next(
     # What was put off, or will be until a pause is over, runs as soon as it may.
     reasons = [runs.BLACKOUT, runs.PAUSED][: 2 if sync.catch_up == "once" else 1]
     passes = pause is not None and next_times(settings, sync, now, 1)[0] < begins
-    if runs.was_put_off(connection, sync.name, reasons) or (
+    if runs.was_put_off(connection, sync.name, reasons, now) or (
         passes and sync.catch_up == "once"
     ):
         due = [begins]

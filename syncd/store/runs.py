@@ -228,10 +228,15 @@ def latest(
 
 
 def was_put_off(
-    connection: Connection, sync_name: str, reasons: Collection[str]
+    connection: Connection, sync_name: str, reasons: Collection[str], now: datetime
 ) -> bool:
-    """Whether slots were skipped for one of these reasons, and no run began since."""
-    newest = select(func.max(run.c.started_at)).where(run.c.sync == sync_name)
+    """Whether slots were skipped for one of these reasons, and no run began since.
+
+    What a clock wrote that was ahead does not count: no run would ever come after it.
+    """
+    newest = select(func.max(run.c.started_at)).where(
+        run.c.sync == sync_name, run.c.started_at <= now
+    )
     skipped = run.c.outcome == Outcome.SKIPPED
     put_off = connection.execute(
         newest.where(skipped, run.c.reason.in_(reasons))
@@ -285,6 +290,12 @@ def last_slot(connection: Connection, name: str) -> datetime | None:
         select(sync.c.last_slot).where(sync.c.name == name)
     ).scalar_one_or_none()
     return slot
+
+
+def is_taken(connection: Connection, name: str, slot: datetime) -> bool:
+    """Whether this very slot was run or skipped."""
+    query = select(run.c.id).where(run.c.sync == name, run.c.slot == slot).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def advance_slot(connection: Connection, name: str, slot: datetime) -> None:

@@ -15,8 +15,10 @@ from syncd.store.tables import action, attempt, batch, run
 _APPROVE = "approve"
 
 
-def moved(connection: Connection, sync: str, since: datetime) -> Moved:
-    """Ids accepted by ADD and by REMOVE from `since` on, but for approved plans."""
+def moved(
+    connection: Connection, sync: str, since: datetime, *, until: datetime
+) -> Moved:
+    """Ids accepted by ADD and by REMOVE in this time, but for approved plans."""
     plans = select(action.c.run_id).where(
         action.c.sync == sync, action.c.verb == _APPROVE, action.c.run_id.is_not(None)
     )
@@ -36,7 +38,7 @@ def moved(connection: Connection, sync: str, since: datetime) -> Moved:
         .outerjoin(batch, batch.c.id == attempt.c.batch_id)
         .where(
             attempt.c.sync == sync,
-            attempt.c.at >= since,
+            attempt.c.at.between(since, until),
             accepted > 0,
             # A batch that is compacted has no row, and NOT NULL is no answer.
             ~func.coalesce(approved, False),

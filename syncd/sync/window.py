@@ -21,4 +21,5 @@ def moved_lately(database: Database, sync: str, now: datetime) -> Moved:
     since = now - WINDOW
     with database.read() as connection:
         approved = turnover.approved(connection, sync, Guard.MAX_EXIT_24H, since)
-        return turnover.moved(connection, sync, approved or since)
+        # What a clock wrote that was ahead, by years perhaps, is not lately for ever.
+        return turnover.moved(connection, sync, approved or since, until=now + WINDOW)

@@ -83,7 +83,7 @@ def approve(database: Database, run_id: str, hours_ago: int) -> None:
 
 def since_a_day(database: Database) -> Moved:
     with database.read() as connection:
-        return moved(connection, "vip", DAY_AGO)
+        return moved(connection, "vip", DAY_AGO, until=NOW)
 
 
 def test_the_runs_of_the_span_are_added_up(database: Database) -> None:
