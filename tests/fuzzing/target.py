@@ -10,8 +10,11 @@ import resource
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import structlog
 
 SECONDS = 0.05
 BYTES = 64 * 1024 * 1024
@@ -45,6 +48,17 @@ class Target:
     found: tuple[bytes, ...] = ()
     """Inputs that once failed."""
     seconds: float = SECONDS
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing of what targets tell is written."""
+    silent = structlog.make_filtering_bound_logger("critical")
+    structlog.configure(processors=[], wrapper_class=silent)
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
 
 
 def judge(target: Target, data: bytes) -> None:

@@ -7,11 +7,10 @@ The short form. The long one is guided by coverage and runs for as long as one l
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from hypothesis import HealthCheck, given, settings
 
 from tests.fuzzing.mutation import inputs
-from tests.fuzzing.target import judge
+from tests.fuzzing.target import judge, quiet
 from tests.fuzzing.targets import TARGETS
 
 EXAMPLES = 120
@@ -20,12 +19,8 @@ EXAMPLES_LONG = 5_000
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Nothing of what the targets tell is written."""
-    structlog.configure(
-        processors=[], wrapper_class=structlog.make_filtering_bound_logger(50)
-    )
-    yield
-    structlog.reset_defaults()
+    with quiet():
+        yield
 
 
 @pytest.mark.parametrize("name", TARGETS)
