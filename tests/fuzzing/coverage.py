@@ -54,7 +54,8 @@ class Kept:
 
 def main() -> None:
     """Until the time is over."""
-    import atheris  # before anything of the product is imported
+    # Before anything of the product is imported.
+    import atheris  # type: ignore[import-untyped]
 
     name, folder, *options = sys.argv[1:]
     with atheris.instrument_imports(include=["syncd"]):
