@@ -98,7 +98,8 @@ class Play:
     """The sync `vip`, its process, and a judge at its destination."""
 
     world: World
-    store: Striking
+    store: Database
+    """The store as its process sees it."""
     sees: Database
     """How the judge looks at the store: beside the fault, where that can be."""
     engine: Engine = field(init=False)

@@ -1,6 +1,7 @@
 """T4: closing a run. Exactly one canonical line for each, also for those found dead."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -28,30 +29,14 @@ def close_run(run: Run) -> None:
     parts, report = run.parts, run.report
     now = parts.clock.now()
     try:
-        # Counting may read everything: not inside the write transaction.
-        with parts.database.read() as connection:
-            members = _members_after(connection, run, now)
-        with parts.database.begin() as connection:
-            if run.unrecorded:
-                landings.note_unrecorded(connection, run)
-            _retire_emptied(connection, run)
-            report.numbers |= _proven(connection, run) | {"members_after": members}
-            _judge(report)
-            closed = runs.finish(
-                connection,
-                report.run_id,
-                outcome=report.outcome,
-                reason=report.reason or None,
-                summary=report.summary(),
-                now=now,
-            )
-            # Not released, it makes the next process wait for what may still land.
-            if run.is_quiet():
-                leases.release(connection, run.lease)
+        closed = _close(run, now)
     except StoreError as error:
-        # The row stays open; the sync's next run closes it and writes its line.
         emit(events.STORE_UNAVAILABLE, operation="finish", error=str(error))
-        return
+        # The row stays open; the sync's next run closes it and writes its line. Unless
+        # only the answer of the commit was lost: then nobody else would write it.
+        if not _was_closed(parts.database, report.run_id, now):
+            return
+        closed = True
     if not closed:
         return  # whoever took the sync over has written its line
     _count(run.spec.name, report.outcome, report.numbers)
@@ -81,24 +66,64 @@ def close_run(run: Run) -> None:
     )
 
 
+def _close(run: Run, now: datetime) -> bool:
+    """Count and close the row; False when somebody else did."""
+    parts, report = run.parts, run.report
+    # Counting may read everything: not inside the write transaction.
+    with parts.database.read() as connection:
+        members = _members_after(connection, run, now)
+    with parts.database.begin() as connection:
+        if run.unrecorded:
+            landings.note_unrecorded(connection, run)
+        _retire_emptied(connection, run)
+        report.numbers |= _proven(connection, run) | {"members_after": members}
+        _judge(report)
+        _drop_untold_plan(connection, run)
+        closed = runs.finish(
+            connection,
+            report.run_id,
+            outcome=report.outcome,
+            reason=report.reason or None,
+            summary=report.summary(),
+            now=now,
+        )
+        # Not released, it makes the next process wait for what may still land.
+        if run.is_quiet():
+            leases.release(connection, run.lease)
+    return closed
+
+
+def _drop_untold_plan(connection: Connection, run: Run) -> None:
+    """A plan is held by a run that does not say so: the commit's answer was lost, and
+    nobody can approve what nobody was told. The next run makes it anew."""
+    held = runs.waiting_for_a_person(connection, run.spec.name, lock=True)
+    if held is None or held.id != run.report.run_id:
+        return
+    if run.report.outcome is not Outcome.HELD:
+        drop_plan(connection, held)
+
+
+def _was_closed(database: Database, run_id: str, at: datetime) -> bool:
+    """Whether the row was closed at exactly that instant; False where nobody knows."""
+    with suppress(StoreError), database.read() as connection:
+        return any(each.finished_at == at for each in runs.find(connection, run_id))
+    return False
+
+
 def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
     """Close a run whose process died, with what its ledger proves.
 
     A plan it was about to hold goes with it: nobody was told of it, and the next run
     makes it anew.
     """
-    with database.begin() as connection:
+    with database.read() as connection:
         numbers = dict(found.summary) | _ledger_numbers(connection, found.id)
-        closed = runs.finish(
-            connection,
-            found.id,
-            outcome=Outcome.ABANDONED,
-            reason="process_died",
-            summary=numbers,
-            now=now,
-        )
-        if closed and found.hold_expires_at is not None:
-            drop_plan(connection, found)
+    try:
+        closed = _abandon(database, found, numbers, now)
+    except StoreError:
+        if not _was_closed(database, found.id, now):
+            raise
+        closed = True
     if not closed:
         return
     _count(found.sync, Outcome.ABANDONED, numbers)
@@ -113,6 +138,23 @@ def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
         due_at=found.slot,
         **_said(numbers),
     )
+
+
+def _abandon(
+    database: Database, found: runs.Run, numbers: Mapping[str, Any], now: datetime
+) -> bool:
+    with database.begin() as connection:
+        closed = runs.finish(
+            connection,
+            found.id,
+            outcome=Outcome.ABANDONED,
+            reason="process_died",
+            summary=numbers,
+            now=now,
+        )
+        if closed and found.hold_expires_at is not None:
+            drop_plan(connection, found)
+    return closed
 
 
 def close_leftovers(run: Run) -> None:
