@@ -1,0 +1,319 @@
+"""One cut: a story is played until the command kills itself, judged, and brought home.
+
+A `Story` arranges the world, names the command, and says what must hold after the cut
+and once a clean run has come to its end. A `Ground` is where stories are played, one
+after the other: a simulator, a warm process and a store of one kind. `tests/stories.py`
+has the stories, `tests/reliability/test_kill_points.py` plays them.
+"""
+
+import shutil
+import signal
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, LiteralString
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+from tests.forked import Forked, Passage, Stage, Warm
+from tests.installed import Ended
+from tests.simulated import Simulator
+
+MEMBERS = "SELECT member_id FROM member"
+UNCERTAIN = """
+SELECT p.ids FROM batch b JOIN batch_ids p ON p.batch_id = b.id
+WHERE b.state IN ('open', 'dead')
+"""
+BATCH = 10
+KILLED = -signal.SIGKILL
+
+
+def people(count: int, first: int = 0) -> list[str]:
+    """Ids that can be found in an output if they ever leak."""
+    return [f"person-{number:04d}" for number in range(first, first + count)]
+
+
+# ---- the store beside the product ---------------------------------------------------
+
+
+@contextmanager
+def reading(url: str) -> Iterator[Any]:
+    """The store; never takes part in the product's recovery."""
+    if url.startswith("sqlite"):
+        path = url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            yield connection
+    else:
+        with psycopg.connect(url, autocommit=True) as connection:
+            yield connection
+
+
+def rows(url: str, query: str) -> list[Any]:
+    """The rows of a query; none where the product was killed before it had a store."""
+    try:
+        with reading(url) as connection:
+            return list(connection.execute(query))
+    except (sqlite3.OperationalError, psycopg.errors.UndefinedTable):
+        return []
+
+
+def change(url: str, statement: str) -> None:
+    """Change a store on which nobody works."""
+    if url.startswith("sqlite"):
+        path = url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute(statement)
+    else:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+def certain(url: str) -> set[str]:
+    """Whom the store holds as members."""
+    return {one for (one,) in rows(url, MEMBERS)}
+
+
+def uncertain(url: str) -> set[str]:
+    """Who is in a batch that is open or dead."""
+    return {one for (ids,) in rows(url, UNCERTAIN) for one in ids.split("\n")}
+
+
+def require_intact(url: str) -> None:
+    """SQLite's own check of its file."""
+    if url.startswith("sqlite") and Path(url.removeprefix("sqlite:///")).exists():
+        with reading(url) as connection:
+            assert list(connection.execute("PRAGMA integrity_check")) == [("ok",)]
+
+
+# ---- a play -------------------------------------------------------------------------
+
+
+@dataclass
+class Play:
+    """A story being played."""
+
+    stage: Stage
+    simulator: Simulator
+    url: str
+    wanted: set[str] = field(default_factory=set)
+    """Whom the destination must hold in the end."""
+    leaving: set[str] = field(default_factory=set)
+    """Who may be asked to leave."""
+    since: int = 0
+    """The newest request when the story begins."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What a story has to remember."""
+
+    def run(self, *args: str) -> Ended:
+        """A run that must end well."""
+        ended = self.stage.syncd("run", "--json", "-vv", *args)
+        assert ended.code == 0, _told(ended)
+        return ended
+
+    def begin(self) -> None:
+        """Everything is arranged: what follows is the story's own."""
+        self.since = self.simulator.last()
+
+
+class Story:
+    """What is played. A subclass says what differs from a plain run of one sync."""
+
+    name = ""
+    command: tuple[str, ...] = ("run", "--json", "-vv")
+    fresh = False
+    """Begins without a store; otherwise there is an empty one of the newest schema."""
+    stores: tuple[str, ...] = ("sqlite", "postgres")
+    codes: tuple[int, ...] = (0,)
+    """How the command may end when nobody kills it."""
+
+    def arrange(self, play: Play) -> None:
+        """The world as it is before the command."""
+        raise NotImplementedError
+
+    def act(self, play: Play, kill: Passage | None) -> Forked:
+        """Play the command until it has ended."""
+        verb, *args = self.command
+        started = play.stage.fork(verb, *args, kill=kill)
+        started.child.wait()
+        return started
+
+    def counts(self, point: str) -> bool:
+        """Whether a point belongs to this story."""
+        return bool(point)
+
+    def there(self, play: Play) -> set[str]:
+        """Who is at the destination, in truth."""
+        cohorts = play.simulator.cohorts()
+        assert len(cohorts) <= 1, "the cohort was created twice"
+        return play.simulator.members(cohorts[0]["id"]) if cohorts else set()
+
+    def judge(self, play: Play) -> None:
+        """Right after the cut."""
+        self.require_uncertainty_contains_error(play)
+        self.require_no_wrongful_removal(play)
+
+    def require_uncertainty_contains_error(self, play: Play) -> None:
+        """I-2: whoever is there only, or in the store only, is in an open batch."""
+        wrong = (self.there(play) ^ certain(play.url)) - uncertain(play.url)
+        assert wrong == set(), f"{len(wrong)} people are wrong and nobody knows"
+
+    def require_no_wrongful_removal(self, play: Play) -> None:
+        """I-7: only who may leave was asked to."""
+        asked = set(play.simulator.sent("REMOVE", play.since))
+        assert asked - play.leaving == set(), "people were wrongly removed"
+
+    def finish(self, play: Play) -> None:
+        """Bring it home, and hold it to I-1."""
+        play.run()
+        self.require_right(play)
+
+    def require_right(self, play: Play) -> None:
+        """I-1: there, known and wanted are the same, and nobody is in doubt."""
+        assert self.there(play) == play.wanted
+        assert certain(play.url) == play.wanted
+        assert uncertain(play.url) == set()
+        self.require_no_wrongful_removal(play)
+
+
+# ---- the ground ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One case: a story and the passage at which its command dies."""
+
+    story: str
+    passage: Passage
+
+    def __str__(self) -> str:
+        point, number = self.passage
+        return f"{self.story}: passage {number} of {point}"
+
+
+@dataclass
+class Ground:
+    """Where stories of one kind of store are played, one at a time."""
+
+    simulator: Simulator
+    warm: Warm
+    folder: Path
+    server: str = ""
+    """URL of a Postgres; empty for SQLite."""
+    template: str = ""
+    """An empty store of the newest schema: a file, or the name of a database."""
+    _count: int = 0
+
+    def prepare(self) -> None:
+        """Make the empty store that plays begin with."""
+        self._count += 1
+        folder = self.folder / "template"
+        folder.mkdir()
+        with ExitStack() as stack:
+            stage = Stage(folder, self.simulator, stack, self.warm)
+            stage.sync()
+            name = f"k_{uuid.uuid4().hex}"
+            if self.server:
+                self._create(name, "template0")
+                stage.config["store"]["url"] = self._url(name)
+            assert stage.syncd("db", "migrate").code == 0
+            self.template = name if self.server else str(stage.database)
+
+    def record(self, story: Story) -> list[Passage]:
+        """All passages of a story that nobody cuts."""
+        with self._play(story) as play:
+            ended = story.act(play, None)
+            assert ended.child.code in story.codes, _told(ended.ended())
+            story.judge(play)
+            return [each for each in ended.passages if story.counts(each[0])]
+
+    def cut(self, story: Story, passage: Passage) -> bool:
+        """Play a story to a passage, judge, bring it home; False if it never came."""
+        with self._play(story) as play:
+            ended = story.act(play, passage)
+            if ended.child.code != KILLED:
+                assert ended.child.code in story.codes, _told(ended.ended())
+            assert "person-" not in ended.text("out") + ended.text("err")
+            require_intact(play.url)
+            story.judge(play)
+            play.simulator.no_faults()
+            story.finish(play)
+            require_intact(play.url)
+            return ended.child.code == KILLED
+
+    @contextmanager
+    def _play(self, story: Story) -> Iterator[Play]:
+        self._count += 1
+        folder = self.folder / f"{self._count}"
+        folder.mkdir()
+        self.simulator.post("/_sim/reset", {})
+        self.simulator.post("/_sim/config", {"job_seconds": 0})
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, folder)
+            stage = Stage(folder, self.simulator, stack, self.warm)
+            url = stack.enter_context(self._store(stage, fresh=story.fresh))
+            play = Play(stage, self.simulator, url)
+            story.arrange(play)
+            play.begin()
+            yield play
+
+    @contextmanager
+    def _store(self, stage: Stage, *, fresh: bool) -> Iterator[str]:
+        if not self.server:
+            if not fresh:
+                shutil.copy(self.template, stage.database)
+            yield f"sqlite:///{stage.database}"
+            return
+        name = f"k_{uuid.uuid4().hex}"
+        self._create(name, "template0" if fresh else self.template)
+        stage.config["store"]["url"] = self._url(name)
+        try:
+            yield self._url(name)
+        finally:
+            self._on_server("DROP DATABASE {} WITH (FORCE)", name)
+
+    def _create(self, name: str, template: str) -> None:
+        self._on_server("CREATE DATABASE {} TEMPLATE {}", name, template)
+
+    def _on_server(self, statement: LiteralString, *names: str) -> None:
+        with psycopg.connect(self.server, autocommit=True) as connection:
+            quoted = [sql.Identifier(name) for name in names]
+            connection.execute(sql.SQL(statement).format(*quoted))
+
+    def _url(self, name: str) -> str:
+        return urlunsplit(urlsplit(self.server)._replace(path=f"/{name}"))
+
+
+def _told(ended: Ended) -> str:
+    return f"ended with {ended.code}\n{ended.out[-1500:]}\n{ended.err[-3000:]}"
+
+
+def firsts(recorded: dict[str, list[Passage]]) -> list[Cut]:
+    """Every point once, at its first passage, in one of the stories that have it.
+
+    Each goes to the story that has the fewest so far, so that all take part.
+    """
+    where: dict[str, list[str]] = {}
+    for story, passages in recorded.items():
+        for point in dict.fromkeys(point for point, _ in passages):
+            where.setdefault(point, []).append(story)
+    given = dict.fromkeys(recorded, 0)
+    cuts = []
+    for point in sorted(where, key=lambda each: (len(where[each]), each)):
+        story = min(where[point], key=lambda each: given[each])
+        given[story] += 1
+        cuts.append(Cut(story, (point, 1)))
+    return cuts
+
+
+def everything(recorded: dict[str, list[Passage]]) -> list[Cut]:
+    """Every passage of every point of every story."""
+    return [
+        Cut(story, passage)
+        for story, passages in recorded.items()
+        for passage in passages
+    ]

@@ -1,0 +1,157 @@
+"""SIGKILL at every point, at every passage: nobody is lost, nobody is wrongly removed.
+
+A recording of each story lists what its command passes: before and after each commit,
+before each request, behind it, and behind its answer, each statement of a migration,
+each file. Then the story is played again for each of them, and dies there. `README.md`
+beside this file says what is checked and gives numbers.
+
+The short form has every point once; `--long` has every passage of every story.
+"""
+
+import traceback
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TypeVar
+
+import pytest
+
+from tests.arrivals import Arrivals
+from tests.cutting import Cut, Ground, Story, everything, firsts
+from tests.forked import Passage, warmed
+from tests.interventions import Adopt, Detach, Forget, Push, Repair
+from tests.outgrown import Migrate
+from tests.simulated import simulating
+from tests.stories import (
+    Approve,
+    Compact,
+    Delta,
+    Download,
+    First,
+    FirstPartner,
+    Held,
+    Partner,
+    Resume,
+    Retry,
+    TakeOver,
+)
+
+STORIES: dict[str, Story] = {
+    story.name: story
+    for story in (
+        *(First(), Delta(), Retry(), Held(), Approve(), TakeOver(), Resume()),
+        *(Compact(), Download(), Partner(), FirstPartner(), Arrivals(), Migrate()),
+        *(Repair(), Push(), Adopt(), Detach(), Forget()),
+    )
+}
+SAMPLE = (First.name, Delta.name, Arrivals.name)
+"""Stories that the short form plays on Postgres, too."""
+SAMPLED = 4
+"""On Postgres the short form has each so manieth of its cuts."""
+GROUNDS = 4
+"""Plays at once: most of a play is waiting for what a dead process may have sent."""
+DAEMONS = (Arrivals.name, Resume.name)
+MISSED = 0.1
+"""Of a daemon's passages, in a share of the cuts the time for it does not come."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Theatre:
+    """All grounds of one kind of store, and what was recorded on them."""
+
+    grounds: SimpleQueue[Ground] = field(default_factory=SimpleQueue)
+    recorded: dict[str, list[Passage]] = field(default_factory=dict)
+    cuts: Mapping[str, Sequence[Cut]] = field(default_factory=dict)
+    """What is to be cut, by story."""
+
+    def on_all(self, act: Callable[[Ground], T]) -> T:
+        """Something on a ground that is free."""
+        ground = self.grounds.get()
+        try:
+            return act(ground)
+        finally:
+            self.grounds.put(ground)
+
+    def record(self, names: Sequence[str]) -> None:
+        """Play these stories to their end."""
+        with ThreadPoolExecutor(GROUNDS) as pool:
+            passages = pool.map(
+                lambda name: self.on_all(lambda at: at.record(STORIES[name])), names
+            )
+            self.recorded = dict(zip(names, passages, strict=True))
+
+    def play(self, cuts: Sequence[Cut]) -> list[str]:
+        """Play these cuts; returns what went wrong, and notes which never came."""
+        with ThreadPoolExecutor(GROUNDS) as pool:
+            return [wrong for wrong in pool.map(self._played, cuts) if wrong]
+
+    def _played(self, cut: Cut) -> str:
+        try:
+            reached = self.on_all(lambda at: at.cut(STORIES[cut.story], cut.passage))
+        except Exception:  # noqa: BLE001  # all of them are told, with what failed
+            return f"{cut}\n{traceback.format_exc()}"
+        return "" if reached else f"{cut}: {NEVER}"
+
+
+NEVER = "never came"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every story on SQLite; on Postgres too in the long form, else a sample."""
+    on_postgres = STORIES if metafunc.config.getoption("--long") else SAMPLE
+    cases = [("sqlite", name) for name in STORIES]
+    cases += [("postgres", name) for name in on_postgres]
+    metafunc.parametrize(
+        ("theatre", "story"), cases, indirect=["theatre"], scope="module"
+    )
+
+
+@pytest.fixture(scope="module")
+def theatre(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Theatre]:
+    """Grounds for one kind of store, every story recorded, the cuts shared out."""
+    on_postgres = request.param == "postgres"
+    long = request.config.getoption("--long")
+    server = request.getfixturevalue("postgres_url") if on_postgres else ""
+    with ExitStack() as stack:
+        found = Theatre()
+        warm = stack.enter_context(warmed())
+        for _ in range(GROUNDS):
+            simulator = stack.enter_context(simulating("--latency", "0"))
+            folder = tmp_path_factory.mktemp("ground")
+            ground = Ground(simulator, warm, folder, server)
+            ground.prepare()
+            found.grounds.put(ground)
+        found.record(list(STORIES) if long or not on_postgres else SAMPLE)
+        shared = everything(found.recorded) if long else firsts(found.recorded)
+        if on_postgres and not long:
+            shared = shared[::SAMPLED]
+        cuts = defaultdict(list)
+        for cut in shared:
+            cuts[cut.story].append(cut)
+        found.cuts = cuts
+        yield found
+
+
+@pytest.mark.timeout(1800)
+def test_a_command_killed_at_any_passage_loses_nobody_and_removes_nobody_wrongly(
+    theatre: Theatre, story: str
+) -> None:
+    cuts = theatre.cuts[story]
+
+    wrong = theatre.play(cuts)
+
+    never = [each for each in wrong if each.endswith(NEVER)]
+    rest = [each for each in wrong if each not in never]
+    assert rest == [], "\n\n".join(rest[:5])
+    may_miss = MISSED * len(cuts) + 1 if story in DAEMONS else 0
+    assert len(never) <= may_miss, "\n".join(never)
+    passages = len(theatre.recorded[story])
+    print(f"{len(cuts) - len(never)} kills at {passages} passages, {len(never)} missed")
