@@ -52,7 +52,9 @@ class Pool:
         self._clock = clock
         self._changed = threading.Condition()
         self._lanes: list[Lane] = []
-        self._throttled: dict[str, datetime] = {}
+        self._throttled: dict[str, tuple[datetime, timedelta]] = {}
+        """Until when a connection takes nothing, and how long that was when it was
+        said."""
         self._paced: dict[str, tuple[datetime, timedelta]] = {}
         """When a connection's last batch has had its time, and how much that was."""
         self._slow: set[str] = set()
@@ -251,8 +253,8 @@ class Pool:
     def _free_at(self, lane: Lane, now: datetime) -> datetime:
         """When the lane's connection takes the next request."""
         name, earliest = lane.route.connection, lane.not_before
-        paced = self._paced_until(name, now)
-        return max(self._throttled.get(name, earliest), paced)
+        waits = self._throttled.get(name), self._paced.get(name)
+        return max([earliest, *(_end_of(each, now) for each in waits if each)])
 
     def _pace(self, route: Route, ids: int, now: datetime) -> None:
         """A batch goes: the next one waits as long as this one's ids may take."""
@@ -261,14 +263,12 @@ class Pool:
         taken = timedelta(seconds=ids / route.ids_per_second)
         self._paced[route.connection] = now + taken, taken
 
-    def _paced_until(self, name: str, now: datetime) -> datetime:
-        until, taken = self._paced.get(name, (now, timedelta(0)))
-        # Further away than it can be: the clock was set back meanwhile.
-        return until if until - now <= taken else now
-
     def _throttle(self, connection: str, until: datetime) -> None:
+        """The longest wait counts of those that were said."""
+        now = self._clock.now()
         before = self._throttled.get(connection)
-        self._throttled[connection] = max(until, before) if before else until
+        if before is None or _end_of(before, now) < until:
+            self._throttled[connection] = until, until - now
 
     def _apply(self, lane: Lane, step: Step) -> None:
         with self._changed:
@@ -312,6 +312,13 @@ class Pool:
         lane.rejections = 0 if step.accepted else lane.rejections + step.rejected
         if lane.rejections >= MAX_REJECTIONS and lane.queue:
             lane.end(_rejects_everybody(Settled.REFUSED, lane.rejections))
+
+
+def _end_of(wait: tuple[datetime, timedelta], now: datetime) -> datetime:
+    """When a wait is over. One that is further away than it can be is over: the clock
+    was set back since."""
+    until, length = wait
+    return until if until - now <= length else now
 
 
 def _outcome_of(lane: Lane) -> Settlement:
