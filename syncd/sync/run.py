@@ -245,6 +245,7 @@ def _takes_us_again(run: Run) -> bool:
         if run.report.outcome not in runs.OK:
             return False
         run.sent_before = run.report.numbers["batches"]
+        steps.load_binding(run)  # what was sent may have been compacted since
     credentials.resume(run)
     return True
 

@@ -414,6 +414,24 @@ def test_a_stopped_partner_is_tried_with_an_open_batch_before_anything_is_read(
         assert connections.get(connection, "amplitude").stopped_at is None
 
 
+def test_a_trial_after_which_the_log_was_compacted_is_no_lost_baseline(
+    world: World, source: AskedSource
+) -> None:
+    world.vendor.can_probe = False
+    with world.engine() as engine:
+        run(engine, world)
+        source.members, source.version = source.members - people(1), "2"
+        world.vendor.script.append(UNAUTHORIZED)
+        assert run(engine, world).outcome is Outcome.FAILED
+        source.members, source.version = source.members - people(2), "3"
+        world.clock.advance(timedelta(hours=25))  # type: ignore[attr-defined]
+
+        report = run(engine, world)
+
+    assert (report.outcome, report.reason) == (Outcome.SUCCESS, "")
+    assert world.vendor.cohort.members == source.members
+
+
 def test_a_stopped_partner_is_left_alone_until_its_time(
     world: World, source: AskedSource
 ) -> None:
