@@ -43,6 +43,7 @@ from syncd.store.installation import Daemon
 HEARTBEAT = timedelta(seconds=10)
 PROBE = timedelta(seconds=60)
 PRUNE = timedelta(hours=24)
+"""On the daemon's clock, as all that is pruned grows by it."""
 REFUSED = timedelta(seconds=60)
 RECOVER = timedelta(seconds=60)
 FORGET = timedelta(seconds=60)
@@ -144,7 +145,8 @@ class Server:
         self._ticker.every(HEARTBEAT, "heartbeat", partial(_say_refused, self._beat))
         probe = self._engine.probe_connections
         self._ticker.every(PROBE, "probe", partial(_say_refused, probe))
-        self._ticker.every(PRUNE, "prune", partial(_say_refused, self._prune))
+        prune = max(PRUNE / self._clock.speed, HEARTBEAT)
+        self._ticker.every(prune, "prune", partial(_say_refused, self._prune))
         recover = partial(_say_refused, self._recover)
         self._ticker.every(RECOVER, "recover", recover)
         missed = partial(_say_refused, self._slots.catch_up)
