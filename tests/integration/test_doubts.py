@@ -4,9 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+
+import pytest
 
 from syncd.app.engine import Engine
 from syncd.model import Operation, Outcome, Trigger
+from syncd.store.database import Database
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
@@ -24,6 +28,12 @@ from tests.builders import (
 SECOND = timedelta(seconds=1)
 WINDOW = timedelta(hours=1)
 MINDING = replace(sync_settings().delivery, late_landings=WINDOW)
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> World:
+    """Each kind of store in turn; time stands still."""
+    return World(database=database, spool=tmp_path)
 
 
 def run(

@@ -21,6 +21,7 @@ TESTS |= {"pushing.py", "knocking.py", "paged.py", "scraped.py", "stalls.py"}
 TESTS |= {"browsing.py", "disks.py", "mishaps.py", "severing.py", "fuzzing", "attacking.py"}
 TESTS |= {"failpoints.py", "forked.py", "cutting.py", "stories.py"}
 TESTS |= {"interventions.py", "outgrown.py", "arrivals.py"}
+TESTS |= {"landings.py"}
 TESTS |= {"unit", "contract", "integration", "property"}
 TESTS |= {"acceptance", "reliability", "benchmarks", "project"}
 MAKESHIFT = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "base"}
