@@ -108,7 +108,7 @@ class DeliveryShape(Shape):
 
 
 class DefaultDeliveryShape(DeliveryShape):
-    """`delivery:` under `defaults:`; the workers serve all syncs together."""
+    """`delivery:` under `defaults:`; so many workers serve each connection."""
 
     workers: Annotated[Positive, Field(le=64)] | None = None
 

@@ -45,6 +45,7 @@ from syncd.sync.readers import Readers
 from syncd.sync.replacing import Replacing
 from syncd.sync.spec import Report, Spec
 
+
 class Settle(Protocol):
     """`delivery.Pool.settle`, as a run sees it."""
 
