@@ -374,7 +374,7 @@ def end_of(samples: Sequence[Sample]) -> float:
 
 
 def largest(samples: Sequence[Sample], what: str) -> int:
-    return max(getattr(each, what) for each in samples)
+    return max(int(getattr(each, what)) for each in samples)
 
 
 def has_run_every_hour(form: Form, daemon: Running) -> None:
