@@ -309,6 +309,7 @@ def test_a_2xx_without_a_shape_is_doubted_where_it_says_no(given, why):
         answer(b""),
         answer(b" \n"),
         answer(b"OK", kind="text/html"),
+        Answer(status=200, headers={}, body=b"OK", duration=0.01),
         answer([1]),
         answer({"status": "ok", "success": True, "error": None, "errors": []}),
     ],
@@ -421,6 +422,14 @@ def test_a_refusal_carries_all_that_was_said():
         "wait",
     )
     assert error.retry_after == 17
+
+
+def test_a_refusal_that_names_an_instant_waits_from_now_on():
+    given = answer(status=429, retry_after="Tue, 12 May 2026 09:00:20 GMT")
+
+    error = refusal(given, usual_verdict(429), call="x", words="", now=NOW)
+
+    assert error.retry_after == 20
 
 
 @pytest.mark.parametrize(("status", "wait"), [(429, None), (503, "17")])

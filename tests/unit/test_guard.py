@@ -20,6 +20,7 @@ def planned(
     entered: int = 0,
     exited: int = 0,
     acknowledged: int | None = None,
+    batches: int = 1,
 ) -> Plan:
     return Plan(
         members=members,
@@ -28,7 +29,7 @@ def planned(
         entered=entered,
         exited=exited,
         reasserted=0,
-        batches=1,
+        batches=batches,
         hash="ab12",
         digest=SnapshotDigest(count=members, total=0),
     )
@@ -170,6 +171,19 @@ def test_a_changed_identity_holds_a_first_run_too_and_says_what_changed():
     assert trip == Trip(
         guard=Guard.IDENTITY, value=1, limit=0, reason="the source changed"
     )
+
+
+def test_another_query_that_lists_the_same_people_needs_no_approval():
+    assert judged(planned(batches=0), change=OTHER_SOURCE) == ()
+
+
+@pytest.mark.parametrize(
+    "aspect", [each for each in Aspect if each is not Aspect.SOURCE]
+)
+def test_any_other_change_of_identity_is_approved_even_if_nothing_is_sent(aspect):
+    change = Change(aspect=aspect, sentence="another cohort")
+
+    assert guards(judged(planned(batches=0), change=change)) == [Guard.IDENTITY]
 
 
 def test_all_guards_that_trip_are_named_at_once():
