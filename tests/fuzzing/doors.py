@@ -229,7 +229,7 @@ def strict(data: bytes) -> None:
     except InvalidJson:
         return
     assert found == json.loads(data)
-    orjson.dumps(found, option=orjson.OPT_PASSTHROUGH_SUBCLASS, default=str)
+    json.dumps(found, ensure_ascii=False).encode()
 
 
 def templates(data: bytes) -> None:
