@@ -240,8 +240,8 @@ def _found(run: Run) -> Found:
 def _let_land(run: Run) -> None:
     """Wait until the last request of a process that died is surely over: what lands
     after the list was read is in nobody's books."""
-    parts, now = run.parts, run.parts.clock.now()
-    left = parts.quiet_until.get(run.spec.name, now) - now
+    parts = run.parts
+    left = run.quiet_at() - parts.clock.now()
     if left > timedelta(0) and parts.clock.wait(parts.stop, left):
         raise Interrupted
 

@@ -12,11 +12,11 @@ from syncd.sync.steps import Run
 
 def deliver(run: Run) -> Settlement:
     """Let the pool send this run's batches; returns how far they got."""
-    parts, now = run.parts, run.parts.clock.now()
+    parts = run.parts
     settlement = parts.settle(
         lease=run.lease,
         run_id=run.report.run_id,
-        not_before=max(now, parts.quiet_until.get(run.spec.name, now)),
+        not_before=run.quiet_at(),
         until=run.report.started_at + run.spec.max_runtime,
     )
     run.in_flight = settlement.in_flight

@@ -102,9 +102,19 @@ class Run:
 
     def is_quiet(self) -> bool:
         """Whether no request of this sync, ours or a dead process's, may still land."""
-        now = self.parts.clock.now()
-        quiet_at = self.parts.quiet_until.get(self.spec.name, now)
-        return not self.in_flight and quiet_at <= now
+        return not self.in_flight and self.quiet_at() <= self.parts.clock.now()
+
+    def quiet_at(self) -> datetime:
+        """When the last request of a dead process is surely over; now, if it is.
+
+        A moment that is further away than a request may take is one of a clock that was
+        set back since: the sync waits for as long as a request takes from now on.
+        """
+        now, until = self.parts.clock.now(), self.parts.quiet_until
+        longest = now + self.spec.request_deadline * self.parts.clock.speed
+        if until.get(self.spec.name, now) > longest:
+            until[self.spec.name] = longest
+        return max(now, until.get(self.spec.name, now))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
