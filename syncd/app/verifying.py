@@ -192,7 +192,8 @@ def _differences(parts: Parts, binding: Binding, listing: Listing) -> Difference
         for bucket, there in zip(known, lists, strict=True):
             found.add(
                 acknowledged=bucket.acknowledged,
-                uncertain=bucket.uncertain,
+                # A request may still move them: neither missing nor too many.
+                uncertain=bucket.uncertain | bucket.doubtful,
                 unaccepted=bucket.unaccepted,
                 there=there,
             )

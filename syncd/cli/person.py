@@ -14,6 +14,7 @@ from syncd.store import (
     acknowledged,
     bindings,
     connections,
+    doubts,
     forgotten,
     inbox,
     pauses,
@@ -24,6 +25,7 @@ from syncd.store import (
 from syncd.store.bindings import Binding, Role
 from syncd.store.connections import ConnectionState
 from syncd.store.database import Connection
+from syncd.store.doubts import Doubt
 from syncd.store.ledger import Line
 from syncd.store.pauses import Pause
 from syncd.store.person import Offered, Word
@@ -87,6 +89,8 @@ class Known:
     """Connections whose credentials are refused."""
     pause: Pause | None = None
     """A person paused the sync, and it is not over."""
+    doubted: Doubt | None = None
+    """A request without an answer that may move them the wrong way yet."""
     forgotten_at: datetime | None = None
     """When they were to be forgotten; None: never, or more than 30 days ago."""
 
@@ -150,6 +154,7 @@ def read(
         not_well=_not_well(connection, sync.name, _heard_of(namings, word, now)),
         stopped=_stopped(connection, sync),
         pause=pauses.in_force(connection, sync.name, now),
+        doubted=_doubted(connection, current, member_id),
         forgotten_at=forgotten.since(connection, (member_id, sync.match)),
     )
 
@@ -172,6 +177,20 @@ def _noun(sync: SyncSettings) -> str:
             return "list"
         case _:
             return "trait"
+
+
+def _doubted(
+    connection: Connection, binding: Binding | None, member_id: bytes
+) -> Doubt | None:
+    if binding is None or not doubts.any_of(connection, binding.id):
+        return None
+    return doubts.about(
+        connection,
+        binding.id,
+        binding.n_buckets,
+        member_id,
+        acknowledged=_is_member(connection, binding, member_id),
+    )
 
 
 def _is_member(connection: Connection, binding: Binding, member_id: bytes) -> bool:

@@ -7,7 +7,7 @@ ended well, since then all that it listed was settled.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -114,9 +114,24 @@ def answer(known: Known, say: Say) -> Answer:
         case State.UNMATCHED | State.REJECTED:
             return _not_taken(known, say)
         case State.IN:
-            return _inside(known, say)
+            return _with_doubt(_inside(known, say), known, say)
         case State.OUT | State.NEVER_SEEN | State.FORGOTTEN:
-            return _outside(known, say)
+            return _with_doubt(_outside(known, say), known, say)
+
+
+def _with_doubt(settled: Answer, known: Known, say: Say) -> Answer:
+    """Whether a request that nobody knows the outcome of may move them yet."""
+    found = known.doubted
+    if found is None:
+        return settled
+    asked, undone = ("remove", "added") if known.member else ("add", "removed")
+    late = f"A request of {say(found.at)} to {asked} them had no known outcome and"
+    if found.until > known.now:
+        text = f"{late} may take effect until {say(found.until)}: they are"
+    else:
+        text = f"{late} may have taken effect since: they are"
+    again = f"{text} {undone} once more by the next run after that."
+    return replace(settled, text=f"{settled.text} {again}")
 
 
 def _forgotten(known: Known, at: datetime, say: Say) -> Answer:

@@ -23,10 +23,12 @@ from sqlalchemy import (
 )
 
 from syncd.model import BatchState, Operation
-from syncd.store.buckets import decode, encode
+from syncd.store.buckets import bucket_of, decode, encode
 from syncd.store.database import insert_into
 from syncd.store.tables import batch, batch_ids, doubt
 
+Among = Callable[[Iterable[bytes]], Collection[bytes]]
+"""Those of some ids that are meant."""
 _COLUMNS = (
     "batch_id",
     "binding_id",
@@ -47,6 +49,8 @@ class Doubt:
 
     operation: Operation
     ids: list[bytes]
+    at: datetime
+    """When it ended without a known outcome, the last time."""
     until: datetime
     """It lands before this moment, or never."""
 
@@ -173,41 +177,58 @@ def load(
 ) -> Iterator[Doubt]:
     """The rows that touch these buckets."""
     rows = connection.execute(
-        select(doubt.c.operation, doubt.c.ids, doubt.c.until).where(
+        select(doubt.c.operation, doubt.c.ids, doubt.c.at, doubt.c.until).where(
             doubt.c.binding_id == binding_id,
             doubt.c.first_bucket <= last,
             doubt.c.last_bucket >= first,
         )
     )
-    for operation, ids, until in rows:
-        yield Doubt(operation=Operation(operation), ids=decode(ids), until=until)
+    for operation, ids, at, until in rows:
+        yield Doubt(operation=Operation(operation), ids=decode(ids), at=at, until=until)
+
+
+def about(
+    connection: Connection,
+    binding_id: int,
+    n_buckets: int,
+    member_id: bytes,
+    *,
+    acknowledged: bool,
+) -> Doubt | None:
+    """The last request that may land and would move this person the wrong way."""
+    index, person = bucket_of(member_id, n_buckets), {member_id}
+    state = person if acknowledged else set()
+    found = [
+        each
+        for each in load(connection, binding_id, index, index)
+        if wrong_ids(each.operation, person & set(each.ids), state)
+    ]
+    return max(found, key=lambda each: each.until, default=None)
 
 
 # ---- erasing ------------------------------------------------------------------------
 
 
-def names_any(
-    connection: Connection,
-    binding_id: int,
-    among: Callable[[Iterable[bytes]], Collection[bytes]],
-) -> bool:
+def names_any(connection: Connection, binding_id: int, among: Among) -> bool:
     """Whether a request that may still land would put one of `among` in."""
-    rows = connection.execute(
-        select(doubt.c.ids).where(
-            doubt.c.binding_id == binding_id, doubt.c.operation != Operation.REMOVE
-        )
-    ).scalars()
+    chosen = (doubt.c.binding_id == binding_id) & (
+        doubt.c.operation != Operation.REMOVE
+    )
+    rows = connection.execute(select(doubt.c.ids).where(chosen)).scalars()
     return any(among(decode(ids)) for ids in rows)
 
 
 def erase(
     connection: Connection,
-    binding_id: int,
-    among: Callable[[Iterable[bytes]], Collection[bytes]],
+    bindings: Collection[int],
+    among: Among,
+    operations: Iterable[Operation] = tuple(Operation),
 ) -> int:
-    """Take people out of every row; returns how many ids."""
+    """Take people out of the rows of such requests; returns how many ids."""
     rows = connection.execute(
-        select(doubt.c.batch_id, doubt.c.ids).where(doubt.c.binding_id == binding_id)
+        select(doubt.c.batch_id, doubt.c.ids).where(
+            doubt.c.binding_id.in_(bindings), doubt.c.operation.in_(operations)
+        )
     ).all()
     erased = 0
     for batch_id, text in rows:

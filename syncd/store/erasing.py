@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from syncd.model import BatchState, IdType, Operation
-from syncd.store import acknowledged, compaction, traces
+from syncd.store import acknowledged, compaction, doubts, traces
 from syncd.store.acknowledged import RANGE, Bucket, load_chunks
 from syncd.store.bindings import Binding
 from syncd.store.buckets import decode, encode
@@ -43,7 +43,9 @@ def held_by(
     if not people:
         return found
     for bucket in acknowledged.read(connection, owner.id, owner.n_buckets, now):
-        found.update(people.among(bucket.acknowledged | bucket.uncertain))
+        # Who may be there by a request that landed late is removed once it has.
+        held = bucket.acknowledged | bucket.uncertain | bucket.overdue
+        found.update(people.among(held))
     return found
 
 
@@ -74,6 +76,8 @@ def is_any_named(
     ).scalars()
     if any(people.among(decode(ids)) for ids in rows):
         return True
+    if doubts.names_any(connection, owner.id, people.among):
+        return True
     return bool(held_by(connection, owner, people, now))
 
 
@@ -100,6 +104,14 @@ def _named(connection: Connection, id_type: IdType, ids: list[str]) -> int:
     feeds = select(feed.c.id).where(feed.c.id_type == id_type)
     words = delete(inbox).where(inbox.c.feed_id.in_(feeds), inbox.c.member_id.in_(ids))
     bindings = select(binding.c.id).where(binding.c.id_type == id_type)
+    # What may still take them out can do no harm; what may put them in is kept.
+    owned, gone = connection.execute(bindings).scalars().all(), set(ids)
+    doubts.erase(
+        connection,
+        owned,
+        lambda named: [each for each in named if each.decode() in gone],
+        (Operation.REMOVE,),
+    )
     offers = delete(unaccepted).where(
         unaccepted.c.binding_id.in_(bindings), unaccepted.c.id.in_(ids)
     )
@@ -121,6 +133,7 @@ def settled(database: Database, owner: Binding, people: Forgotten, check: Check)
         compaction.compact(database, owner.id, check=check)
     with database.begin() as connection:
         check(connection)
+        doubts.erase(connection, (owner.id,), people.among)
         return _offers(connection, owner, people)
 
 
@@ -153,6 +166,7 @@ def former(connection: Connection, owner: Binding, people: Forgotten) -> int:
         for bucket in buckets:
             gone.update(_from_chunk(connection, owner, bucket, people))
     gone.update(_from_payloads(connection, owner, people))
+    doubts.erase(connection, (owner.id,), people.among)
     traces.erase(connection, gone)
     return len(gone) + _offers(connection, owner, people)
 

@@ -13,7 +13,15 @@ from syncd import events
 from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import Found, Operation, Trigger
-from syncd.store import bindings, erasing, forgotten, installation, leases, runs
+from syncd.store import (
+    bindings,
+    doubts,
+    erasing,
+    forgotten,
+    installation,
+    leases,
+    runs,
+)
 from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection
 from syncd.store.forgotten import Forgotten
@@ -173,12 +181,17 @@ def erase(parts: Parts, spec: Spec, lease: Lease) -> bool:
 
 
 def _names(connection: Connection, parts: Parts, owned: Binding) -> bool:
-    """Whether somebody has to be removed from a binding first."""
+    """Whether somebody has to be removed from a binding first, or a request may still
+    land that puts them in."""
     if owned.role is Role.RETIRED:
         return False
     people: Forgotten = forgotten.load(connection, owned.id_type)
     held = erasing.held_by(connection, owned, people, parts.clock.now())
-    return bool(held or erasing.planned_for(connection, owned, people))
+    return bool(
+        held
+        or erasing.planned_for(connection, owned, people)
+        or doubts.names_any(connection, owned.id, people.among)
+    )
 
 
 def _check(parts: Parts, lease: Lease, connection: Connection) -> None:

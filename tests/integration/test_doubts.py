@@ -5,28 +5,41 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syncd.app.engine import Engine
-from syncd.model import Operation, Outcome, Trigger
+from syncd.cli import person, person_state
+from syncd.config.settings import GuardSettings
+from syncd.errors import Fault
+from syncd.model import IdType, Operation, Outcome, Trigger
+from syncd.sources import Postponed
+from syncd.store import bindings, compaction, doubts, forgotten
 from syncd.store.database import Database
+from syncd.sync.decide import Decision
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
     LANDS_LATE,
+    NOW,
     REFUSED,
     THROTTLED,
+    AskedSource,
     Mortal,
+    Request,
+    Trouble,
     World,
     believed,
     people,
     rows,
+    settings_of,
     sync_settings,
 )
 
 SECOND = timedelta(seconds=1)
 WINDOW = timedelta(hours=1)
+TOO_LARGE = Trouble(fault=Fault.TOO_LARGE, error_type="too_large", status=413)
 MINDING = replace(sync_settings().delivery, late_landings=WINDOW)
 
 
@@ -48,9 +61,9 @@ def run(
 
 
 @contextmanager
-def synced(world: World, *numbers: int) -> Iterator[Engine]:
+def synced(world: World, *numbers: int, **changes: Any) -> Iterator[Engine]:
     """An engine whose sync had its first run with these people; all are known."""
-    world.sync(members=people(*numbers), delivery=MINDING)
+    world.sync(members=people(*numbers), delivery=MINDING, **changes)
     world.vendor.known = people(*range(100))
     with world.engine() as engine:
         assert run(engine, world, *numbers).outcome is Outcome.SUCCESS
@@ -198,3 +211,247 @@ def test_without_a_window_nothing_is_doubted(world: World) -> None:
         run(engine, world, 1, 2, 3)
 
     assert doubted(world) == 0
+
+
+# ---- where nothing is read ----------------------------------------------------------
+
+
+@contextmanager
+def asked(world: World) -> Iterator[tuple[Engine, AskedSource]]:
+    """A source that costs something to read; somebody it no longer lists is doubted."""
+    source = world.asked(people(1, 2), delivery=MINDING)
+    source.free = False
+    world.vendor.known = people(*range(100))
+    with world.engine() as engine:
+        run(engine, world, 1, 2)
+        for version, numbers in ((2, (1, 2, 3)), (3, (1, 2))):
+            world.vendor.script.append(LANDS_LATE if version == 2 else None)
+            source.version = str(version)
+            run(engine, world, *numbers)
+        assert believes(world) == (people(1, 2), people(3))
+        world.vendor.land()
+        source.reads = 0
+        yield engine, source
+
+
+def test_a_source_that_costs_is_not_read_for_it(world: World) -> None:
+    with asked(world) as (engine, source):
+        healed = run(engine, world, 1, 2, after=WINDOW)
+        again = run(engine, world, 1, 2)
+
+    assert source.reads == 0
+    assert world.vendor.cohort.members == people(1, 2)
+    assert (healed.outcome, again.outcome) == (Outcome.SUCCESS, Outcome.NO_CHANGE)
+
+
+def test_a_source_that_may_not_be_read_does_not_keep_anybody_in(world: World) -> None:
+    with asked(world) as (engine, source):
+        source.answer = Postponed(reason="quota", message="none left", until=None)
+        report = run(engine, world, 1, 2, after=WINDOW)
+
+    assert source.reads == 0
+    assert world.vendor.cohort.members == people(1, 2)
+    assert (report.outcome, report.reason) == (Outcome.SKIPPED, "quota")
+
+
+def test_a_sync_fed_by_events_undoes_it_without_a_word(world: World) -> None:
+    feed = world.fed(delivery=MINDING)
+    world.vendor.known = people(*range(100))
+
+    def hear(after: timedelta = SECOND, **said: set[bytes]) -> Report:
+        world.clock.advance(after)  # type: ignore[attr-defined]
+        feed.say(at=world.clock.now(), **said)
+        report = engine.run("vip", Trigger.MANUAL)
+        assert report is not None
+        return report
+
+    with world.engine() as engine:
+        hear(enter=people(1, 2))
+        world.vendor.script.append(LANDS_LATE)
+        hear(enter=people(3))
+        hear(leave=people(3))
+        assert believes(world) == (people(1, 2), people(3))
+        world.vendor.land()
+
+        hear(after=WINDOW)
+
+    assert world.vendor.cohort.members == people(1, 2)
+    assert doubted(world) == 0
+
+
+# ---- plans that wait, and outcomes that are lost ------------------------------------
+
+
+def test_a_held_plan_settles_nothing_until_it_is_approved(world: World) -> None:
+    strict = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=0, on_trip="hold")
+    with synced(world, 1, 2, 3, 4, 5, 6, guard=strict) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2, 3, 4, 5, 6, 7)
+        run(engine, world, 1, 2, 3, 4, 5, 6)
+        world.vendor.land()
+        held = run(engine, world, 1, 2, 3, after=WINDOW)
+        assert (held.outcome, doubted(world)) == (Outcome.HELD, 1)
+        decision = Decision(run_id=held.run_id, actor="me", via="cli", reason="")
+
+        engine.approve(decision)
+
+    assert world.vendor.cohort.members == people(1, 2, 3)
+    assert doubted(world) == 0
+
+
+def test_exits_that_were_counted_before_do_not_hold_a_plan(world: World) -> None:
+    strict = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=0, on_trip="hold")
+    with synced(world, 1, 2, 3, 4, 5, guard=strict) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2, 3, 4, 5, 6)
+        run(engine, world, 1, 2, 3, 4, 5)
+        world.vendor.land()
+
+        report = run(engine, world, 1, 2, 3, 4, after=WINDOW)
+
+    assert report.numbers["to_exit"] == 1, "two of five would be too many"
+    assert world.vendor.cohort.members == people(1, 2, 3, 4)
+
+
+def test_an_outcome_that_could_not_be_written_down_is_doubted(world: World) -> None:
+    world.sync(members=people(1, 2), delivery=MINDING)
+    world.vendor.known = people(*range(100))
+    flaky = Mortal(world.database)
+    with world.engine(flaky) as engine:
+        run(engine, world, 1, 2)
+        world.vendor.script.append(LANDS_LATE)
+
+        def lose(_: Request) -> None:
+            flaky.dead = True
+
+        world.vendor.watch = lose
+        report = run(engine, world, 1, 2, 3)
+        world.vendor.watch = lambda _: None
+        flaky.dead = False
+        assert report.outcome is not Outcome.SUCCESS
+
+        run(engine, world, 1, 2, 3)
+        run(engine, world, 1, 2)
+        assert believes(world) == (people(1, 2), people(3))
+        world.vendor.land()
+        run(engine, world, 1, 2, after=WINDOW)
+
+    assert world.vendor.cohort.members == people(1, 2)
+
+
+# ---- what is stored -----------------------------------------------------------------
+
+
+def test_doubts_outlive_the_batch_and_every_spreading_of_the_buckets(
+    world: World,
+) -> None:
+    with synced(world, 1, 2, 7) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2, 7, 3, 4, 5)
+        run(engine, world, 1, 2, 7)
+        with world.database.read() as connection:
+            (binding,) = bindings.of_sync(connection, "vip")
+
+        compaction.compact(world.database, binding.id, split_above=2)
+
+        with world.database.read() as connection:
+            assert bindings.get(connection, binding.id).n_buckets > 1
+        assert believes(world) == (people(1, 2, 7), people(3, 4, 5))
+
+
+def test_a_smaller_later_request_takes_nobody_out_of_a_doubt(world: World) -> None:
+    with synced(world, 1, 2) as engine:
+        world.vendor.script += [LANDS_LATE, TOO_LARGE]
+        run(engine, world, 1, 2, 3, 4, 5)
+        run(engine, world, 1, 2)
+
+    assert believes(world) == (people(1, 2), people(3, 4, 5))
+
+
+def test_what_is_let_go_of_takes_its_doubts_along(world: World) -> None:
+    with synced(world, 1, 2) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2, 3)
+    with world.database.begin() as connection:
+        (binding,) = bindings.of_sync(connection, "vip")
+        bindings.drop(connection, binding.id)
+
+    assert doubted(world) == 0
+
+
+def test_an_upload_that_lands_late_moves_everybody_and_is_undone(world: World) -> None:
+    listed, held = people(1, 2), people(2, 3)
+
+    assert doubts.wrong_ids(Operation.REPLACE, listed, held) == people(1, 3)
+
+
+# ---- people who ask -----------------------------------------------------------------
+
+
+def told(world: World, number: int) -> str:
+    """The answer to where this person is."""
+    settings = settings_of(*world.syncs.values())
+    (member_id,) = people(number)
+    with world.database.read() as connection:
+        known = person.read(
+            connection, settings, world.syncs["vip"], member_id, world.clock.now()
+        )
+    return person_state.answer(known, lambda at: f"{at:%H:%M}").text
+
+
+def test_a_person_is_told_that_a_request_may_still_move_them(world: World) -> None:
+    with synced(world, 1, 2) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2, 3)
+        assert "no known outcome" not in told(world, 3), "it would confirm what is so"
+        run(engine, world, 1, 2)
+
+        text = told(world, 3)
+
+    assert text.startswith("Not in: removed 12:00")
+    assert "A request of 12:00 to add them had no known outcome" in text
+    assert "may take effect until 13:00: they are removed once more" in text
+
+
+def test_who_is_forgotten_is_erased_once_no_request_can_bring_them_back(
+    world: World,
+) -> None:
+    with synced(world, 1, 2) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2, 3, 4)
+        run(engine, world, 1, 2)
+        with world.database.begin() as connection:
+            forgotten.add(
+                connection, [(each, IdType.USER_ID) for each in people(3)], NOW
+            )
+        engine.let_go("vip")
+        assert is_due(world), "the request may still land"
+
+        world.vendor.land()
+        world.clock.advance(WINDOW)  # type: ignore[attr-defined]
+        engine.let_go("vip")
+
+    assert world.vendor.cohort.members & people(3) == set()
+    assert not is_due(world)
+    assert rows(world.database, "SELECT ids FROM doubt") == []
+
+
+def test_what_can_only_take_out_the_forgotten_does_not_keep_their_ids(
+    world: World,
+) -> None:
+    with synced(world, 1, 2, 3, 4) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2)
+        with world.database.begin() as connection:
+            gone = [(each, IdType.USER_ID) for each in people(3)]
+            forgotten.add(connection, gone, NOW)
+        engine.let_go("vip")
+
+        assert not is_due(world)
+        assert rows(world.database, "SELECT ids FROM doubt") == [("person-0004",)]
+
+
+def is_due(world: World) -> bool:
+    with world.database.read() as connection:
+        (binding,) = bindings.of_sync(connection, "vip")
+        return forgotten.is_due(connection, binding.id)
