@@ -37,13 +37,14 @@ def opened(
     """The store, locked, migrated and agreed with about the clock.
 
     Raises `StoreInUse` while another process works on it, `StoreRefused` for a newer
-    schema, a network file system or the other clock.
+    schema, a damaged file, a network file system or the other clock.
     """
     with locked(url):
         if is_sqlite(url):
             create_file(sqlite_path(url))
         database = Database(url)
         try:
+            database.require_whole()
             _bring_up_to_date(database, migration)
             with database.begin() as connection:
                 if database.dialect == "sqlite":

@@ -81,7 +81,7 @@ def read(
     for first in range(0, n_buckets, RANGE):
         last = min(first + RANGE, n_buckets) - 1
         buckets = [Bucket(index) for index in range(first, last + 1)]
-        load_chunks(connection, binding_id, buckets)
+        load_chunks(connection, binding_id, n_buckets, buckets)
         apply_batches(connection, binding_id, n_buckets, buckets)
         _load_unaccepted(connection, binding_id, buckets, now)
         if in_doubt:
@@ -136,15 +136,19 @@ def contains(
 ) -> bool:
     """Whether one id is acknowledged as a member; reads one chunk and the log."""
     bucket = Bucket(bucket_of(member_id, n_buckets))
-    load_chunks(connection, binding_id, [bucket])
+    load_chunks(connection, binding_id, n_buckets, [bucket])
     apply_batches(connection, binding_id, n_buckets, [bucket])
     return member_id in bucket.acknowledged
 
 
 def load_chunks(
-    connection: Connection, binding_id: int, buckets: Sequence[Bucket]
+    connection: Connection, binding_id: int, n_buckets: int, buckets: Sequence[Bucket]
 ) -> None:
-    """Fill consecutive buckets with what their chunks hold, without the log."""
+    """Fill consecutive buckets with what their chunks hold, without the log.
+
+    Ids that belong into another bucket are left out: nobody would look for them there,
+    so that they would look like people to be removed. The chunk was damaged.
+    """
     first, last = buckets[0].index, buckets[-1].index
     rows = connection.execute(
         select(chunk.c.bucket, chunk.c.n, chunk.c.ids).where(
@@ -152,8 +156,8 @@ def load_chunks(
         )
     )
     for index, n, ids in rows:
-        found = buckets[index - first]
-        found.acknowledged = set(decode(ids))
+        found, mask = buckets[index - first], n_buckets - 1
+        found.acknowledged = {i for i in decode(ids) if bucket_hash(i) & mask == index}
         found.chunk_intact = len(found.acknowledged) == n
 
 

@@ -89,10 +89,10 @@ def accept_baseline(connection: Connection, binding_id: int) -> int:
     For a person who approved a plan held for a lost baseline: the plan adds whoever
     is missing, so from now on the counts may be judged by what is left.
     """
-    members = 0
-    for first in range(0, _figures(connection, binding_id).n_buckets, RANGE):
+    members, n_buckets = 0, _figures(connection, binding_id).n_buckets
+    for first in range(0, n_buckets, RANGE):
         buckets = [Bucket(index) for index in range(first, first + RANGE)]
-        load_chunks(connection, binding_id, buckets)
+        load_chunks(connection, binding_id, n_buckets, buckets)
         _write_chunks(
             connection, binding_id, [b for b in buckets if not b.chunk_intact]
         )
@@ -189,7 +189,7 @@ def _compact_range(
     connection: Connection, binding_id: int, n_buckets: int, first: int, last: int
 ) -> None:
     buckets = [Bucket(index) for index in range(first, last + 1)]
-    load_chunks(connection, binding_id, buckets)
+    load_chunks(connection, binding_id, n_buckets, buckets)
     stored = [frozenset(found.acknowledged) for found in buckets]
     apply_batches(connection, binding_id, n_buckets, buckets)
     changed = [
@@ -256,7 +256,7 @@ def _spread(
     wanted = max(2 * n_buckets, buckets_for(members, split_above // 2))
     for index in range(n_buckets):
         old = Bucket(index)
-        load_chunks(connection, binding_id, [old])
+        load_chunks(connection, binding_id, n_buckets, [old])
         pieces = {i: Bucket(i) for i in range(index, wanted, n_buckets)}
         for member_id in old.acknowledged:
             pieces[bucket_of(member_id, wanted)].acknowledged.add(member_id)

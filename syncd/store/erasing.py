@@ -162,7 +162,7 @@ def former(connection: Connection, owner: Binding, people: Forgotten) -> int:
     for first in range(0, owner.n_buckets, RANGE):
         last = min(first + RANGE, owner.n_buckets) - 1
         buckets = [Bucket(index) for index in range(first, last + 1)]
-        load_chunks(connection, owner.id, buckets)
+        load_chunks(connection, owner.id, owner.n_buckets, buckets)
         for bucket in buckets:
             gone.update(_from_chunk(connection, owner, bucket, people))
     gone.update(_from_payloads(connection, owner, people))

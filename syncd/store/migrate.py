@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from syncd.errors import StoreRefused
-from syncd.store.database import Database
+from syncd.store.database import Database, damaged
 
 _ADVISORY_KEY = 0x73796E6364  # "syncd"
 
@@ -26,7 +26,10 @@ def head() -> str:
 
 def current(connection: Connection) -> str | None:
     """The schema revision of the store; None when it is empty."""
-    return MigrationContext.configure(connection).get_current_revision()
+    heads = MigrationContext.configure(connection).get_current_heads()
+    if len(heads) > 1:
+        raise damaged("the store names several schemas: it is damaged")
+    return heads[0] if heads else None
 
 
 def migrate(database: Database) -> tuple[str | None, str]:
