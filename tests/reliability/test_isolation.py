@@ -7,14 +7,15 @@ waits for one deadline at most while they begin to, and then not at all.
 """
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.installed import Installation, Running
-from tests.months import FastClock, clock_that_shows, eventually
-from tests.simulated import Simulator, simulating
+from tests.months import LOOK, FastClock, clock_that_shows
+from tests.simulated import PATIENCE, Simulator, simulating
 from tests.stalls import FIRST
 
 SPEED = 300
@@ -72,10 +73,12 @@ def delays(installation: Installation, simulator: Simulator) -> list[float]:
     (cohort,) = [c["id"] for c in simulator.cohorts() if c["name"] == "Cohort well"]
     found = []
     for turn in range(1, CHANGES + 1):
-        wanted = people("well", first=turn)
+        wanted = set(people("well", first=turn))
         began = time.monotonic()
-        installation.audience(wanted, "well")
-        assert eventually(lambda w=wanted: simulator.members(cohort) == set(w))
+        installation.audience(sorted(wanted), "well")
+        while simulator.members(cohort) != wanted:
+            assert time.monotonic() - began < PATIENCE
+            threading.Event().wait(LOOK)
         found.append(time.monotonic() - began)
     return found
 
