@@ -373,5 +373,17 @@ def _postgres_engine(url: URL, *, size: int) -> Engine:
             "prepare_threshold": None,
             "application_name": "syncd",
             "connect_timeout": 10,
+            **_NOTICED,
         },
     )
+
+
+_NOTICED = {
+    # A machine that is gone says nothing more. By default that is noticed after a
+    # quarter of an hour where something was sent to it, after two hours elsewhere.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""Seconds, but for the last, in milliseconds; nothing to a Unix socket."""
