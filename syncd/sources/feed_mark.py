@@ -51,11 +51,12 @@ class Mark:
     @classmethod
     def _built(cls, raw: dict[str, Any]) -> "Mark":
         times = {
-            name: datetime.fromisoformat(raw.pop(name)) if raw[name] else raw.pop(name)
-            for name in _TIMES
+            name: None if at is None else datetime.fromisoformat(at)
+            for name, at in ((name, raw.pop(name)) for name in _TIMES)
         }
         mark = cls(**(raw | times))
-        numbers = (mark.position, mark.agreed, mark.beyond or 0)
+        beyond = 0 if mark.beyond is None else mark.beyond
+        numbers = (mark.position, mark.agreed, beyond)
         if not all(type(each) is int and each >= 0 for each in numbers):
             raise ValueError("a count is no number")
         if not isinstance(mark.list_mark, str | None):

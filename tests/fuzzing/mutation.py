@@ -38,6 +38,38 @@ Edit = tuple[str, int, int, bytes]
 """(kind, place, length, piece)"""
 
 
+HOSTILE: tuple[bytes, ...] = (
+    *(each * 5_000 for each in (b"[", b"{", b'{"a":', b'"', b"\\", b"(", b"%41", b"&")),
+    *(b'{"a":' * 1_200 + b"1" + b"}" * 1_200, b"[" * 1_200 + b"]" * 1_200),
+    *(
+        b'"' + b"a" * 9_000,
+        b'"' + b"\\u0041" * 2_000 + b'"',
+        b"\xf0\x9f\x92\xa9" * 3_000,
+    ),
+    *(b"\n" * 9_000, b" " * 9_000, b"\0" * 9_000, b"\xff" * 9_000, b"9" * 9_000),
+)
+"""For every target: what is deep, long, or no text at all."""
+
+
+def is_json(seed: bytes) -> bool:
+    """Whether it is a document that `swept` changes."""
+    return seed[:1] in (b"{", b"[") and next(swept(seed), None) is not None
+
+
+def swept(seed: bytes) -> Iterator[bytes]:
+    """A JSON document with each part in turn left out, or replaced by each odd value,
+    or so deep that no stack holds it."""
+    try:
+        count = sum(1 for _ in _places([json.loads(seed)]))
+    except ValueError:
+        return
+    for place in range(count):
+        yield _as_json(seed, "drop", place, 0)
+        for number in range(len(PARTS)):
+            yield _as_json(seed, "node", place, number)
+    yield b'{"json":' * 1_200 + seed + b"}" * 1_200
+
+
 def inputs(target: Target) -> st.SearchStrategy[bytes]:
     """Mutated seeds, now and then anything at all."""
     edit = st.tuples(
@@ -101,7 +133,7 @@ def _alter(holder: Any, key: Any, kind: str, chosen: tuple[int, int]) -> None:
     match kind:
         case "node":
             holder[key] = part
-        case "drop":
+        case "drop" if isinstance(holder, dict):
             del holder[key]
         case "wrap":
             for _ in range(1 + place % 300):

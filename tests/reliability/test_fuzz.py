@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.fuzzing.mutation import inputs
+from tests.fuzzing.mutation import HOSTILE, inputs, is_json, swept
 from tests.fuzzing.target import judge, quiet
 from tests.fuzzing.targets import TARGETS
 
@@ -27,8 +27,19 @@ def _quiet() -> Iterator[None]:
 def test_what_is_valid_and_what_once_failed_costs_little(name: str) -> None:
     target = TARGETS[name]
 
-    for data in (*target.seeds, *target.found, b""):
+    for data in (*target.seeds, *target.found, *HOSTILE, b""):
         judge(target, data)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, each in TARGETS.items() if any(map(is_json, each.seeds))]
+)
+def test_any_odd_value_may_stand_anywhere_in_a_document(name: str) -> None:
+    target = TARGETS[name]
+
+    for seed in target.seeds:
+        for data in swept(seed):
+            judge(target, data)
 
 
 @pytest.mark.parametrize("name", TARGETS)
