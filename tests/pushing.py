@@ -22,7 +22,7 @@ import subprocess
 import sys
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -66,6 +66,8 @@ class Errand:
     """Requests a second; 0: as many as are answered."""
     path: str = "/in/engage"
     key: str = "vip"
+    list_id: str = ""
+    """Amplitude's list, for `tests/parcels.py`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +119,11 @@ def story(errand: Errand) -> list[Event]:
     ]
 
 
-def sendings(errand: Errand) -> list[int]:
-    """Numbers of events in the order in which they are first sent, some twice."""
+def sendings(errand: Errand, count: int) -> list[int]:
+    """Numbers of requests in the order in which they are first sent, some twice."""
     dice = random.Random(errand.seed + 1)  # noqa: S311  # as above
-    numbers = range(errand.events)
-    copies = dice.sample(numbers, round(errand.duplicates * errand.events))
+    numbers = range(count)
+    copies = dice.sample(numbers, round(errand.duplicates * count))
     order = [*numbers, *copies]
     dice.shuffle(order)
     return order
@@ -142,12 +144,16 @@ def newest(events: Iterable[Event]) -> dict[str, Event]:
 class Pushing:
     """The sender at work in a process of its own."""
 
+    module = "tests.pushing"
+    """Whose `main` sends."""
+
     def __init__(self, errand: Errand) -> None:
         """Start it; returns once its requests are made and it begins to send them."""
         self.errand = errand
-        self.events, self.order = story(errand), sendings(errand)
+        self.events = story(errand)
+        self.order = sendings(errand, self.requests())
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.pushing", json.dumps(asdict(errand))],
+            [sys.executable, "-m", self.module, json.dumps(asdict(errand))],
             stdout=subprocess.PIPE,
             cwd=PROJECT,
             env={"PATH": os.defpath, "PYTHONPATH": str(PROJECT)},
@@ -155,14 +161,20 @@ class Pushing:
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == b"ready\n"
 
+    def requests(self) -> int:
+        """How many requests there are, without those that are sent twice."""
+        return len(self.events)
+
+    @property
+    def numbers(self) -> set[int]:
+        """Of the requests that have had a 2xx up to now."""
+        marks = Path(self.errand.marks).read_bytes()
+        return {n for n, mark in zip(self.order, marks, strict=True) if mark}
+
     @property
     def acknowledged(self) -> list[Event]:
         """Events that have had a 2xx up to now, in no order."""
-        marks = Path(self.errand.marks).read_bytes()
-        return [
-            self.events[number]
-            for number in {n for n, mark in zip(self.order, marks, strict=True) if mark}
-        ]
+        return [self.events[number] for number in self.numbers]
 
     @property
     def count(self) -> int:
@@ -184,8 +196,15 @@ class Pushing:
 def pushing(errand: Errand) -> Iterator[Pushing]:
     """A sender that ends with the block."""
     sender = Pushing(errand)
-    try:
+    with ending(sender):
         yield sender
+
+
+@contextmanager
+def ending(sender: Pushing) -> Iterator[None]:
+    """However the block ends, the sender does, too."""
+    try:
+        yield
     finally:
         sender.kill()
 
@@ -195,21 +214,36 @@ def pushing(errand: Errand) -> Iterator[Pushing]:
 
 def request(errand: Errand, event: Event) -> bytes:
     """A webhook as Segment's classic destination sends it (contract 4.1, 5)."""
-    body = _body(errand, event)
-    signature = hmac.new(SECRET.encode(), body, "sha1").hexdigest()
-    head = (
-        f"POST {errand.path} HTTP/1.1\r\n"
-        f"Host: 127.0.0.1:{errand.port}\r\n"
-        "User-Agent: Segment.io/1.0\r\n"
-        "Content-Type: application/json\r\n"
-        f"X-Signature: {signature}\r\n"
-        f"X-Syncd-Key: {SECOND_FACTOR}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    content = body(errand, event)
+    return framed(errand, errand.path, content, signed(content))
 
 
-def _body(errand: Errand, event: Event) -> bytes:
+def signed(content: bytes) -> dict[str, str]:
+    """Headers of Engage: the signature of the body, and the second factor."""
+    signature = hmac.new(SECRET.encode(), content, "sha1").hexdigest()
+    return {
+        "User-Agent": "Segment.io/1.0",
+        "X-Signature": signature,
+        "X-Syncd-Key": SECOND_FACTOR,
+    }
+
+
+def framed(
+    errand: Errand, path: str, content: bytes, headers: Mapping[str, str]
+) -> bytes:
+    """A request, byte for byte."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        f"Host: 127.0.0.1:{errand.port}",
+        "Content-Type: application/json",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        f"Content-Length: {len(content)}",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+def body(errand: Errand, event: Event) -> bytes:
+    """An event of Engage as JSON."""
     at = datetime.fromtimestamp(event.at, UTC)
     content = {
         "type": "identify",
@@ -407,11 +441,9 @@ def outcome(pusher: Pusher, seconds: float, cpu: float) -> Outcome:
     )
 
 
-def main(text: str) -> None:
-    """Send what an errand says."""
-    errand = Errand(**json.loads(text))
-    events, order = story(errand), sendings(errand)
-    made = [request(errand, event) for event in events]
+def send(errand: Errand, made: Sequence[bytes]) -> None:
+    """Send these requests, and say how it went."""
+    order = sendings(errand, len(made))
     path = Path(errand.marks)
     path.write_bytes(bytes(len(order)))
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as marks:
@@ -419,6 +451,12 @@ def main(text: str) -> None:
         print("ready", flush=True)
         told = uvloop.run(pusher.run())
     print(json.dumps(asdict(told)), flush=True)
+
+
+def main(text: str) -> None:
+    """Send what an errand says."""
+    errand = Errand(**json.loads(text))
+    send(errand, [request(errand, event) for event in story(errand)])
 
 
 if __name__ == "__main__":

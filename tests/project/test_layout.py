@@ -28,7 +28,7 @@ TESTS |= {
     "described.py",
 }
 TESTS |= {"failpoints.py", "forked.py", "cutting.py", "stories.py"}
-TESTS |= {"interventions.py", "outgrown.py", "arrivals.py"}
+TESTS |= {"interventions.py", "outgrown.py", "arrivals.py", "parcels.py"}
 TESTS |= {"stepwise.py", "histories.py", "outsides.py", "staging.py", "books.py"}
 TESTS |= {"judging.py", "simulation.py", "storytelling.py", "sweeping.py"}
 TESTS |= {"landings.py"}

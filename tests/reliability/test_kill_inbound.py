@@ -5,6 +5,9 @@ and repeats what is not answered. The daemon is killed again and again at random
 moments and started anew. After each kill, before the next start, the store holds a
 word about each person that is as new as the newest acknowledged one; at the end it
 holds exactly what the model says, and so does the cohort.
+
+The second test does the same with everything that is pushed several people at a time:
+arrays of events, Amplitude's lists and its cohort webhooks, mixed.
 """
 
 import random
@@ -13,20 +16,26 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from syncd.cli.exit_codes import ExitCode
 from tests.installed import Installation, Running
-from tests.pushing import Errand, Event, Pushing, newest, pushing
+from tests.knocking import knocking
+from tests.parcels import HOOKED, LISTED, Parcel, Posting, model, said
+from tests.pushing import Errand, Event, Outcome, Pushing, ending, newest, pushing
 from tests.simulated import Simulator
 
 SEED = 20261122
 LONG = 20
-"""Kills from which on it is the long form; in the short one there are `FEW`."""
-FEW = 3
+"""Kills from which on it is the long form; in the short one there are `FEW`, or for
+Postgres and batches `FEWER`."""
+MANY = 100_000
+FEW, FEWER = 3, 2
 LOOK = 0.005
 """Seconds between two looks at what was acknowledged."""
 PATIENCE = 600.0
@@ -35,7 +44,11 @@ WORDS = """
 SELECT w.member_id, w.inside, w.at, w.tie FROM inbox w
 JOIN feed f ON f.id = w.feed_id WHERE f.key = 'vip' AND f.id_type = 'user_id'
 """
-MESSAGES = "SELECT message_id FROM message"
+MESSAGES = "SELECT message_id FROM message WHERE connection = 'engage'"
+ALL_WORDS = """
+SELECT f.key, w.member_id, w.inside, w.at FROM inbox w
+JOIN feed f ON f.id = w.feed_id WHERE f.id_type = 'user_id'
+"""
 
 
 @pytest.fixture
@@ -51,9 +64,14 @@ def port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-@pytest.fixture
-def engage(installation: Installation, simulator: Simulator, port: int) -> Installation:
-    """A sync `vip` that is fed by webhooks alone."""
+@pytest.fixture(params=["sqlite", "postgres"])
+def engage(
+    installation: Installation, port: int, request: pytest.FixtureRequest
+) -> Installation:
+    """A sync `vip` that is fed by webhooks alone, on either store."""
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_database")
+        installation.config["store"]["url"] = url
     installation.inbox()
     del installation.config["connections"]["engage"]["snapshot"]
     installation.config["web"]["inbound"]["listen"] = f"127.0.0.1:{port}"
@@ -62,15 +80,15 @@ def engage(installation: Installation, simulator: Simulator, port: int) -> Insta
     return installation
 
 
-def errand_of(engage: Installation, port: int, kills: int) -> Errand:
-    """100,000 events about 20,000 people, or a twentieth of it."""
-    parts = 20 if kills >= LONG else 1
+def errand_of(engage: Installation, port: int, *, long: bool, few: int) -> Errand:
+    """100,000 events, or a few; five about each person on average."""
+    events = MANY if long else few
     yesterday = datetime.now(UTC) - timedelta(days=1)
     return Errand(
         port=port,
         marks=str(engage.folder / "marks"),
-        people=1_000 * parts,
-        events=5_000 * parts,
+        people=events // 5,
+        events=events,
         seed=SEED,
         since=int(yesterday.timestamp()),
     )
@@ -80,14 +98,19 @@ def errand_of(engage: Installation, port: int, kills: int) -> Errand:
 
 
 @contextmanager
-def reading(engage: Installation) -> Iterator[sqlite3.Connection]:
+def reading(engage: Installation) -> Iterator[Any]:
     """The store beside the product."""
-    address = f"file:{engage.database}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True)) as connection:
-        yield connection
+    url = engage.config["store"]["url"]
+    if url.startswith("sqlite"):
+        address = f"file:{engage.database}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            yield connection
+    else:
+        with psycopg.connect(url, autocommit=True) as connection:
+            yield connection
 
 
-def words(connection: sqlite3.Connection) -> dict[str, Event]:
+def words(connection: Any) -> dict[str, Event]:
     """The newest word about each person."""
     return {
         person: Event(person, bool(inside), _seconds(at), tie)
@@ -95,8 +118,17 @@ def words(connection: sqlite3.Connection) -> dict[str, Event]:
     }
 
 
-def _seconds(at: str) -> int:
-    return int(datetime.fromisoformat(at).replace(tzinfo=UTC).timestamp())
+def all_words(connection: Any) -> dict[tuple[str, str], tuple[bool, int]]:
+    """By (key, person): whether inside, and since when. A list has no time."""
+    return {
+        (key, person): (bool(inside), 0 if key == LISTED else _seconds(at))
+        for key, person, inside, at in connection.execute(ALL_WORDS)
+    }
+
+
+def _seconds(at: str | datetime) -> int:
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
 
 
 def lost(engage: Installation, sender: Pushing) -> list[Event]:
@@ -119,6 +151,32 @@ def invented(engage: Installation, sender: Pushing) -> set[Event]:
     """Words in the store that nobody said."""
     with reading(engage) as connection:
         return set(words(connection).values()) - set(sender.events)
+
+
+def lost_words(engage: Installation, sender: Posting) -> list[Event]:
+    """Acknowledged words that are not in effect, whatever they came in."""
+    wanted = model(sender.taken)
+    with reading(engage) as connection:
+        held = all_words(connection)
+    return [
+        event
+        for word, event in wanted.items()
+        if word not in held
+        or held[word][1] < event.at
+        or (word[0] == LISTED and held[word][0] is not event.inside)
+    ]
+
+
+def invented_words(engage: Installation, sender: Posting) -> set[Any]:
+    """Words in the store that nobody said."""
+    uttered = {
+        (word, (event.inside, event.at))
+        for parcel in sender.parcels
+        for event in parcel.events
+        for word in said(Parcel(parcel.kind, (event,)))
+    }
+    with reading(engage) as connection:
+        return set(all_words(connection).items()) - uttered
 
 
 # ---- the kills ----------------------------------------------------------------------
@@ -149,13 +207,20 @@ def told(daemon: Running) -> bool:
     return "person-" in daemon.text
 
 
+def kills_of(config: pytest.Config, few: int) -> tuple[int, bool]:
+    """How many, and whether it is the long form."""
+    asked: int = config.getoption("--kills")
+    return (asked, True) if asked >= LONG else (few, False)
+
+
 @pytest.mark.timeout(2 * PATIENCE)
 def test_every_acknowledged_event_is_in_effect_whenever_the_daemon_is_killed(
-    engage: Installation, simulator: Simulator, port: int, pytestconfig: Any
+    engage: Installation, simulator: Simulator, port: int, pytestconfig: pytest.Config
 ) -> None:
-    asked = pytestconfig.getoption("--kills")
-    kills = asked if asked >= LONG else FEW
-    errand = errand_of(engage, port, kills)
+    on_sqlite = engage.database.name in engage.config["store"]["url"]
+    kills, events = (FEW, 5_000) if on_sqlite else (FEWER, 2_000)
+    kills, long = kills_of(pytestconfig, kills)
+    errand = errand_of(engage, port, long=long, few=events)
     simulator.users(f"person-{number:06d}" for number in range(errand.people))
     dice = random.Random(SEED)  # noqa: S311  # repeatable, guards nothing
     daemon = engage.start("serve")
@@ -174,13 +239,91 @@ def test_every_acknowledged_event_is_in_effect_whenever_the_daemon_is_killed(
         outcome = sender.outcome(PATIENCE)
     ran = engage.run("vip")
 
-    model = newest(sender.events)
+    newest_word = newest(sender.events)
     with reading(engage) as connection:
-        assert words(connection) == model
+        assert words(connection) == newest_word
     assert ran.code == ExitCode.OK
-    assert simulator.members() == {one for one in model if model[one].inside}
+    inside = {one for one, word in newest_word.items() if word.inside}
+    assert simulator.members() == inside
     assert set(outcome.answers) <= {"200", "503"}
     assert outcome.answers["200"] == len(sender.order)
     assert not told(daemon)
-    rate = len(sender.order) / (outcome.seconds - outcome.paused)
-    print(f"{kills} kills, {rate:,.0f} requests a second meanwhile, {outcome}")
+    print(f"{kills} kills, {rate(sender, outcome)}, {outcome}")
+
+
+def rate(sender: Pushing, outcome: Outcome) -> str:
+    """Requests a second, while a daemon was there."""
+    seconds = outcome.seconds - outcome.paused
+    return f"{len(sender.order) / seconds:,.0f} requests a second meanwhile"
+
+
+# ---- several people at a time -------------------------------------------------------
+
+
+@pytest.fixture
+def everything(engage: Installation, simulator: Simulator) -> Installation:
+    """Two more syncs: of a cohort that is pushed as a list, and of one by webhooks."""
+    engage.push()
+    for name, cohort in (("listed", LISTED), ("hooked", HOOKED)):
+        simulator.cohort(cohort, members=[])
+        engage.cohort_sync(
+            name,
+            cohort,
+            from_={"via": "push", "relist_every": "never"},
+            to={"connection": "partner-lists"},
+        )
+    return engage
+
+
+@pytest.mark.timeout(2 * PATIENCE)
+def test_every_acknowledged_batch_is_in_effect_whenever_the_daemon_is_killed(
+    everything: Installation,
+    simulator: Simulator,
+    port: int,
+    pytestconfig: pytest.Config,
+) -> None:
+    kills, long = kills_of(pytestconfig, FEWER)
+    errand = errand_of(everything, port, long=long, few=3_000)
+    simulator.users(f"person-{number:06d}" for number in range(errand.people))
+    dice = random.Random(SEED)  # noqa: S311  # repeatable, guards nothing
+    daemon = everything.start("serve")
+    with knocking(daemon) as at:
+        made = at.amplitude("/lists", {"name": f"Cohort: {LISTED}"})
+    errand = replace(errand, list_id=made.body["listId"])
+
+    sender = Posting(errand)
+    with ending(sender):
+        for left in range(kills, 0, -1):
+            killed(daemon, sender, dice, left)
+            assert lost_words(everything, sender) == []
+            assert invented_words(everything, sender) == set()
+            assert not told(daemon)
+            daemon = everything.start("serve")
+        outcome = sender.outcome(PATIENCE)
+    daemon.stop()
+    ran = everything.run()
+
+    wanted = model(sender.parcels)
+    with reading(everything) as connection:
+        held = all_words(connection)
+    assert held == {word: (each.inside, each.at) for word, each in wanted.items()}
+    assert ran.code == ExitCode.OK
+    assert targets(simulator) == {
+        key: {one for (of, one), word in wanted.items() if of == key and word.inside}
+        for key in ("vip", LISTED, HOOKED)
+    }
+    assert set(outcome.answers) <= {"200", "503"}
+    assert outcome.answers["200"] == len(sender.order)
+    print(f"{kills} kills, {len(sender.events)} words, {rate(sender, outcome)}")
+    print(f"  {outcome}")
+
+
+def targets(simulator: Simulator) -> dict[str, set[str]]:
+    """Who is at the destinations, by what feeds them."""
+    (cohort,) = (c for c in simulator.cohorts() if c["id"] not in (LISTED, HOOKED))
+    found = {"vip": simulator.members(cohort["id"])}
+    for made in simulator.get("/_sim/partner/lists")["lists"]:
+        where = f"/_sim/partner/lists/{made['id']}/members"
+        key = LISTED if LISTED in made["name"] else HOOKED
+        found[key] = set(simulator.get(where)["ids"])
+    return found
