@@ -180,20 +180,24 @@ _MOVES: Mapping[str, Callable[[str], list[int]]] = {
 class Idle:
     """Connections that say nothing, or a byte now and then; they come again."""
 
-    def __init__(self, where: str, count: int, over: threading.Event) -> None:
+    def __init__(
+        self, where: str, count: int, over: threading.Event, held: ExitStack
+    ) -> None:
+        """Those that are open when it is over are closed by `held`."""
         self.opened = 0
         self._where, self._count, self._over = where, count, over
+        self._held = held
 
     def run(self) -> None:
         """Until it is over."""
-        with ExitStack() as stack, selectors.DefaultSelector() as selector:
+        with selectors.DefaultSelector() as selector:
             while not self._over.is_set():
                 while len(selector.get_map()) < self._count and not self._over.is_set():
-                    self._open(stack, selector)
+                    self._open(selector)
                 for key, _ in selector.select(0.1):
                     self._hear(key, selector)
 
-    def _open(self, stack: ExitStack, selector: selectors.BaseSelector) -> None:
+    def _open(self, selector: selectors.BaseSelector) -> None:
         try:
             one = socket.create_connection(address(self._where), timeout=_HEARD)
             one.sendall(
@@ -204,7 +208,7 @@ class Idle:
             return
         self.opened += 1
         one.setblocking(False)
-        stack.callback(one.close)
+        self._held.callback(one.close)
         selector.register(one, selectors.EVENT_READ)
 
     @staticmethod
@@ -221,8 +225,11 @@ class Idle:
 
 
 @contextmanager
-def attacking(where: str, idle: int) -> Iterator[Heard]:
-    """Every kind, over and over, and so many idle connections beside them."""
+def attacking(where: str, idle: int, held: ExitStack) -> Iterator[Heard]:
+    """Every kind, over and over, and so many idle connections beside them.
+
+    The idle ones are still there afterwards, until `held` is closed.
+    """
     heard, over = Heard(), threading.Event()
     kinds = {
         name: (lambda at, sent=sent: answers(at, sent))
@@ -233,7 +240,7 @@ def attacking(where: str, idle: int) -> Iterator[Heard]:
         threading.Thread(target=_again, args=(where, group, heard, over))
         for group in groups
     ]
-    threads.append(threading.Thread(target=Idle(where, idle, over).run))
+    threads.append(threading.Thread(target=Idle(where, idle, over, held).run))
     for each in threads:
         each.start()
     try:

@@ -33,7 +33,7 @@ from tests.knocking import (
 )
 from tests.simulated import PATIENCE, Simulator
 
-EXAMPLES, EXAMPLES_LONG = 12, 500
+EXAMPLES, EXAMPLES_LONG = 20, 500
 """Of each operation, twice: such as fit, and such as do not."""
 PASSWORD = "a-password-of-the-tests"
 ANA = {"Authorization": f"Basic {b64encode(f'ana:{PASSWORD}'.encode()).decode()}"}
