@@ -23,7 +23,7 @@ from syncd.store.database import Connection
 from syncd.sync.draft import Draft
 from syncd.sync.identity import Aspect
 from syncd.sync.spill import PlanFile
-from syncd.sync.steps import Run, compared_binding
+from syncd.sync.steps import Run, compared_binding, leaving_binding
 
 
 def store_plan(
@@ -64,8 +64,9 @@ def store_plan(
 
 def _files(run: Run, work: Binding, made: Draft) -> Iterator[tuple[Binding, PlanFile]]:
     """The plan's batches by binding, in the order they must be applied."""
-    if made.leaving is not None and run.binding is not None:
-        yield run.binding, made.leaving
+    emptied = leaving_binding(run)
+    if made.leaving is not None and emptied is not None:
+        yield emptied, made.leaving
     yield work, made.file
 
 
@@ -121,7 +122,9 @@ def _send_out(
     if not made.baseline_intact:
         # Only a plan that sends everybody again goes out all the same.
         compaction.accept_baseline(connection, work.id)
-    doubts.settle(connection, work.id, made.as_of)
+    for settled in (work, run.former):
+        if settled is not None:
+            doubts.settle(connection, settled.id, made.as_of)
     unaccepted.forget(connection, work.id, made.vanished)
     bindings.plan_went_out(
         connection, work.id, made.plan.digest, run.spec.identity.source, made.mark

@@ -9,7 +9,16 @@ from syncd import events, metrics
 from syncd.errors import StoreError
 from syncd.events import emit, level_of
 from syncd.model import BatchState, Outcome
-from syncd.store import acknowledged, bindings, leases, ledger, outbox, runs, unaccepted
+from syncd.store import (
+    acknowledged,
+    bindings,
+    doubts,
+    leases,
+    ledger,
+    outbox,
+    runs,
+    unaccepted,
+)
 from syncd.store.bindings import Role
 from syncd.store.database import Connection, Database
 from syncd.sync import landings
@@ -195,10 +204,12 @@ def _judge(report: Report) -> None:
 
 
 def _retire_emptied(connection: Connection, run: Run) -> None:
-    """A binding of a former id type is done with once nobody is left in doubt."""
+    """A binding of a former id type is done with once nobody is left in doubt, and no
+    request of it can land any more."""
     for old in bindings.of_sync(connection, run.spec.name):
         left = outbox.uncertain_count(connection, old.id)
-        if old.role is Role.RETIRING and left == 0:
+        late = doubts.any_of(connection, old.id)
+        if old.role is Role.RETIRING and left == 0 and not late:
             bindings.set_role(connection, old.id, Role.RETIRED)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from syncd.sources import Pushed, Words
 from syncd.store import acknowledged, bindings, doubts, leases
+from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection, Database
 from syncd.sync.steps import Run, compared_binding
 
@@ -22,6 +23,8 @@ def are_overdue(run: Run) -> bool:
     binding, now = compared_binding(run), run.parts.clock.now()
     if binding is None:
         return False
+    if former(run) is not None:
+        return True
     with run.parts.database.read() as connection:
         if not doubts.any_overdue(connection, binding.id, now):
             return False
@@ -31,6 +34,25 @@ def are_overdue(run: Run) -> bool:
         leases.check(connection, run.lease, run.parts.clock.wall())
         doubts.settle(connection, binding.id, now)
     return False
+
+
+def former(run: Run) -> Binding | None:
+    """The same cohort by the ids of before, of which something has landed by now if it
+    ever does.
+
+    Whom that moved cannot be told by today's ids: they are removed once more by those
+    of before, and then everybody is added again.
+    """
+    if run.change is not None:
+        return None
+    now = run.parts.clock.now()
+    with run.parts.database.read() as connection:
+        for each in bindings.of_sync(connection, run.spec.name):
+            ours = each.connection == run.spec.identity.connection
+            retiring = each.role is Role.RETIRING and ours
+            if retiring and doubts.any_overdue(connection, each.id, now):
+                return each
+    return None
 
 
 def as_before(run: Run) -> Pushed:

@@ -291,6 +291,7 @@ def from_what_it_says(run: Run, said: Listing | Pushed, found: Found | None) -> 
         with run.phase("collect"), credentials.of_source(run):
             snapshot = steps.collect(run, said)
         with closing(snapshot):
+            run.former = landings.former(run)
             if steps.unchanged(run, snapshot) and not landings.are_overdue(run):
                 steps.remember_mark(run, snapshot)
                 _open_batches(run, fresh_attempts=True)

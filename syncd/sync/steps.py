@@ -97,6 +97,8 @@ class Run:
     in_flight: bool = False
     """True when a request was left on the wire: the lease is kept then, so that the
     next start waits until that request is surely over."""
+    former: Binding | None = None
+    """The same cohort by the ids of before, which a late request may have moved."""
     unrecorded: bool = False
     """True when nothing could be written down of a request that was made."""
 
@@ -158,9 +160,9 @@ def compared_binding(run: Run) -> Binding | None:
 
 
 def leaving_binding(run: Run) -> Binding | None:
-    """The binding to be emptied first, when the id type changed."""
+    """The binding to be emptied first: when the id type changed, or since then."""
     emptied = run.change is not None and run.change.aspect is Aspect.ID_TYPE
-    return run.binding if emptied else None
+    return run.binding if emptied else run.former
 
 
 # ---- asking the destination, for free ---------------------------------------------
@@ -346,7 +348,7 @@ def compare_with_store(run: Run, snapshot: Snapshot) -> Draft:
         binding=compared_binding(run),
         leaving=leaving_binding(run),
         below=None if snapshot.anew else run.binding,
-        everybody=run.anew,
+        everybody=run.anew or run.former is not None,
         id_type=run.spec.identity.id_type,
         batch_size=run.spec.batch_size,
         folder=run.parts.spool,
@@ -369,7 +371,7 @@ def unchanged(run: Run, snapshot: Snapshot) -> bool:
     Then nothing is compared: open batches are sent again as they stand.
     """
     binding = run.binding
-    if run.anew or snapshot.news is not None:
+    if run.anew or run.former is not None or snapshot.news is not None:
         return False
     if binding is None or run.change is not None:
         return False

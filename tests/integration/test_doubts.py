@@ -39,6 +39,7 @@ from tests.builders import (
 
 SECOND = timedelta(seconds=1)
 WINDOW = timedelta(hours=1)
+NUMBERS = {b"7001", b"7002", b"7003", b"7004"}
 TOO_LARGE = Trouble(fault=Fault.TOO_LARGE, error_type="too_large", status=413)
 MINDING = replace(sync_settings().delivery, late_landings=WINDOW)
 
@@ -455,3 +456,56 @@ def is_due(world: World) -> bool:
     with world.database.read() as connection:
         (binding,) = bindings.of_sync(connection, "vip")
         return forgotten.is_due(connection, binding.id)
+
+
+# ---- a cohort that goes by other ids ------------------------------------------------
+
+
+@contextmanager
+def other_ids(world: World, trouble: Trouble | None) -> Iterator[Engine]:
+    """A cohort that went by user ids goes by numbers since a plan that was approved,
+    whose first REMOVE met with some trouble."""
+    with synced(world, 1, 2) as engine:
+        world.vendor.script.append(None if trouble else LANDS_LATE)
+        run(engine, world, 1, 2, 3)
+        run(engine, world, 1, 2)
+    world.syncs["vip"] = replace(world.syncs["vip"], match=IdType.AMPLITUDE_ID)
+    world.vendor.known |= NUMBERS
+    with world.engine() as engine:
+        world.clock.advance(SECOND)  # type: ignore[attr-defined]
+        world.sources["vip"].members = set(NUMBERS)
+        held = engine.run("vip", Trigger.MANUAL)
+        assert held is not None
+        world.vendor.script.append(trouble)
+        engine.approve(Decision(run_id=held.run_id, actor="me", via="cli", reason=""))
+        assert world.vendor.cohort.members == NUMBERS
+        world.vendor.requests.clear()
+        yield engine
+
+
+def test_a_late_remove_by_the_old_ids_has_everybody_added_again(world: World) -> None:
+    with other_ids(world, LANDS_LATE) as engine:
+        world.vendor.land()  # of whom it took out, only the old ids are known
+        world.clock.advance(WINDOW)  # type: ignore[attr-defined]
+        engine.run("vip", Trigger.MANUAL)
+        assert set(world.vendor.sent(Operation.ADD)) == NUMBERS
+        world.vendor.requests.clear()
+
+        engine.run("vip", Trigger.MANUAL)
+
+    assert world.vendor.requests == []
+    assert doubted(world) == 0
+
+
+def test_a_late_add_by_the_old_ids_is_undone_by_them_first(world: World) -> None:
+    with other_ids(world, None) as engine:
+        world.vendor.land()
+        assert world.vendor.cohort.members == NUMBERS | people(3)
+        world.clock.advance(WINDOW)  # type: ignore[attr-defined]
+        engine.run("vip", Trigger.MANUAL)
+
+    assert world.vendor.cohort.members == NUMBERS
+    assert world.vendor.sent(Operation.REMOVE) == [*people(3)]
+    kinds = [request.operation for request in world.vendor.requests]
+    assert kinds == sorted(kinds, reverse=True), "every REMOVE before the first ADD"
+    assert doubted(world) == 0
