@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def install(month: Month, store: str, slack: str) -> None:
         "actions": "enabled",
         "auth": {"type": "basic", "users": users},
     }
-    config["defaults"] |= {"fresh_within": "2h", "max_runtime": "2h"}
+    config["defaults"] |= {"fresh_within": "2h", "max_runtime": "3h"}
     config["connections"]["amplitude"] |= {
         "download_deadline": "30m",
         "quota": {"downloads_per_month": 10_000},
@@ -307,12 +308,14 @@ def _live_through(month: Month, deaf: Deaf, server: str, folder: Path) -> Told:
     """Well, stalled, healed; without a store; without a daemon."""
     daemon = month.start()
     connect(month, daemon)
+    pushed = month.clock.now()
     for name in SYNCS:
         assert daemon.reached("run.finished", sync=name, outcome="success")
     scraper = Scraper(clock=month.clock, every=STEP, url=daemon.url("admin"))
     at: dict[str, datetime] = {}
     with scraper.looking():
         month.clock.reach(month.clock.now() + HOUR)
+        _know_the_size(daemon, pushed)
         status = _stall_and_heal(month, deaf, at)
         _take_the_store_away(month, scraper, server, at)
         _kill(month, scraper, at)
@@ -328,6 +331,14 @@ def _live_through(month: Month, deaf: Deaf, server: str, folder: Path) -> Told:
     )
 
 
+def _know_the_size(daemon: Running, pushed: datetime) -> None:
+    """A size counts once it has had an hour to follow what was pushed: it must be known
+    before it moves and nothing is pushed."""
+    after = _stamp(pushed + HOUR)
+    runs = partial(daemon.events, "run.finished", sync="unheard")
+    assert eventually(lambda: any(each["due_at"] >= after for each in runs()))
+
+
 def _stall_and_heal(month: Month, deaf: Deaf, at: dict[str, datetime]) -> Any:
     """What `status` said while everything was broken."""
     clock, daemon = month.clock, month.daemons[-1]
@@ -337,6 +348,7 @@ def _stall_and_heal(month: Month, deaf: Deaf, at: dict[str, datetime]) -> Any:
     # Runs that hang take longest to come to anything.
     assert daemon.reached("run.finished", sync="hanging", outcome="partial")
     assert daemon.reached("run.finished", 3, sync="slow", outcome="failed")
+    assert daemon.reached("inbox.silent", sync="unheard")
     clock.reach(clock.now() + 2 * STEP)
     status = month.installation.syncd("status", "--json").document
     heal(month, daemon)
