@@ -161,10 +161,20 @@ def compared(
         listing = read_back(parts, settings, sync.name, wanted, vendors)
         if isinstance(listing, Postponed):
             return listing
-        with parts.readers.of(binding.connection):
-            found = _differences(parts, binding, listing)
-        as_of = listing.as_of() or parts.clock.now()
-    others = [each.name for each in settings.syncs if each.name != sync.name]
+        others = [each.name for each in settings.syncs if each.name != sync.name]
+        return compared_with(listing, parts, binding, others)
+
+
+def compared_with(
+    listing: Listing, parts: Parts, binding: Binding, others: list[str]
+) -> Compared:
+    """Compare who is in the cohort, as it was read, with what is acknowledged.
+
+    `others` are the other syncs of the configuration.
+    """
+    with parts.readers.of(binding.connection):
+        found = _differences(parts, binding, listing)
+    as_of = listing.as_of() or parts.clock.now()
     return _told_apart(parts, binding, others, found, as_of)
 
 
