@@ -19,7 +19,9 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from syncd.app.doctor.store import LONG_LOG, look
 from syncd.cli.exit_codes import ExitCode
+from syncd.config.settings import StoreSettings
 from syncd.errors import StoreUnavailable, SyncdError
 from syncd.model import Operation, Trigger
 from syncd.store.backup import backup
@@ -305,12 +307,13 @@ def test_a_stranger_who_holds_the_write_lock_fails_what_writes_and_nothing_else(
         with pytest.raises(StoreUnavailable, match="locked"):
             made.run(database, EVERYBODY - BACK)
         assert len(made.vendor.requests) == sent
-        assert not database.takes_writes
+        took = [database.takes_writes]
         stranger.execute("ROLLBACK")
     made.run(database, EVERYBODY - BACK)
+    took.append(database.takes_writes)
 
-    assert database.takes_writes
     database.close()
+    assert took == [False, True]
     assert made.vendor.cohort.members == EVERYBODY - BACK
 
 
@@ -342,3 +345,49 @@ def test_a_lock_that_a_stranger_takes_in_mid_run_leaves_its_ids_uncertain(
     database.close()
     assert len(sent) >= 1
     assert made.vendor.cohort.members == EVERYBODY - BACK
+
+
+def test_a_reader_that_never_ends_costs_room_that_is_used_again_and_doctor_tells(
+    tmp_path: Path,
+) -> None:
+    made = History(tmp_path)
+    database = new_database(tmp_path)
+    made.run(database, EVERYBODY)
+    with database.begin() as connection:
+        connection.execute(text("PRAGMA wal_autocheckpoint = 20"))
+    log = tmp_path / "syncd.db-wal"
+
+    def rewrite(times: int) -> int:
+        """Write so often; returns how long the log is then."""
+        for number in range(times):
+            with database.begin() as connection:
+                # The same rows: what grows is the log alone.
+                connection.execute(
+                    text("UPDATE run SET config_hash = :n"), {"n": str(number)}
+                )
+        return log.stat().st_size
+
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM run").fetchone()
+        short, long = rewrite(20), rewrite(200)
+        assert reader.execute("SELECT count(*) FROM run").fetchone() == (1,)
+    after = rewrite(200)
+
+    assert long > 2 * short
+    assert after <= long + short
+    database.close()
+    with log.open("wb") as file:
+        file.truncate(LONG_LOG + 1)
+    told = [each.detail for each in look(store_settings(database))]
+    assert any("somebody has been reading for long" in each for each in told)
+
+
+def store_settings(database: Database) -> StoreSettings:
+    return StoreSettings(
+        url=str(database.url),
+        password=None,
+        migrate="auto",
+        keep_runs=timedelta(days=400),
+        spool_dir=None,
+    )

@@ -26,6 +26,8 @@ TIGHT = 200 * MB
 """Free bytes below which somebody should look."""
 FULL = 20 * MB
 """Free bytes below which the next large plan may not fit."""
+LONG_LOG = 256 * MB
+"""Of SQLite's log: four times what it is cut to when nobody reads."""
 LOCKS = Path("/proc/locks")
 
 
@@ -95,7 +97,7 @@ def _content(
     parts = [database.library, _schema(revision), _mb(size), mode.upper()]
     if file is not None:
         parts.append(_lock(file))
-        yield from _kept_private(file)
+        yield from _file(file)
         if mode not in ("wal", ""):
             yield warn(STORE, f"the journal is {mode}, not WAL", "syncd serve, once")
     line = ", ".join(part for part in parts if part)
@@ -131,11 +133,26 @@ def _schema(revision: str | None) -> str:
     return f"schema {revision or 'none'}, this program has {head}"
 
 
+def _file(file: Path) -> Iterator[Finding]:
+    """The file itself: nobody else's to read, with a short log."""
+    yield from _kept_private(file)
+    yield from _log_is_short(file)
+
+
 def _kept_private(file: Path) -> Iterator[Finding]:
     mode = file.stat().st_mode & 0o777
     if mode & 0o077:
         what = f"{file} holds member ids and others may open it (mode {mode:04o})"
         yield warn(STORE, what, f"chmod 600 {file}")
+
+
+def _log_is_short(file: Path) -> Iterator[Finding]:
+    """What is written cannot be moved into the file while somebody reads on and on."""
+    log = file.with_name(f"{file.name}-wal")
+    size = log.stat().st_size if log.exists() else 0
+    if size > LONG_LOG:
+        what = f"{log} is long ({_mb(size)}): somebody has been reading for long"
+        yield warn(STORE, what, f"fuser -v {file}, and end what is not syncd")
 
 
 def _lock(file: Path) -> str:
