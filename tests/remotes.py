@@ -273,6 +273,15 @@ class Remote:
         kept += rows(self.database, "SELECT stopped_reason FROM connection")
         return str(kept)
 
+    def misbehaved(self) -> list[str]:
+        """What a vendor would hold against us: I-9, storms, credentials gone astray."""
+        stats = self.simulator.get("/_sim/stats")
+        return [
+            f"{stats[each]} {each}"
+            for each in ("status_429", "overlaps", "leaks")
+            if stats[each]
+        ]
+
     def misled(self) -> set[bytes]:
         """Ids of which the store is sure and wrong (I-2)."""
         known = self.belief()
