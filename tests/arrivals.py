@@ -7,9 +7,11 @@ its commit is seen at the first kill before a commit.
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
 
@@ -22,6 +24,11 @@ CROWD = people(60)
 COHORT = "c1"
 COMPUTED = 1_790_000_000
 """Epoch seconds: when Amplitude computed the cohort."""
+
+BUSY = 50
+"""Times that a request is sent again."""
+LINGER = 0.2
+"""Seconds in which an answer that was given too early is sure to get out."""
 
 WORDS = """
 SELECT f.key, w.member_id, w.inside FROM inbox w JOIN feed f ON f.id = w.feed_id
@@ -120,7 +127,7 @@ class Arrivals(Story):
 
     def act(self, play: Play, kill: Passage | None) -> Forked:
         """Serve, and take what comes."""
-        daemon = play.stage.fork("serve", kill=kill)
+        daemon = play.stage.fork("serve", kill=kill, linger=LINGER)
         if daemon.reaches("daemon.started"):
             with suppress(OSError, HTTPException):
                 deliver(play, daemon)
@@ -164,11 +171,21 @@ def deliver(play: Play, daemon: Forked) -> None:
         for number, delivery in enumerate(DELIVERIES):
             if number in acknowledged:
                 continue
-            answer = delivery.send(at, play.notes.get("list", ""))
-            assert answer.status == 200, answer
+            answer = accepted(delivery, at, play.notes.get("list", ""))
             acknowledged.add(number)
             if "listId" in answer.text:
                 play.notes["list"] = json.loads(answer.text)["listId"]
+
+
+def accepted(delivery: Delivery, at: Knocking, made: str) -> Answer:
+    """Sent again while the daemon is too busy, as every sender does."""
+    for _ in range(BUSY):
+        answer = delivery.send(at, made)
+        if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
+            break
+        threading.Event().wait(LINGER)
+    assert answer.status == HTTPStatus.OK, answer
+    return answer
 
 
 def words(play: Play) -> set[Word]:

@@ -108,6 +108,14 @@ class Play:
     """The newest request when the story begins."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What a story has to remember."""
+    ground: "Ground | None" = None
+
+    def run_once(self, key: tuple[str, ...]) -> None:
+        """A run that must end well; the same one is not repeated for every play."""
+        assert self.ground is not None
+        if not self.ground.recall(self, key):
+            self.run()
+            self.ground.remember(self, key)
 
     def run(self, *args: str) -> Ended:
         """A run that must end well."""
@@ -195,6 +203,15 @@ class Cut:
         return f"{self.story}: passage {number} of {point}"
 
 
+@dataclass(frozen=True)
+class Kept:
+    """A store after a first run, and the cohort that it made."""
+
+    store: str
+    """A file, or the name of a database."""
+    cohort: dict[str, Any]
+
+
 @dataclass
 class Ground:
     """Where stories of one kind of store are played, one at a time."""
@@ -206,11 +223,11 @@ class Ground:
     """URL of a Postgres; empty for SQLite."""
     template: str = ""
     """An empty store of the newest schema: a file, or the name of a database."""
-    _count: int = 0
+    kept: dict[tuple[str, ...], Kept] = field(default_factory=dict)
+    """What a first run left, by what it was about."""
 
     def prepare(self) -> None:
         """Make the empty store that plays begin with."""
-        self._count += 1
         folder = self.folder / "template"
         folder.mkdir()
         with ExitStack() as stack:
@@ -245,10 +262,36 @@ class Ground:
             require_intact(play.url)
             return ended.child.code == KILLED
 
+    def remember(self, play: Play, key: tuple[str, ...]) -> None:
+        """Keep what a first run left: the store and one cohort."""
+        (cohort,) = play.simulator.cohorts()
+        made = {name: cohort[name] for name in ("id", "name", "type", "owners")}
+        made["members"] = sorted(play.simulator.members())
+        name = f"k_{uuid.uuid4().hex}"
+        if self.server:
+            self._create(name, urlsplit(play.url).path.removeprefix("/"))
+        else:
+            name = str(shutil.copy(play.stage.database, self.folder / name))
+        self.kept[key] = Kept(name, made)
+
+    def recall(self, play: Play, key: tuple[str, ...]) -> bool:
+        """Let it be as a first run left it; False where none did so far."""
+        if key not in self.kept:
+            return False
+        kept = self.kept[key]
+        if self.server:
+            name = urlsplit(play.url).path.removeprefix("/")
+            self._on_server("DROP DATABASE {} WITH (FORCE)", name)
+            self._create(name, kept.store)
+        else:
+            shutil.copy(kept.store, play.stage.database)
+        play.simulator.post("/_sim/cohorts", kept.cohort)
+        return True
+
     @contextmanager
     def _play(self, story: Story) -> Iterator[Play]:
-        self._count += 1
-        folder = self.folder / f"{self._count}"
+        # Always the same one: the name of a list's file is part of what a store knows.
+        folder = self.folder / "play"
         folder.mkdir()
         self.simulator.post("/_sim/reset", {})
         self.simulator.post("/_sim/config", {"job_seconds": 0})
@@ -256,7 +299,7 @@ class Ground:
             stack.callback(shutil.rmtree, folder)
             stage = Stage(folder, self.simulator, stack, self.warm)
             url = stack.enter_context(self._store(stage, fresh=story.fresh))
-            play = Play(stage, self.simulator, url)
+            play = Play(stage, self.simulator, url, ground=self)
             story.arrange(play)
             play.begin()
             yield play

@@ -80,6 +80,8 @@ class Points:
     """Descriptor of a file that gets a line for each passage."""
     kill: tuple[str, int] | None
     """A point, and which of its passages, from 1."""
+    linger: float = 0
+    """Seconds for what other threads do too early to get out, before it dies."""
     counts: Counter[str] = field(default_factory=Counter)
     lock: Any = field(default_factory=threading.RLock)
 
@@ -89,8 +91,9 @@ class Points:
             self.counts[point] += 1
             passage = (point, self.counts[point])
             os.write(self.trace, f"{passage[1]} {point}\n".encode())
-            if passage == self.kill:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if passage == self.kill:
+            threading.Event().wait(self.linger)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def asker(start: FrameType | None) -> str:
@@ -266,7 +269,8 @@ def become(errand: dict[str, Any]) -> NoReturn:
         _look_like_a_command(errand)
         kill = errand["kill"]
         trace = os.open(errand["trace"], os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        points = Points(trace, (kill[0], kill[1]) if kill else None)
+        at = (kill[0], kill[1]) if kill else None
+        points = Points(trace, at, errand["linger"])
         StorePoints(points).watch()
         watch_requests(points)
         watch_files(points)

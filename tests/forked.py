@@ -130,9 +130,13 @@ class Stage(Installation):
         verb: str,
         *args: str,
         kill: Passage | None = None,
+        linger: float = 0,
         stdin: Sequence[str] = (),
     ) -> "Forked":
-        """Start a command; it is killed at the end of the case if it still runs."""
+        """Start a command; it is killed at the end of the case if it still runs.
+
+        `linger` are seconds that it spends at the passage before it kills itself.
+        """
         self._count += 1
         files = {
             name: str(self.folder / f"{self._count}.{name}")
@@ -146,6 +150,7 @@ class Stage(Installation):
                 "argv": self.command(verb, *args)[3:],
                 "cwd": str(self.folder),
                 "kill": kill,
+                "linger": linger,
                 **files,
             }
         )

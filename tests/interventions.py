@@ -7,7 +7,7 @@ from sqlalchemy import create_engine, inspect
 
 from tests.cutting import Play, Story, certain, reading, rows, uncertain
 from tests.forked import Forked, Passage
-from tests.stories import KNOWN, REASON, listed, say
+from tests.stories import KNOWN, REASON, say, synced
 
 
 class Repair(Story):
@@ -18,8 +18,7 @@ class Repair(Story):
 
     def arrange(self, play: Play) -> None:
         """Somebody else took five out and put four in."""
-        listed(play, KNOWN[:30])
-        play.run()
+        synced(play, KNOWN[:30])
         play.notes["others"] = {*KNOWN[:5], *KNOWN[30:34]}
         play.simulator.change(
             play.simulator.cohort_id(), remove=KNOWN[:5], add=KNOWN[30:34]
@@ -49,8 +48,7 @@ class Push(Story):
 
     def arrange(self, play: Play) -> None:
         """30 people; the source lost two and gained five since."""
-        listed(play, KNOWN[:30])
-        play.run()
+        synced(play, KNOWN[:30])
         say(play, KNOWN[2:35])
 
 
@@ -77,8 +75,7 @@ class Detach(Story):
 
     def arrange(self, play: Play) -> None:
         """25 people."""
-        listed(play, KNOWN[:25])
-        play.run()
+        synced(play, KNOWN[:25])
         play.leaving, play.wanted = play.wanted, set()
 
     def finish(self, play: Play) -> None:
@@ -97,8 +94,7 @@ class Forget(Story):
 
     def arrange(self, play: Play) -> None:
         """They are in the list, and stay in it."""
-        listed(play, KNOWN[:25])
-        play.run()
+        synced(play, KNOWN[:25])
         play.leaving = set(KNOWN[:2])
         play.wanted -= play.leaving
 

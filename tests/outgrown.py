@@ -10,7 +10,7 @@ from sqlalchemy import Connection, MetaData, Table, func, select, text
 from syncd.store import migrate
 from syncd.store.database import Database, create_file
 from tests.cutting import Play, Story, certain, rows
-from tests.stories import KNOWN, listed
+from tests.stories import KNOWN, synced
 
 OLDEST = "0001"
 
@@ -27,8 +27,7 @@ class Migrate(Story):
 
     def arrange(self, play: Play) -> None:
         """A run in a store of today; its rows are then put into an old one."""
-        listed(play, KNOWN[:25])
-        play.run()
+        synced(play, KNOWN[:25])
         age_schema(play.url)
 
     def counts(self, point: str) -> bool:

@@ -9,17 +9,16 @@ The short form has every point once; `--long` has every passage of every story.
 """
 
 import traceback
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TypeVar
 
 import pytest
 
-from tests.arrivals import Arrivals
+from tests.arrivals import DELIVERIES, Arrivals
 from tests.cutting import Cut, Ground, Story, everything, firsts
 from tests.forked import Passage, warmed
 from tests.interventions import Adopt, Detach, Forget, Push, Repair
@@ -66,8 +65,14 @@ class Theatre:
 
     grounds: SimpleQueue[Ground] = field(default_factory=SimpleQueue)
     recorded: dict[str, list[Passage]] = field(default_factory=dict)
-    cuts: Mapping[str, Sequence[Cut]] = field(default_factory=dict)
+    cuts: dict[str, list[Cut]] = field(default_factory=dict)
     """What is to be cut, by story."""
+
+    def share(self, cuts: Sequence[Cut]) -> None:
+        """These are to be cut."""
+        self.cuts = {name: [] for name in self.recorded}
+        for cut in cuts:
+            self.cuts[cut.story].append(cut)
 
     def on_all(self, act: Callable[[Ground], T]) -> T:
         """Something on a ground that is free."""
@@ -101,25 +106,62 @@ class Theatre:
 NEVER = "never came"
 
 
+INTAKE = "commit store.intake._write/before"
+"""What arrived is about to be committed."""
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every story on SQLite; on Postgres too in the long form, else a sample."""
-    on_postgres = STORIES if metafunc.config.getoption("--long") else SAMPLE
-    cases = [("sqlite", name) for name in STORIES]
-    cases += [("postgres", name) for name in on_postgres]
-    metafunc.parametrize(
-        ("theatre", "story"), cases, indirect=["theatre"], scope="module"
-    )
+    if "story" in metafunc.fixturenames:
+        on_postgres = STORIES if metafunc.config.getoption("--long") else SAMPLE
+        cases = [("sqlite", name) for name in STORIES]
+        cases += [("postgres", name) for name in on_postgres]
+        metafunc.parametrize(("store", "story"), cases)
+    else:
+        metafunc.parametrize("store", ["sqlite", "postgres"])
+
+
+@pytest.fixture
+def theatre(request: pytest.FixtureRequest, store: str) -> Theatre:
+    """The one of this kind of store."""
+    found: Theatre = request.getfixturevalue(f"{store}_theatre")
+    return found
 
 
 @pytest.fixture(scope="module")
-def theatre(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
+def sqlite_theatre(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Theatre]:
-    """Grounds for one kind of store, every story recorded, the cuts shared out."""
-    on_postgres = request.param == "postgres"
-    long = request.config.getoption("--long")
-    server = request.getfixturevalue("postgres_url") if on_postgres else ""
+    """Every story recorded on SQLite, the cuts shared out."""
+    with theatre_on("", tmp_path_factory) as found:
+        found.record(list(STORIES))
+        long = pytestconfig.getoption("--long")
+        found.share(everything(found.recorded) if long else firsts(found.recorded))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def postgres_theatre(
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_url: str,
+) -> Iterator[Theatre]:
+    """The same on Postgres; in the short form only a sample."""
+    with theatre_on(postgres_url, tmp_path_factory) as found:
+        if pytestconfig.getoption("--long"):
+            found.record(list(STORIES))
+            found.share(everything(found.recorded))
+        else:
+            found.record(SAMPLE)
+            found.share(firsts(found.recorded)[::SAMPLED])
+        yield found
+
+
+@contextmanager
+def theatre_on(
+    server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Theatre]:
+    """Grounds for one kind of store; nothing was recorded on them."""
     with ExitStack() as stack:
         found = Theatre()
         warm = stack.enter_context(warmed())
@@ -129,14 +171,6 @@ def theatre(
             ground = Ground(simulator, warm, folder, server)
             ground.prepare()
             found.grounds.put(ground)
-        found.record(list(STORIES) if long or not on_postgres else SAMPLE)
-        shared = everything(found.recorded) if long else firsts(found.recorded)
-        if on_postgres and not long:
-            shared = shared[::SAMPLED]
-        cuts = defaultdict(list)
-        for cut in shared:
-            cuts[cut.story].append(cut)
-        found.cuts = cuts
         yield found
 
 
@@ -155,3 +189,16 @@ def test_a_command_killed_at_any_passage_loses_nobody_and_removes_nobody_wrongly
     assert len(never) <= may_miss, "\n".join(never)
     passages = len(theatre.recorded[story])
     print(f"{len(cuts) - len(never)} kills at {passages} passages, {len(never)} missed")
+
+
+@pytest.mark.timeout(600)
+def test_nothing_is_acknowledged_before_its_commit(theatre: Theatre) -> None:
+    """Killed right before a commit of the intake, with time for an early answer."""
+    recorded = theatre.recorded[Arrivals.name]
+    passages = [each for each in recorded if each[0] == INTAKE]
+    few = (passages[0], passages[len(passages) // 2], passages[-1])
+
+    wrong = theatre.play([Cut(Arrivals.name, each) for each in few])
+
+    assert len(passages) >= len(DELIVERIES) - 1, "each delivery is a commit of its own"
+    assert wrong == [], "\n\n".join(wrong)
