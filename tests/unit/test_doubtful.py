@@ -1,76 +1,72 @@
-"""The doubtful in a plan: asserted as the source says, and nobody's exit twice."""
+"""Whom a late landing may move is asserted again, as the source says, and counted."""
 
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from syncd.errors import DeliveryError, Fault
-from syncd.sync.diff import changes, everybody_again
-from syncd.sync.plan import Tally
-from syncd.sync.repair import mended
+from syncd.sync.diff import BucketChanges, changes, everybody_again
 
-IN, OUT, BACK = b"in", b"out", b"back"
-KNOWN: dict[str, Any] = {
-    "bucket": 0,
-    "acknowledged": {IN, BACK},
-    "uncertain": set(),
-    "waiting": set(),
-    "unaccepted": set(),
-}
+Compare = Callable[..., BucketChanges]
+
+
+def compared(compare: Compare, listed: str, **known: str) -> BucketChanges:
+    """A letter is a person; what is known of whom is named by the argument."""
+    sets = ("acknowledged", "uncertain", "waiting", "unaccepted", "doubtful")
+    return compare(
+        bucket=7,
+        snapshot=letters(listed),
+        **{name: set(letters(known.get(name, ""))) for name in sets},
+    )
+
+
+def letters(text: str) -> list[bytes]:
+    return [each.encode() for each in text]
+
+
+def test_somebody_who_left_and_may_come_back_is_removed_again():
+    found = compared(changes, "a", acknowledged="a", doubtful="b")
+
+    assert (found.adds, found.removes) == ([], [b"b"])
+    assert (found.reasserted, found.undone) == (1, 1)
+    assert (found.members, found.acknowledged, found.union) == (1, 1, 1)
+
+
+def test_a_member_who_may_be_taken_out_is_added_again():
+    found = compared(changes, "ab", acknowledged="ab", doubtful="b")
+
+    assert (found.adds, found.removes) == ([b"b"], [])
+    assert (found.reasserted, found.undone) == (1, 0)
+
+
+def test_an_exit_that_was_due_anyway_is_no_repetition():
+    found = compared(changes, "", acknowledged="b", doubtful="b")
+
+    assert (found.adds, found.removes) == ([], [b"b"])
+    assert (found.reasserted, found.undone) == (0, 0)
+
+
+def test_somebody_uncertain_and_doubtful_counts_among_those_who_may_be_there():
+    found = compared(changes, "", uncertain="b", doubtful="b")
+
+    assert (found.removes, found.union) == ([b"b"], 1)
+    assert (found.reasserted, found.undone) == (1, 0)
+
+
+def test_whoever_waits_to_be_offered_again_is_offered_now_if_doubtful():
+    found = compared(changes, "ab", unaccepted="ab", waiting="ab", doubtful="b")
+
+    assert (found.adds, found.reasserted) == ([b"b"], 1)
 
 
 @pytest.mark.parametrize("compare", [changes, everybody_again])
-def test_the_doubtful_are_asserted_as_the_source_says(compare: Any) -> None:
-    found = compare(snapshot=[IN, BACK], doubtful={OUT, BACK}, **KNOWN)
-
-    assert found.removes == [OUT]
-    assert BACK in found.adds
+def test_every_comparison_says_which_bucket_it_is_about(compare: Compare):
+    assert compared(compare, "a").bucket == 7
+    assert compared(compare, "a", uncertain="a", doubtful="b").bucket == 7
 
 
-def test_somebody_who_left_before_is_counted_as_no_exit() -> None:
-    tally = Tally()
+def test_all_are_sent_again_and_the_doubtful_are_removed_again():
+    found = compared(everybody_again, "a", acknowledged="ac", doubtful="b")
 
-    tally.count(changes(snapshot=[IN], doubtful={OUT}, **KNOWN))
-
-    assert (tally.exited, tally.union) == (1, 2), "of two who are there, one leaves"
-    assert tally.reasserted == 1
-
-
-def test_a_repair_asserts_the_doubtful_too() -> None:
-    found = mended(
-        bucket=0,
-        wanted={IN, BACK},
-        acknowledged={IN, BACK},
-        uncertain=set(),
-        doubtful={OUT, BACK},
-        missing=set(),
-        ours=set(),
-    )
-
-    assert (found.adds, found.removes, found.undone) == ([BACK], [OUT], 1)
-
-
-@pytest.mark.parametrize(
-    ("fault", "status", "sent", "may"),
-    [
-        (Fault.PASSING, None, True, True),  # no answer
-        (Fault.PASSING, None, False, False),  # no connection
-        (Fault.PASSING, 503, True, True),
-        (Fault.PASSING, 200, True, True),  # an answer that proves nothing
-        (Fault.PASSING, 408, True, True),
-        (Fault.PASSING, 429, True, False),
-        (Fault.THROTTLED, 429, True, False),
-        (Fault.REFUSED, 400, True, False),
-        (Fault.REFUSED, None, True, False),  # refused by ourselves
-        (Fault.CREDENTIALS, 403, True, False),
-        (Fault.TOO_LARGE, 413, True, False),
-    ],
-)
-def test_only_what_was_sent_and_not_refused_may_take_effect(
-    fault: Fault, status: int | None, sent: bool, may: bool
-) -> None:
-    error = DeliveryError(
-        "so it is", fault=fault, error_type="http_5xx", status=status, sent=sent
-    )
-
-    assert error.may_take_effect is may
+    assert found.adds == [b"a"]
+    assert sorted(found.removes) == [b"b", b"c"]
+    assert (found.reasserted, found.undone, found.union) == (2, 1, 2)
