@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Self
 
@@ -271,7 +271,9 @@ class Engine:
         active = self.active()
         for each in unfinished:
             if each.sync not in active and self._dead(each):
-                finish.close_abandoned(self.database, each, now)
+                spec = self.blueprint.specs.get(each.sync)
+                late = spec.late_landings if spec is not None else timedelta(0)
+                finish.close_abandoned(self.database, each, now, late)
         return self._cut_off()
 
     def resume(self, name: str) -> Report | None:

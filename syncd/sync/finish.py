@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from syncd import events, metrics
@@ -119,16 +119,21 @@ def _was_closed(database: Database, run_id: str, at: datetime) -> bool:
     return False
 
 
-def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
+def close_abandoned(
+    database: Database,
+    found: runs.Run,
+    now: datetime,
+    late_landings: timedelta = timedelta(0),
+) -> None:
     """Close a run whose process died, with what its ledger proves.
 
     A plan it was about to hold goes with it: nobody was told of it, and the next run
-    makes it anew.
+    makes it anew. Any open batch may have been on the wire.
     """
     with database.read() as connection:
         numbers = dict(found.summary) | _ledger_numbers(connection, found.id)
     try:
-        closed = _abandon(database, found, numbers, now)
+        closed = _abandon(database, found, numbers, now, late_landings)
     except StoreError:
         if not _was_closed(database, found.id, now):
             raise
@@ -150,9 +155,15 @@ def close_abandoned(database: Database, found: runs.Run, now: datetime) -> None:
 
 
 def _abandon(
-    database: Database, found: runs.Run, numbers: Mapping[str, Any], now: datetime
+    database: Database,
+    found: runs.Run,
+    numbers: Mapping[str, Any],
+    now: datetime,
+    late_landings: timedelta,
 ) -> bool:
     with database.begin() as connection:
+        owned = [each.id for each in bindings.of_sync(connection, found.sync)]
+        doubts.of_open(connection, owned, now, late_landings)
         closed = runs.finish(
             connection,
             found.id,
@@ -173,14 +184,10 @@ def close_leftovers(run: Run) -> None:
     """
     with run.parts.database.read() as connection:
         left = runs.unfinished(connection, run.spec.name)
-    left = [each for each in left if each.id != run.report.run_id]
-    if not left:
-        return
-    with run.parts.database.begin() as connection:
-        leases.check(connection, run.lease, run.parts.clock.wall())
-        landings.note_unrecorded(connection, run)
+    now, late = run.parts.clock.now(), run.spec.late_landings
     for each in left:
-        close_abandoned(run.parts.database, each, run.parts.clock.now())
+        if each.id != run.report.run_id:
+            close_abandoned(run.parts.database, each, now, late)
 
 
 def _count(sync: str, outcome: Outcome, numbers: Mapping[str, Any]) -> None:

@@ -140,6 +140,25 @@ def test_a_request_of_a_process_that_died_is_minded_like_one_that_timed_out(
     assert world.vendor.cohort.members == people(1, 2)
 
 
+def test_it_is_minded_when_its_run_is_closed_before_the_sync_runs_again(
+    world: World,
+) -> None:
+    world.sync(members=people(1, 2), delivery=MINDING)
+    world.vendor.known = people(*range(100))
+    mortal = Mortal(world.database)
+    with world.engine(mortal) as engine:
+        run(engine, world, 1, 2)
+        world.vendor.script.append(LANDS_LATE)
+        world.vendor.watch = lambda _: mortal.die()
+        run(engine, world, 1, 2, 3)
+    world.vendor.watch = lambda _: None
+
+    with world.engine() as engine:
+        assert engine.close_abandoned() == ["vip"]
+
+    assert doubted(world) == 1
+
+
 def test_a_request_that_lands_in_time_is_healed_by_the_next_plan_already(
     world: World,
 ) -> None:
@@ -356,13 +375,16 @@ def test_doubts_outlive_the_batch_and_every_spreading_of_the_buckets(
         compaction.compact(world.database, binding.id, split_above=2)
 
         with world.database.read() as connection:
-            assert bindings.get(connection, binding.id).n_buckets > 1
+            n_buckets = bindings.get(connection, binding.id).n_buckets
+        assert n_buckets > 1
+        touched = rows(world.database, "SELECT first_bucket, last_bucket FROM doubt")
+        assert touched == [(0, n_buckets - 1)]
         assert believes(world) == (people(1, 2, 7), people(3, 4, 5))
 
 
 def test_a_smaller_later_request_takes_nobody_out_of_a_doubt(world: World) -> None:
     with synced(world, 1, 2) as engine:
-        world.vendor.script += [LANDS_LATE, TOO_LARGE]
+        world.vendor.script += [LANDS_LATE, TOO_LARGE, FAILED_BEFORE]
         run(engine, world, 1, 2, 3, 4, 5)
         run(engine, world, 1, 2)
 
