@@ -131,8 +131,8 @@ class Pool:
                 self._throttle(route.connection, state.throttled_until)
             if self._stopping:
                 lane.end(_interrupted())
+            self._employ(lane)
             self._lanes.append(lane)
-            self._employ(route.connection)
             self._changed.notify_all()
         return lane
 
@@ -147,21 +147,30 @@ class Pool:
 
     # ---- the threads ----------------------------------------------------------
 
-    def _employ(self, connection: str) -> None:
-        """Start the threads that the lanes of a connection have work for.
+    def _employ(self, lane: Lane) -> None:
+        """Start the threads that this lane and its connection's others have work for.
 
-        They end when it has no lane any more.
+        They end when the connection has no lane any more. One is enough where the
+        system gives no more; raises `RuntimeError` where it gives none.
         """
-        lanes = self._of(connection)
-        widths = sum(lane.route.sink.capabilities.max_in_flight for lane in lanes)
-        while self._working[connection] < min(self._threads, widths):
-            self._working[connection] += 1
-            threading.Thread(
+        name = lane.route.connection
+        lanes = [*self._of(name), lane]
+        widths = sum(each.route.sink.capabilities.max_in_flight for each in lanes)
+        while self._working[name] < min(self._threads, widths):
+            number = self._working[name] + 1
+            thread = threading.Thread(
                 target=self._work,
-                args=(connection,),
-                name=f"delivery-{connection}-{self._working[connection]}",
+                args=(name,),
+                name=f"delivery-{name}-{number}",
                 daemon=True,
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                if self._working[name]:
+                    return
+                raise
+            self._working[name] = number
 
     def _work(self, connection: str) -> None:
         while (job := self._next_job(connection)) is not None:
