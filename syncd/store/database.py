@@ -127,8 +127,8 @@ class Database:
             raw: Any = connection.connection.driver_connection
             try:
                 found = _damage(raw)
-            except sqlite3.Error as error:
-                found = str(error)
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                found = _plain(error)
         if found:
             raise damaged(f"{self.path} is damaged: {found}")
 
@@ -250,9 +250,16 @@ def _cause(error: SQLAlchemyError) -> str:
     state = getattr(error.orig, "sqlstate", None)
     if state:
         return f"{type(error.orig).__name__} (SQLSTATE {state})"
-    if type(error.orig).__module__.startswith("sqlite3"):
-        return str(error.orig)
+    if isinstance(error.orig, sqlite3.Error):
+        return _plain(error.orig)
     return type(error.orig).__name__
+
+
+def _plain(error: Exception) -> str:
+    """SQLite's own words, but for those that quote what stands in the file."""
+    if isinstance(error, UnicodeDecodeError) or "decode" in str(error):
+        return "its text is no UTF-8, so it is damaged"
+    return str(error)
 
 
 def insert_into(
@@ -331,8 +338,11 @@ def _sqlite_engine(path: Path, *, writes: bool, size: int) -> Engine:
     def _configure(raw: Any, _record: Any) -> None:
         # Our own BEGIN below, or DDL and SELECTs would run outside transactions.
         raw.isolation_level = None
-        for pragma in _WRITER_PRAGMAS if writes else _READER_PRAGMAS:
-            raw.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in _WRITER_PRAGMAS if writes else _READER_PRAGMAS:
+                raw.execute(f"PRAGMA {pragma}")
+        except UnicodeDecodeError as error:  # of SQLite's own words about a damage
+            raise sqlite3.DatabaseError(_plain(error)) from None
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

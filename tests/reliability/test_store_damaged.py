@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncd.app.store import opened
+from syncd.config.settings import GuardSettings
 from syncd.errors import StoreError, SyncdError
 from syncd.model import Operation, Trigger
 from syncd.store.backup import backup
@@ -120,10 +121,15 @@ class Good:
     clock: ManualClock
 
 
-def world_of(database: Database, folder: Path, vendor: FakeVendor) -> World:
+def world_of(
+    database: Database,
+    folder: Path,
+    vendor: FakeVendor,
+    guard: GuardSettings = GUARD,
+) -> World:
     world = World(database=database, spool=folder)
     world.vendors["amplitude"] = vendor
-    world.sync(members=LISTED, guard=GUARD)
+    world.sync(members=LISTED, guard=guard)
     return world
 
 
@@ -190,7 +196,9 @@ class Aftermath:
         return "right" if self.truth == wanted else "SILENTLY WRONG"
 
 
-def after(good: Good, content: bytes, folder: Path) -> Aftermath:
+def after(
+    good: Good, content: bytes, folder: Path, guard: GuardSettings = GUARD
+) -> Aftermath:
     """Open it as every command does, resume, and run twice."""
     found = Aftermath()
     path = folder / "syncd.db"
@@ -206,7 +214,7 @@ def after(good: Good, content: bytes, folder: Path) -> Aftermath:
     with capture_logs():
         try:
             with opened(url, migration="auto", fast=False) as store:
-                world = world_of(store.database, folder, vendor)
+                world = world_of(store.database, folder, vendor, guard)
                 world.clock = good.clock
                 found.ended = list(went_on(world))
         except StoreError as error:
@@ -303,7 +311,27 @@ def test_buckets_that_do_not_fit_their_people_hold_the_sync(
         connection.commit()
     content = path.read_bytes()
 
-    found = after(good, content, tmp_path)
+    found = after(
+        good, content, tmp_path, replace(GUARD, max_exit=1.0, max_exit_24h=1.0)
+    )
 
     assert found.kind == "told"
     assert not found.removed_wrongly
+
+
+@pytest.mark.parametrize("table", ["chunk", "sqlite_master"])
+def test_text_that_is_no_text_any_more_is_told_without_quoting_anybody(
+    good: Good, tmp_path: Path, table: str
+) -> None:
+    """Found by the long form: SQLite's own words about it are no text either."""
+    content = bytearray(good.file)
+    word = b"CREATE TABLE chunk" if table == "sqlite_master" else b"person-0100"
+    for at in list(_places(content, word)):
+        content[at + len(word) - 3] = 0xE9
+
+    found = after(good, bytes(content), tmp_path)
+
+    said = [str(found.refused), *(str(getattr(e, "message", e)) for e in found.ended)]
+    assert found.kind in {"refused", "told"}
+    assert any("damaged" in each or "malformed" in each for each in said)
+    assert not any("person-" in each for each in said)

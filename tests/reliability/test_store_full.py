@@ -65,8 +65,14 @@ def played(
     folder = Path(mkdtemp(dir=disk.folder))
     shutil.copy(empty_store, folder / "syncd.db")
     database = Database(f"sqlite:///{folder / 'syncd.db'}")
-    store = Striking(database, lambda: disk.fill(leave))
     world = World(database=database, spool=folder)
+    sent: list[int] = []
+
+    def strike() -> None:
+        disk.fill(leave)
+        sent.append(len(world.vendor.requests))
+
+    store = Striking(database, strike)
     with capture_logs([merge_contextvars]) as lines:
         play = Play(world=world, store=store, sees=database)
         with play.engine:
@@ -77,7 +83,7 @@ def played(
             struck = store.struck
             play.require_contained()
             if struck and not leave:
-                require_stopped(play)
+                require_stopped(play, *sent)
             disk.free()
             store.at(None)
             heal(play, scenario, before)
@@ -88,9 +94,10 @@ def played(
     return struck
 
 
-def require_stopped(play: Play) -> None:
+def require_stopped(play: Play, sent: int) -> None:
     """Nothing more is sent on a full disk, however often it is tried."""
-    sent, ended = len(play.world.vendor.requests), len(play.ended)
+    assert len(play.world.vendor.requests) == sent
+    ended = len(play.ended)
     play.run()
     assert len(play.world.vendor.requests) == sent
     for each in play.ended[ended:]:
