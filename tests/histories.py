@@ -243,17 +243,17 @@ class _Drawing:
         self.add("source", how, sync=sync)
 
     def _flap(self, sync: int) -> None:
-        """Somebody leaves, nobody answers, and is back."""
+        """Somebody leaves, nobody answers, and is back, perhaps before that lands."""
         if not (inside := sorted(self.inside[sync])):
             return
         who = self.chance.sample(inside, min(2, len(inside)))
         self.add("exit", who, sync=sync)
-        if self.chance.random() < 0.7:
-            self.add(
-                "always", self.chance.choice(["lost", "garbled", "5xx"]), sync=sync
-            )
+        self.add("always", self.chance.choice(FLAPS), sync=sync)
         self.add("run", sync=sync)
         self.add("enter", who, sync=sync)
+        if self.chance.random() < 0.6:
+            self.add("run", sync=sync)
+            self.add("pass", self.chance.choice([900, 3100]))
 
     def _destination(self, sync: int) -> None:
         match self.chance.randrange(8):

@@ -266,6 +266,10 @@ class Judge:
             for each in sides
         )
 
+    def lines(self, sync: str) -> int:
+        """Answers that were written down of the sync."""
+        return self.books.one("SELECT count(*) FROM attempt WHERE sync = ?", sync)
+
     def doubts(self, sync: str) -> bool:
         """Whether somebody may still be moved by a request that lands late."""
         self.look()

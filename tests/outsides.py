@@ -5,11 +5,12 @@ before its effect, after it, and once its answer is on the way.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from syncd.config.settings import Events, FromAudience, SyncSettings
-from syncd.errors import Fault, SourceUnavailable, SourceUntrusted
+from syncd.errors import DeliveryError, Fault, SourceUnavailable, SourceUntrusted
 from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
 from syncd.sinks import Capabilities
 from syncd.sources import Answer, Postponed, Question, Unchanged
@@ -371,7 +372,8 @@ class Destination(FakeVendor):
         self.delayed = [each for each in self.delayed if each[0] > now]
         for _, asked, target in due:
             if asked.cohort in self.cohorts and not self.cohorts[asked.cohort].gone:
-                self._applied(asked, target)
+                with suppress(DeliveryError):  # refused, and nobody hears of it
+                    self._applied(asked, target)
         return [asked for _, asked, _ in due]
 
     def edit(self, cohort: str, *, enter: set[bytes], leave: set[bytes]) -> None:

@@ -44,6 +44,8 @@ class Simulation:
         self.trace: list[str] = []
         self.processes = self.runs = self.requests = 0
         self.last: dict[str, Report] = {}
+        self.lost: dict[str, int] = {}
+        """Lines in the ledger of a sync when our process lost it, in this event."""
         syncs = self.world.syncs.items()
         self.judge = Judge(
             books=Books(database.path),
@@ -153,6 +155,14 @@ class Simulation:
             with suppress(SyncdError):
                 self.judge.begin(name)
                 self._note(other.run(name, Trigger.MANUAL), other)
+        self.lost[name] = self.judge.lines(name)
+
+    def _fenced(self) -> None:
+        """I-9: an answer to a process that lost the sync changes nothing."""
+        for name, lines in self.lost.items():
+            fenced = self.judge.lines(name) == lines
+            self.judge.require(fenced, f"I-9 {name}: written behind the fence")
+        self.lost.clear()
 
     def land(self) -> None:
         """What nobody waits for any more may take effect."""
@@ -175,6 +185,7 @@ class Simulation:
         except SyncdError as error:
             self.say(f"refused {name} {error.code}")
         if alone:
+            self._fenced()
             self._clear()
             if self.process.store.dead or self.process.stop_event.is_set():
                 report = None

@@ -173,7 +173,7 @@ class StepPool(Pool):
         self._virtual = clock
         self._renewing = writer
 
-    def _employ(self, connection: str) -> None:
+    def _employ(self, lane: Lane) -> None:
         """No threads."""
 
     def _wait_for(self, lane: Lane, until: datetime) -> None:

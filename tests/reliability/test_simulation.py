@@ -10,13 +10,16 @@ mode the faults end and nobody helps.
     pytest tests/reliability/test_simulation.py --seed 42 -s           # one, told
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.histories import History, draw, of_text
+from tests.histories import History, draw, of_text, shrink
 from tests.staging import Store
 from tests.storytelling import simulate
 from tests.sweeping import Found, a_store, shortest, sweep, sweep_all
@@ -26,8 +29,8 @@ BLOCK = 20
 SHORT = {"safety": 4, "liveness": 2}
 """Blocks."""
 
-REGRESSIONS: list[tuple[str, str, str]] = []
-"""(what it found, mode, history): made as short as can be by `shortest`."""
+KEPT = json.loads(Path(__file__).with_name("kept_histories.json").read_text())
+"""Histories that found something, as short as they can be, and what that was."""
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +61,25 @@ def test_no_history_breaks_a_law(
     assert found.wrong == (), explained(store, mode, found)
 
 
-@pytest.mark.parametrize(("found", "mode", "text"), REGRESSIONS)
-def test_a_history_that_once_failed_does_not_fail_again(
-    found: str, mode: str, text: str, store: Store
+@pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept["found"][:40])
+def test_a_history_that_once_found_something_stays_right(
+    kept: dict[str, Any], store: Store
 ) -> None:
-    verdict = simulate(store, of_text(text), mode)
+    history = of_text(json.dumps(kept["history"]))
 
-    assert verdict.wrong == (), found
+    verdict = simulate(store, history, kept["mode"])
+
+    assert verdict.wrong == (), kept["found"]
+
+
+def test_a_history_is_made_as_short_as_it_can_be() -> None:
+    history = draw(20)
+    needed = {"list", "run"}
+
+    least = shrink(history, lambda less: needed <= {e.what for e in less.events})
+
+    assert sorted(each.what for each in least.events) == sorted(needed)
+    assert of_text(least.text()) == least
 
 
 @pytest.mark.parametrize("seed", [3, 7, 20])
