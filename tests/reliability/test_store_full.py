@@ -28,7 +28,7 @@ from tests.disks import PAGE, Disk, small_disk
 from tests.mishaps import ENOUGH, SCENARIOS, Play, Scenario, Striking
 
 SEED = 20261122
-FEW = 24
+FEW = 12
 RANDOM = 500
 """Strikes at a random write that leave random room, in the long form."""
 
