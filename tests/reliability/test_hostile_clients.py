@@ -180,7 +180,7 @@ def test_what_two_parsers_read_differently_is_answered_once_and_closed(
     """Never as two requests; and a refusal comes before the hidden one is looked at."""
     _, daemon = besieged
 
-    statuses = answers(urlsplit(daemon.url()).netloc, SMUGGLED[name])
+    statuses = answers(urlsplit(daemon.url()).netloc, SMUGGLED[name], seconds=20.0)
 
     assert len(statuses) == 1, statuses
     assert 400 <= statuses[0] <= 499
@@ -192,7 +192,7 @@ def test_what_is_no_request_of_ours_is_refused(
 ) -> None:
     _, daemon = besieged
 
-    statuses = answers(urlsplit(daemon.url()).netloc, GARBAGE[name])
+    statuses = answers(urlsplit(daemon.url()).netloc, GARBAGE[name], seconds=20.0)
 
     assert len(statuses) <= 1
     assert all(400 <= status <= 499 for status in statuses)
