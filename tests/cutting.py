@@ -108,6 +108,8 @@ class Play:
     """The newest request when the story begins."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What a story has to remember."""
+    cut_at: str = ""
+    """The point at which its command dies."""
     ground: "Ground | None" = None
 
     def run_once(self, key: tuple[str, ...]) -> None:
@@ -251,6 +253,7 @@ class Ground:
     def cut(self, story: Story, passage: Passage) -> bool:
         """Play a story to a passage, judge, bring it home; False if it never came."""
         with self._play(story) as play:
+            play.cut_at = passage[0]
             ended = story.act(play, passage)
             if ended.child.code != KILLED:
                 assert ended.child.code in story.codes, _told(ended.ended())

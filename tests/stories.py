@@ -201,6 +201,15 @@ def age(play: Play) -> None:
     change(play.url, f"UPDATE batch SET acknowledged_at = {ago}")
 
 
+UNKNOWN_REQUEST = (
+    "http clients.amplitude_downloads.request/sent",
+    "http clients.amplitude_downloads.request/answered",
+    "commit sources.amplitude_download.job.request/before",
+)
+"""Where a download is paid for, and its id not yet durable: the only places at which a
+kill may cost another one."""
+
+
 # ---- downloads ----------------------------------------------------------------------
 
 
@@ -239,9 +248,11 @@ class Download(Story):
         assert accepted <= counted <= accepted + unanswered
 
     def finish(self, play: Play) -> None:
-        """And it is not paid for twice by the next run, either."""
+        """Nor is it by the next run, unless the request's id died with the process."""
         super().finish(play)
         self.judge(play)
+        if play.cut_at not in UNKNOWN_REQUEST:
+            assert play.simulator.downloads()["counted"] == play.notes["versions"]
 
 
 class Partner(Download):
