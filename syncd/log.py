@@ -110,6 +110,15 @@ def register_secret(value: str) -> None:
     _REDACTOR.register(value)
 
 
+def redacted(text: str) -> str:
+    """Words from outside as they may be kept and shown: a line without any secret.
+
+    A client hides what it sent itself; here it is every secret of this process, since
+    a vendor may name another one's.
+    """
+    return _REDACTOR.text(text)
+
+
 # ---- the redactor ---------------------------------------------------------------
 
 _CREDENTIAL_KEY = re.compile(

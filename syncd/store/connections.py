@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, case, select
 
+from syncd.log import redacted
 from syncd.store.database import insert_into
 from syncd.store.tables import connection as table
 
@@ -47,7 +48,7 @@ def stop(connection: Connection, name: str, reason: str, now: datetime) -> None:
         connection,
         name,
         stopped_at=now,
-        stopped_reason=reason,
+        stopped_reason=redacted(reason),
         probe_at=now + PROBE_EVERY,
     )
 

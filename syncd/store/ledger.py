@@ -5,6 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select
 
+from syncd.log import redacted
 from syncd.model import Operation
 from syncd.store.tables import attempt
 
@@ -69,7 +70,7 @@ def write(connection: Connection, line: Line) -> None:
             unmatched=line.unmatched,
             rejected=line.rejected,
             error_type=line.error_type,
-            message=line.message,
+            message=redacted(line.message) if line.message else line.message,
             request_id=line.request_id or None,
         )
     )

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from syncd.log import redacted
 from syncd.model import Batch, BatchState, Operation, PlannedBatch
 from syncd.store.buckets import decode, encode
 from syncd.store.tables import CODEC_TEXT, batch, batch_ids
@@ -218,7 +219,7 @@ def retry(
             attempts=failed.attempts + (1 if counted else 0),
             retry_at=retry_at,
             error_type=error_type,
-            error=error,
+            error=redacted(error),
         )
     )
 
@@ -290,7 +291,7 @@ def dead_letter(
             attempts=failed.attempts + 1,
             retry_at=None,
             error_type=error_type,
-            error=error,
+            error=redacted(error),
         )
     )
 
