@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.canaries import Output, leaks
 from tests.simulated import PATIENCE, PROJECT, Simulator
 
 
@@ -137,6 +138,10 @@ class Installation:
         self._stack = stack
         self.database = folder / "syncd.db"
         self.config = _document(folder, simulator)
+        self._secrets: dict[str, list[str]] = {}
+        self._said: list[tuple[str, Ended | Running]] = []
+        # The first one in is the last one out: when nothing runs any more.
+        stack.callback(self._assert_silent)
         for name in ("secrets", "audiences"):
             (folder / name).mkdir()
         self.secret("api_key", "demo-api-key")
@@ -147,6 +152,7 @@ class Installation:
         path = self.folder / "secrets" / name
         path.touch(mode=0o600)
         path.write_text(value, encoding="utf-8")
+        self._secrets.setdefault(name, []).append(value)
 
     def sync(self, name: str = "vip", **changes: Any) -> dict[str, Any]:
         """Configure one more sync, of the audience of that name."""
@@ -250,7 +256,7 @@ class Installation:
             env=_environment(),
             cwd=self.folder,
         )
-        return Ended(ended.returncode, ended.stdout, ended.stderr)
+        return self.overheard(verb, ended)
 
     def run(self, *syncs: str) -> Ended:
         """`syncd run`, with everything it can say."""
@@ -268,7 +274,37 @@ class Installation:
         )
         running = Running(process)
         self._stack.callback(running.kill)
+        self._said.append((verb, running))
         return running
+
+    def overheard(self, verb: str, done: subprocess.CompletedProcess[str]) -> Ended:
+        """A command that the test started by itself takes part in the scan."""
+        told = Ended(done.returncode, done.stdout, done.stderr)
+        self._said.append((verb, told))
+        return told
+
+    def told(self) -> list[str]:
+        """Places at which its processes told a secret or a member id, or wrote a
+        secret into a file."""
+        words = json.dumps(self.config, ensure_ascii=False)
+        outputs = [each for verb, told in self._said for each in _outputs(verb, told)]
+        return leaks(self.folder, self.database, outputs, self._secrets, words)
+
+    def _assert_silent(self) -> None:
+        """At the end of every test."""
+        found = self.told()
+        assert not found, "\n".join(["what must stay hidden was told:", *found])
+
+
+def _outputs(verb: str, told: Ended | Running) -> list[Output]:
+    """Both streams of a command, or the one of a command in progress."""
+    texts = {"output": told.text} if isinstance(told, Running) else {}
+    if isinstance(told, Ended):
+        texts = {"stdout": told.out, "stderr": told.err}
+    return [
+        Output(name=f"syncd {verb}: {name}", verb=verb, text=text)
+        for name, text in texts.items()
+    ]
 
 
 def _document(folder: Path, simulator: Simulator) -> dict[str, Any]:

@@ -34,6 +34,7 @@ TESTS |= {"judging.py", "simulation.py", "storytelling.py", "sweeping.py"}
 TESTS |= {"landings.py"}
 TESTS |= {"machines.py", "examining.py", "ordeals.py", "hands.py", "edits.py"}
 TESTS |= {"scripted.py", "answers.py", "becoming.py", "remotes.py"}
+TESTS |= {"canaries.py"}
 TESTS |= {"unit", "contract", "integration", "property"}
 TESTS |= {"acceptance", "reliability", "benchmarks", "project"}
 MAKESHIFT = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "base"}
