@@ -15,7 +15,7 @@ from syncd.config.settings import GuardSettings
 from syncd.errors import Fault
 from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.sources import Postponed
-from syncd.store import bindings, compaction, doubts, forgotten
+from syncd.store import bindings, compaction, doubts, forgotten, leases
 from syncd.store.database import Database
 from syncd.sync.decide import Decision
 from syncd.sync.spec import Report
@@ -155,6 +155,21 @@ def test_it_is_minded_when_its_run_is_closed_before_the_sync_runs_again(
 
     with world.engine() as engine:
         assert engine.close_abandoned() == ["vip"]
+
+    assert doubted(world) == 1
+
+
+def test_whoever_takes_a_sync_over_minds_what_was_open(world: World) -> None:
+    world.request_deadline = timedelta(0)  # time stands still: nobody waits for it
+    with synced(world, 1, 2) as engine:
+        world.vendor.always = THROTTLED
+        run(engine, world, 1, 2, 3)
+        world.vendor.always = None
+        with world.database.begin() as connection:
+            leases.acquire(connection, "vip", "elsewhere/1/1", world.clock.wall())
+        assert doubted(world) == 0
+
+        run(engine, world, 1, 2, 3, after=leases.TTL)
 
     assert doubted(world) == 1
 
