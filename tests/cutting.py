@@ -30,6 +30,8 @@ SELECT p.ids FROM batch b JOIN batch_ids p ON p.batch_id = b.id
 WHERE b.state IN ('open', 'dead')
 """
 BATCH = 10
+RAN_OUT = "no whole answer from"
+"""How the product says that a request ran out of time; simulators answer at once."""
 KILLED = -signal.SIGKILL
 
 
@@ -252,7 +254,7 @@ class Ground:
 
     def cut(self, story: Story, passage: Passage) -> bool:
         """Play a story to a passage, judge, bring it home; False if it never came."""
-        with self._play(story) as play:
+        with self._play(story) as play, _in_time(play.stage.folder):
             play.cut_at = passage[0]
             ended = story.act(play, passage)
             if ended.child.code != KILLED:
@@ -332,6 +334,27 @@ class Ground:
 
     def _url(self, name: str) -> str:
         return urlunsplit(urlsplit(self.server)._replace(path=f"/{name}"))
+
+
+class TooSlow(Exception):
+    """The machine took longer for an answer than a request may take: nothing is shown
+    by how that play went on."""
+
+
+@contextmanager
+def _in_time(folder: Path) -> Iterator[None]:
+    """Raises `TooSlow` where a play failed in which a request ran out of time."""
+    try:
+        yield
+    except AssertionError as error:
+        said = [
+            path.read_text()
+            for ending in ("out", "err")
+            for path in folder.glob(f"*.{ending}")
+        ]
+        if any(RAN_OUT in each for each in said):
+            raise TooSlow(f"no whole answer in time, then: {error}") from error
+        raise
 
 
 def _told(ended: Ended) -> str:
