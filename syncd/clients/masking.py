@@ -33,6 +33,11 @@ def masked(text: str, private: Sequence[str]) -> str:
     would halve is masked too.
     """
     sought = _sought(private)
+    # Twice: blanks that fall together in one line may make an id that was none.
+    return _one_line(_one_line(text, sought), sought)
+
+
+def _one_line(text: str, sought: "_Sought") -> str:
     longest = max(map(len, sought.long), default=_SHORT_ID)
     window = text[: MESSAGE_CHARACTERS + _LONGEST_ESCAPE * longest]
     hidden = bytearray(len(window))

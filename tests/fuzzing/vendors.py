@@ -316,5 +316,6 @@ TARGETS = (
             "straße-ǅ\nno STRASSE-ǆ".encode(),
             b"a&b-c<d>\n&lt; a&amp;b-c&lt;d&gt; \\u0061&b",
         ),
+        found=(b"sa sa\nsa\n sa", b"ab cd\nab\xe2\x80\x8bcd", b"ab  cd\nab  cd"),
     ),
 )

@@ -18,6 +18,7 @@ from syncd.app.pausing import NotPausable, pause_end
 from syncd.clients.amplitude_answers import read_cohorts
 from syncd.clients.amplitude_errors import read_envelope
 from syncd.clients.http import Answer
+from syncd.clients.masking import masked
 from syncd.clients.refusals import said
 from syncd.clients.unpack import Bounds, BrokenFile, Unpacked
 from syncd.config import InvalidConfig, load
@@ -135,3 +136,12 @@ def test_a_blackout_of_years_that_nobody_means_is_refused() -> None:
         load(["-"], {}, stdin=io.StringIO(text))
 
     assert "window.dates" in {each.code for each in refused.value.problems}
+
+
+@pytest.mark.parametrize("between", [" ", "  ", "\n ", "\u200b", "\x00"])
+def test_an_id_with_a_blank_is_masked_whatever_blanks_the_vendor_writes(
+    between: str,
+) -> None:
+    shown = masked(f"no such user: ana{between}lee", ["ana lee"])
+
+    assert shown == "no such user: *******"
