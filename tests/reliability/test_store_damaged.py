@@ -41,6 +41,9 @@ from tests.mishaps import GUARD, OK
 SEED = 20261122
 FEW, MANY = 49, 4_000
 PAGE = 4096
+NAMES = 2
+"""People of whom nobody may know, where one name became another one and fits: there is
+no checksum. Who had the old name may stay, who has the new one may be missing."""
 LISTED = people(*range(10, 400))
 """Whom the source lists when the store is damaged."""
 LATER = people(*range(30, 420))
@@ -192,8 +195,10 @@ class Aftermath:
         last = self.ended[-1]
         if not isinstance(last, Report) or last.outcome not in OK:
             return "told"
-        wanted = LATER & people(*range(380))
-        return "right" if self.truth == wanted else "SILENTLY WRONG"
+        wrong = self.truth ^ (LATER & people(*range(380)))
+        if len(wrong) > NAMES:
+            return "SILENTLY WRONG"
+        return "a name lost" if wrong else "right"
 
 
 def after(
@@ -261,11 +266,15 @@ def test_a_damaged_store_is_refused_or_told_or_right_and_removes_nobody(
         damage = DAMAGES[seed % len(DAMAGES)]
         folder = tmp_path / "store"
         folder.mkdir()
-        found = after(good, damaged(good, seed, damage), folder)
+        content = damaged(good, seed, damage)
+        found = after(good, content, folder)
         shutil.rmtree(folder)
         kinds[damage.__name__][found.kind] += 1
         if found.kind.isupper():
-            wrong.append(f"--seed {seed}: {damage.__name__}, {found.kind}")
+            # The order of ids in a chunk is another one each time: the file is kept.
+            kept = tmp_path / f"seed-{seed}.db"
+            kept.write_bytes(content)
+            wrong.append(f"--seed {seed}: {damage.__name__}, {found.kind}, {kept}")
 
     for name, counts in kinds.items():
         print(name, dict(counts))
