@@ -45,7 +45,10 @@ def parse_duration(text: str) -> timedelta:
     units = [unit for _, unit in parts]
     if len(set(units)) != len(units):
         raise ValueError("a unit is given twice")
-    total = sum((int(count) * _UNITS[unit] for count, unit in parts), timedelta(0))
+    try:
+        total = sum((int(count) * _UNITS[unit] for count, unit in parts), timedelta(0))
+    except OverflowError:
+        raise ValueError("too long") from None
     if total > LONGEST:
         raise ValueError("too long")
     return total

@@ -246,6 +246,7 @@ TARGETS = (
         run=of_text(durations),
         seeds=(b"1h30m", b"500ms", b"400d"),
         words=(b"w", b"d", b"ms", b"999999999"),
+        found=(b"999999999w", b"999999999d999999999w"),
     ),
     Target(
         name="references",

@@ -22,6 +22,7 @@ from syncd.clients.masking import masked
 from syncd.clients.refusals import said
 from syncd.clients.unpack import Bounds, BrokenFile, Unpacked
 from syncd.config import InvalidConfig, load
+from syncd.config.values import parse_duration
 from syncd.errors import DeliveryError
 from syncd.log import Redactor
 from syncd.model import Feed, IdType
@@ -82,6 +83,12 @@ def unpacked(packed: bytes) -> bytes:
     for start in range(0, len(packed), 65_536):
         layers.take(packed[start : start + 65_536])
     return out.getvalue()
+
+
+@pytest.mark.parametrize("text", ["553203553w", "999999999d999999999w"])
+def test_a_duration_beyond_all_time_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="too long"):
+        parse_duration(text)
 
 
 def test_a_pause_cannot_end_after_the_last_instant_there_is() -> None:
