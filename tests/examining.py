@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from sqlalchemy import delete
 
+from syncd.errors import DeliveryError
 from syncd.model import Batch, Receipt, Target
 from syncd.store import installation, leases
 from syncd.store.database import Database
@@ -36,6 +37,14 @@ class Vendor(FakeVendor):
             return super().deliver(batch, target)
         finally:
             self.answering(self.requests[-1])
+
+    def land(self) -> None:
+        """Whatever is late takes effect now, or is refused: nobody is told."""
+        with self._lock:
+            late, self.late = self.late, []
+            for request, target in late:
+                with suppress(DeliveryError):
+                    self._effect(request, target)
 
 
 def process_name() -> str:
@@ -73,10 +82,10 @@ def in_memory() -> Iterator[Path]:
 
 def sized(examples: int) -> settings:
     """Short and repeatable, unless the profile `long` is asked for: then 50 steps,
-    twenty times as many examples, and others each time."""
+    forty times as many examples, and others each time."""
     if settings.get_current_profile_name() == "long":
         long = settings.get_profile("long")
-        return settings(long, max_examples=20 * examples, stateful_step_count=50)
+        return settings(long, max_examples=40 * examples, stateful_step_count=50)
     return settings(
         max_examples=examples,
         stateful_step_count=20,

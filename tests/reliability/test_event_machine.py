@@ -18,13 +18,13 @@ from functools import partial
 from pathlib import Path
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from syncd.errors import SourceUnavailable
 from syncd.model import Message, Outcome, Told
 from syncd.report.backlog import folded
 from syncd.sources.feed_mark import Mark, adopted
-from syncd.store import inbox
+from syncd.store import forgotten, inbox
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
@@ -40,6 +40,9 @@ LONG = timedelta(days=8)
 some = st.sets(somebody, max_size=5)
 lateness = st.sampled_from([0, 0, 1, 3, 5])
 """Hours between an event and its arrival; some are older than a list is sure of."""
+Words = list[tuple[set[bytes], set[bytes], int]]
+words = st.lists(st.tuples(some, some, lateness), min_size=1, max_size=4)
+"""Messages: who entered, who left, and how late it is."""
 
 
 @dataclass(frozen=True)
@@ -53,29 +56,33 @@ class Said:
     deleted: frozenset[bytes] = frozenset()
 
 
+Word = tuple[datetime, bool, str, bool]
+"""(event time, deleted, tie, inside)."""
+
+
 class Model:
     """Whom the words and the last list that was applied want."""
 
     def __init__(self) -> None:
-        self.newest: dict[bytes, tuple[datetime, bool, bool]] = {}
-        """Person -> (event time, deleted, inside)."""
-        self.then: dict[int, dict[bytes, tuple[datetime, bool, bool]]] = {0: {}}
+        self.newest: dict[bytes, Word] = {}
+        self.then: dict[int, dict[bytes, Word]] = {0: {}}
         """The same as it was at each position of the inbox."""
         self.lists: dict[datetime, frozenset[bytes]] = {}
         """Every list that was read, by when."""
         self.base: frozenset[bytes] = frozenset()
         """Who was there when a person said that this counts."""
 
-    def hear(self, said: Said) -> None:
-        for ids, inside, deleted in (
-            (said.enter, True, False),
-            (said.leave, False, False),
-            (said.deleted, False, True),
+    def hear(self, said: Said, tie: str) -> None:
+        """The newest by its own time counts; of equal ones a deletion, or the tie."""
+        for ids, word in (
+            (said.enter, (said.at, False, tie, True)),
+            (said.leave, (said.at, False, tie, False)),
+            (said.deleted, (said.at, True, "", False)),
         ):
             for member in ids:
                 before = self.newest.get(member)
-                if before is None or (said.at, deleted) >= before[:2]:
-                    self.newest[member] = (said.at, deleted, inside)
+                if before is None or word[:3] >= before[:3]:
+                    self.newest[member] = word
 
     def wanted(
         self, listed_at: datetime | None, position: int | None = None
@@ -85,7 +92,7 @@ class Model:
         if position is not None:
             newest = self.then[max(each for each in self.then if each <= position)]
         wanted = set(self.base if listed_at is None else self.lists[listed_at])
-        for member, (at, deleted, inside) in newest.items():
+        for member, (at, deleted, _, inside) in newest.items():
             if listed_at is None or deleted or at > listed_at - LAG:
                 wanted = wanted | {member} if inside else wanted - {member}
         return wanted
@@ -174,23 +181,36 @@ class EventMachine(Edits):
 
     # ---- what is said ----------------------------------------------------------------
 
-    @rule(enter=some, leave=some, hours=lateness)
-    def words_arrive(self, enter: set[bytes], leave: set[bytes], hours: int) -> None:
-        self.hear(
-            Said(
-                id=f"message-{len(self.said)}",
-                at=self.clock.now() - timedelta(hours=hours),
-                enter=frozenset(enter),
-                leave=frozenset(leave - enter),
+    @initialize(words=words, script=troubles)
+    def a_first_run(self, words: Words, script: Script) -> None:
+        self.words_arrive(words=words)
+        self.it_runs_into_trouble(script)
+
+    @rule(words=words)
+    def words_arrive(self, words: Words) -> None:
+        for enter, leave, hours in words:
+            self.hear(
+                Said(
+                    id=f"message-{len(self.said)}",
+                    at=self.clock.now() - timedelta(hours=hours),
+                    enter=frozenset(enter),
+                    leave=frozenset(leave - enter),
+                )
             )
-        )
+
+    @rule(words=words)
+    def words_arrive_and_it_runs(self, words: Words) -> None:
+        self.words_arrive(words=words)
+        self.run()
 
     @precondition(lambda self: self.said)
     @rule(nth=st.integers(min_value=0, max_value=30), same_id=st.booleans())
     def words_are_repeated(self, nth: int, same_id: bool) -> None:
-        """A replay: the very message, or the same words under another id."""
+        """A replay: the very message, or the same words under another id. The door
+        keeps out what is older than words are kept."""
         before = self.said[nth % len(self.said)]
-        self.deliver(before, before.id if same_id else f"{before.id}-again")
+        if self.clock.now() - before.at < inbox.KEEP:
+            self.deliver(before, before.id if same_id else f"{before.id}-again")
 
     def hear(self, said: Said) -> None:
         self.said.append(said)
@@ -199,7 +219,9 @@ class EventMachine(Edits):
     def deliver(self, said: Said, message_id: str) -> None:
         """As a door does; whoever is to be forgotten is kept out there."""
         told = tuple(
-            Told(feed=self.feed.feed, ids=ids, inside=inside, at=said.at)
+            Told(
+                feed=self.feed.feed, ids=ids, inside=inside, at=said.at, tie=message_id
+            )
             for group, inside in ((said.enter, True), (said.leave, False))
             if (ids := self.let_in(group))
         )
@@ -215,8 +237,12 @@ class EventMachine(Edits):
         with self.world.database.begin() as connection:
             inbox.take(connection, [message], self.clock.now())
             position = inbox.position(connection)
+            for one in said.deleted:
+                # Said again, it counts from then on, by the clock of then.
+                since = forgotten.since(connection, (one, self.feed.feed.id_type))
+                self.gone[one] = since or self.clock.now()
         self.heard = self.heard or bool(told)
-        self.model.hear(said)
+        self.model.hear(said, message_id)
         self.model.then[position] = dict(self.model.newest)
 
     def let_in(self, group: frozenset[bytes]) -> list[bytes]:
@@ -241,13 +267,13 @@ class EventMachine(Edits):
             )
         )
 
-    @rule(enter=some, script=troubles)
-    def words_arrive_while_it_sends(self, enter: set[bytes], script: Script) -> None:
+    @rule(words=words, script=troubles)
+    def words_arrive_while_it_sends(self, words: Words, script: Script) -> None:
         """Of the run that is under way they are too late, of the next one not."""
 
         def say(_: Request) -> None:
             self.vendor.answering = lambda _: None
-            self.words_arrive(enter=enter, leave=set(), hours=0)
+            self.words_arrive(words=words)
 
         self.vendor.answering = say
         self.it_runs_into_trouble(script)

@@ -59,7 +59,9 @@ class NeighbourMachine(RuleBasedStateMachine):
         self.engine.start()
 
     def sync(self, name: str) -> ListSource:
-        guard = GUARD if name == BROKEN else replace(GUARD, max_exit=1.0)
+        guard = (
+            GUARD if name == BROKEN else replace(GUARD, max_exit=1.0, max_exit_24h=None)
+        )
         target = ToCohort(connection=name, cohort_id=None, cohort=name, owner="o")
         return self.world.sync(name, target=target, guard=guard)
 
@@ -100,6 +102,24 @@ class NeighbourMachine(RuleBasedStateMachine):
         ):
             if not holds:
                 self.wrong.append(law)
+
+    @rule(script=troubles, moved=st.sets(somebody, min_size=1))
+    def the_other_one_sends_while_it_meets_trouble(
+        self, script: Script, moved: set[bytes]
+    ) -> None:
+        """What ends its requests ends none of the other one's."""
+
+        def meet(_: Request) -> None:
+            self.vendor.answering = lambda _: None
+            self.faulty.script.extend(script)
+            self.run(BROKEN)
+            self.faulty.script.clear()
+
+        self.well.members ^= moved - {EVERYBODY[0]}
+        self.broken.members ^= moved
+        self.vendor.answering = meet
+        self.the_other_one_runs()
+        self.vendor.answering = lambda _: None
 
     # ---- the one that is not ---------------------------------------------------------
 
