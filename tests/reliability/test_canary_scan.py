@@ -1,10 +1,15 @@
-"""The scan of all output.
+"""The scan of all output, and a journey through the commands that no canary had seen.
 
-It is part of every installation (`tests/installed.py`): what any of its processes
-printed, and the files they wrote, are searched at the end of every test.
+The scan itself is part of every installation (`tests/installed.py`): what any of its
+processes printed, and the files they wrote, are searched at the end of every test. Here
+is a journey that meets faults which echo keys and people, a bug in the middle of a run,
+and the commands that begin anew, forget, repair, read back and let go.
 """
 
+import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -12,15 +17,122 @@ from pathlib import Path
 import pytest
 
 from tests.canaries import Output, leaks, secrets_in, spellings
-from tests.installed import Installation
+from tests.installed import Ended, Installation
+from tests.simulated import PATIENCE, Simulator
+
+PEOPLE = [f"canary-{number:04d}@bird.example" for number in range(60)]
+KEYS = ("demo-api-key", "demo-secret-key")
+NEW = PEOPLE[40:44]
+ECHO = json.dumps({"error": f"{' '.join(KEYS)}: no user {NEW[0]}", "ids": NEW})
+"""What a vendor may say: all that it was told, keys and people."""
+REASON = ("--reason", "a canary flies through", "--yes")
+BUG = """
+import sys
+from syncd.sync import settling
+
+def broken(*args, **more):
+    try:
+        raise KeyError({person!r})
+    except KeyError as error:
+        raise ValueError("cannot send {person} with {key}") from error
+
+settling.deliver = broken
+from syncd.__main__ import main
+main()
+"""
+"""A process in which delivering meets a bug whose words name a person and a key."""
 
 
 @pytest.fixture
-def vip(installation: Installation) -> Installation:
-    """A cohort fed by a file."""
+def vip(installation: Installation, simulator: Simulator) -> Installation:
+    """A cohort fed by a file, and a trait read from a cohort."""
+    installation.config["defaults"]["delivery"] |= {"batch_size": 10, "retries": 1}
     installation.sync("vip")
-    installation.audience(["canary-1@bird.example"])
+    simulator.post("/_sim/config", {"job_seconds": 0})
+    simulator.users(PEOPLE)
+    simulator.cohort("c1", members=PEOPLE[:20])
+    installation.cohort_sync("trait", "c1")
+    installation.audience(PEOPLE[:40])
     return installation
+
+
+def echoing(simulator: Simulator, endpoint: str, status: int, **which: str) -> None:
+    """The next request is refused, with everything that is secret in the answer."""
+    simulator.fault(endpoint, "status", calls=[1], status=status, body=ECHO, **which)
+
+
+def crashed(installation: Installation) -> Ended:
+    """A run that meets a bug."""
+    command = installation.command("run", "--json", "-vv", "vip")
+    code = BUG.format(person=PEOPLE[5], key=KEYS[0])
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command[3:]],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=installation.folder,
+    )
+    return installation.overheard("run", done)
+
+
+def forget(installation: Installation, *people: str) -> Ended:
+    done = subprocess.run(
+        installation.command("forget", "-", "--json"),
+        input="\n".join(people),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        cwd=installation.folder,
+    )
+    return installation.overheard("forget", done)
+
+
+def found(installation: Installation, simulator: Simulator) -> dict[str, Ended]:
+    """What every command said on the way, by a name for it."""
+    said: dict[str, Ended] = {"first": installation.run("vip")}
+    installation.audience(PEOPLE[2:44])
+    echoing(simulator, "membership", 400, operation="ADD")
+    said["refused"] = installation.run("vip")
+    simulator.no_faults()
+    installation.audience(PEOPLE[4:48])
+    said["crash"] = crashed(installation)
+    said["after"] = installation.run("vip")
+    keys = json.dumps({"error": f"not for {' '.join(KEYS)}"})
+    simulator.fault("list", "status", calls=[1], status=403, body=keys)
+    said["doctor"] = installation.syncd("doctor")
+    simulator.no_faults()
+    said["forget"] = forget(installation, *PEOPLE[10:12])
+    said["verify"] = installation.syncd("verify", "vip", "--json")
+    said["repair"] = installation.syncd("verify", "vip", "--repair", *REASON)
+    said["resync"] = installation.syncd("resync", "vip", "--push", *REASON)
+    said["notify"] = installation.syncd("notify", "test")
+    said["detach"] = installation.syncd("detach", "vip", "--empty", *REASON)
+    for verb in ("status", "runs"):
+        said[verb] = installation.syncd(verb, "--json")
+    return said
+
+
+@pytest.mark.timeout(300)
+def test_nobody_and_no_key_is_named_on_a_journey_through_every_trouble(
+    vip: Installation, simulator: Simulator
+) -> None:
+    vip.secret("hook", "https://hooks.example.com/services/canary-hook-0123456789")
+    vip.config["notifications"] = {
+        "channels": {"ops": {"type": "slack", "webhook_url_file": "hook"}}
+    }
+
+    said = found(vip, simulator)
+
+    codes = {name: ended.code for name, ended in said.items()}
+    assert codes["first"] == codes["after"] == codes["forget"] == 0, codes
+    assert "ValueError" in said["crash"].err, "the bug was met"
+    assert codes["crash"] != 0
+    assert codes["doctor"] != 0
+    assert codes["notify"] != 0, "nobody listens at that address"
+    assert said["refused"].events("batch.split"), "the words of a refusal were met"
+    for name, ended in said.items():
+        assert "canary-00" not in ended.out + ended.err, name
+    assert vip.told() == []  # and so says the scan that follows every test
 
 
 def test_a_key_in_the_wrong_place_of_the_configuration_is_not_repeated(
