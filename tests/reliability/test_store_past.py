@@ -162,6 +162,7 @@ def test_a_copy_that_was_made_in_mid_run_resumes_an_old_plan_and_the_next_run_me
 def test_an_old_copy_with_what_the_page_says_is_right(
     installation: Installation, simulator: Simulator, tmp_path: Path
 ) -> None:
+    simulator.post("/_sim/config", {"job_seconds": 0})
     everybody = [each.decode() for each in sorted(EVERYBODY)]
     installation.config["connections"]["amplitude"]["storage_origin"] = (
         simulator.origins["storage"]
