@@ -192,7 +192,11 @@ def _differences(parts: Parts, binding: Binding, listing: Listing) -> Difference
             "stopped while reading; the file is kept", code="source.interrupted"
         ) from None
     found = Differences()
-    with closing(snapshot), parts.database.read() as connection:
+    with (
+        closing(snapshot),
+        parts.readers.comparing,
+        parts.database.read() as connection,
+    ):
         known = acknowledged.read(
             connection, binding.id, binding.n_buckets, parts.clock.now()
         )

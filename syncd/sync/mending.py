@@ -101,7 +101,7 @@ def _send(run: Run, errand: Errand, said: Answer, found: Found | None) -> None:
         with run.phase("collect"), credentials.of_source(run):
             snapshot = _newest_word(run, said)
         files.enter_context(closing(snapshot))
-        with run.phase("diff"):
+        with run.phase("diff"), run.parts.readers.comparing:
             made = _draft(
                 run, errand, snapshot, anew=not isinstance(said, Unchanged | Pushed)
             )

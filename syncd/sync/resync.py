@@ -182,11 +182,11 @@ def adopt(parts: Parts, spec: Spec, wish: Wish, belief: Belief) -> Report | None
         _require_nobody_to_forget(run, belief)
         _let_land(run)
         run.anew = True
-        readers = run.parts.readers.of(run.spec.source_connection)
-        with run.phase("collect"), readers:
+        readers = run.parts.readers
+        with run.phase("collect"), readers.of(run.spec.source_connection):
             snapshot = _collected(run, found, belief)
         with closing(snapshot):
-            with run.phase("diff"), readers:
+            with run.phase("diff"), readers.comparing:
                 made = _compared(run, snapshot)
             with closing(made), run.phase("commit"):
                 told = _Told(snapshot=snapshot, draft=made, found=found, belief=belief)

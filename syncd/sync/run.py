@@ -296,7 +296,7 @@ def from_what_it_says(run: Run, said: Listing | Pushed, found: Found | None) -> 
                 steps.remember_mark(run, snapshot)
                 _open_batches(run, fresh_attempts=True)
                 return
-            with run.phase("diff"):
+            with run.phase("diff"), parts.readers.comparing:
                 made = steps.compare_with_store(run, snapshot)
     carry_out(run, made, found)
 
