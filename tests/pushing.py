@@ -67,7 +67,7 @@ class Errand:
     path: str = "/in/engage"
     key: str = "vip"
     list_id: str = ""
-    """Amplitude's list, for `tests/parcels.py`."""
+    """Amplitude's list, for `tests/reliability/killing/parcels.py`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,23 +18,7 @@ TOP = {
 }
 TESTS = {"conftest.py", "builders.py", "simulated.py", "installed.py", "months.py"}
 TESTS |= {"pushing.py", "knocking.py", "paged.py", "scraped.py", "stalls.py"}
-TESTS |= {
-    "browsing.py",
-    "disks.py",
-    "mishaps.py",
-    "severing.py",
-    "fuzzing",
-    "attacking.py",
-    "described.py",
-}
-TESTS |= {"failpoints.py", "forked.py", "cutting.py", "stories.py"}
-TESTS |= {"interventions.py", "outgrown.py", "arrivals.py", "parcels.py"}
-TESTS |= {"stepwise.py", "histories.py", "outsides.py", "staging.py", "books.py"}
-TESTS |= {"judging.py", "simulation.py", "storytelling.py", "sweeping.py"}
-TESTS |= {"landings.py"}
-TESTS |= {"machines.py", "examining.py", "ordeals.py", "hands.py", "edits.py"}
-TESTS |= {"scripted.py", "answers.py", "becoming.py", "remotes.py"}
-TESTS |= {"canaries.py"}
+TESTS |= {"browsing.py", "canaries.py", "fuzzing"}
 TESTS |= {"unit", "contract", "integration", "property"}
 TESTS |= {"acceptance", "reliability", "benchmarks", "project"}
 MAKESHIFT = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "base"}

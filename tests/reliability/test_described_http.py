@@ -1,6 +1,6 @@
 """Every door and every document of a daemon, asked by its own description.
 
-schemathesis makes requests that fit the description of `tests/described.py`, and such
+schemathesis makes requests that fit the description of `hostile/described.py`, and such
 as do not; the real daemon answers over a real socket. README.md tells what is checked.
 """
 
@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode, openapi
 from schemathesis.checks import CHECKS, load_all_checks
 
-from tests.described import api, doors
 from tests.installed import Installation, Running
 from tests.knocking import (
     FACTOR,
@@ -31,6 +30,7 @@ from tests.knocking import (
     people,
     signature,
 )
+from tests.reliability.hostile.described import api, doors
 from tests.simulated import PATIENCE, Simulator
 
 EXAMPLES, EXAMPLES_LONG = 20, 500

@@ -2,9 +2,10 @@
 
 Words about people arrive in any order, late, twice, and again after newer ones; they
 arrive while requests are under way; people are deleted; old words are pruned; whole
-lists are read above them, or cannot be read. The rules of `tests.ordeals`, `hands` and
-`edits` go on meanwhile, under the laws of `tests.machines`. Whom a plan may move is
-said by a few lines of Python (`Model`), for each plan by the words it could know.
+lists are read above them, or cannot be read. The rules of `machinery.ordeals`, `hands`
+and `edits` go on meanwhile, under the laws of `machinery.machines`. Whom a plan may
+move is said by a few lines of Python (`Model`), for each plan by the words it could
+know.
 
     I-12, I-13   a word said twice, or again after a newer one, changes nothing, and any
                  order ends in the same: `Model` knows times, the store knows arrivals
@@ -29,10 +30,17 @@ from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from tests.builders import ListSource, ManualClock, Request, new_database, settings_of
-from tests.edits import Edits
-from tests.examining import examine, in_memory
-from tests.machines import DELIVERY, EVERYBODY, GUARD, HOURLY, NAME, Lists
-from tests.ordeals import Script, somebody, troubles
+from tests.reliability.machinery.edits import Edits
+from tests.reliability.machinery.examining import examine, in_memory
+from tests.reliability.machinery.machines import (
+    DELIVERY,
+    EVERYBODY,
+    GUARD,
+    HOURLY,
+    NAME,
+    Lists,
+)
+from tests.reliability.machinery.ordeals import Script, somebody, troubles
 
 LAG = timedelta(hours=2)
 LONG = timedelta(days=8)

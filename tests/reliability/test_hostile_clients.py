@@ -17,10 +17,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.attacking import GARBAGE, MIB, SMUGGLED, Heard, answers, attacking
 from tests.installed import Installation, Running
 from tests.knocking import Knocking, assert_nothing_leaked, words
 from tests.pushing import Errand, Outcome, newest, pushing
+from tests.reliability.hostile.attacking import (
+    GARBAGE,
+    MIB,
+    SMUGGLED,
+    Heard,
+    answers,
+    attacking,
+)
 from tests.simulated import PATIENCE, Simulator
 
 SECONDS, SECONDS_LONG = 8, 120

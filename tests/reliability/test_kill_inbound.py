@@ -26,8 +26,15 @@ import pytest
 from syncd.cli.exit_codes import ExitCode
 from tests.installed import Installation, Running
 from tests.knocking import knocking
-from tests.parcels import HOOKED, LISTED, Parcel, Posting, model, said
 from tests.pushing import Errand, Event, Outcome, Pushing, ending, newest, pushing
+from tests.reliability.killing.parcels import (
+    HOOKED,
+    LISTED,
+    Parcel,
+    Posting,
+    model,
+    said,
+)
 from tests.simulated import Simulator
 
 SEED = 20261122

@@ -19,13 +19,19 @@ from typing import TypeVar
 
 import pytest
 
-from tests.arrivals import DELIVERIES, Arrivals
-from tests.cutting import Cut, Ground, Story, TooSlow, everything, firsts
-from tests.forked import Passage, warmed
-from tests.interventions import Adopt, Detach, Forget, Push, Repair
-from tests.outgrown import Migrate
-from tests.simulated import simulating
-from tests.stories import (
+from tests.reliability.killing.arrivals import DELIVERIES, Arrivals
+from tests.reliability.killing.cutting import (
+    Cut,
+    Ground,
+    Story,
+    TooSlow,
+    everything,
+    firsts,
+)
+from tests.reliability.killing.forked import Passage, warmed
+from tests.reliability.killing.interventions import Adopt, Detach, Forget, Push, Repair
+from tests.reliability.killing.outgrown import Migrate
+from tests.reliability.killing.stories import (
     Approve,
     Compact,
     Delta,
@@ -38,6 +44,7 @@ from tests.stories import (
     Retry,
     TakeOver,
 )
+from tests.simulated import simulating
 
 STORIES: dict[str, Story] = {
     story.name: story

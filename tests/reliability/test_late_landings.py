@@ -1,6 +1,6 @@
 """Late landings: what a request that took effect after all can spoil, and for how long.
 
-First the rules against each other in a model (`tests/landings.py`), then the real
+First the rules against each other in a model (`simulating/landings.py`), then the real
 command over real sockets, with a vendor that carries a request out when it likes.
 README.md beside this file has the numbers.
 """
@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from syncd.store.database import Database
 from syncd.store.tables import doubt
 from tests.installed import Installation
-from tests.landings import WINDOW, compare, table
+from tests.reliability.simulating.landings import WINDOW, compare, table
 from tests.simulated import PATIENCE, Simulator
 
 SHORT, LONG = 1_000, 20_000

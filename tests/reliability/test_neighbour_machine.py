@@ -33,9 +33,15 @@ from tests.builders import (
     believed,
     new_database,
 )
-from tests.examining import Vendor, empty, examine, in_memory, process_name
-from tests.machines import EVERYBODY, GUARD, KNOWN, MOMENT, OK
-from tests.ordeals import Script, moments, somebody, troubles
+from tests.reliability.machinery.examining import (
+    Vendor,
+    empty,
+    examine,
+    in_memory,
+    process_name,
+)
+from tests.reliability.machinery.machines import EVERYBODY, GUARD, KNOWN, MOMENT, OK
+from tests.reliability.machinery.ordeals import Script, moments, somebody, troubles
 
 WELL, BROKEN = "well", "broken"
 everybody = st.sets(st.sampled_from(EVERYBODY))

@@ -1,8 +1,8 @@
 """Every answer to every call: what becomes of it, and that nobody is wrong for it.
 
 One call of a sync is answered as scripted; then a run without trouble follows.
-`tests.becoming` says what is to become of each answer (400: halved down to a person, or
-a dead letter; 401: the connection stops; 5xx, silence and whatever proves nothing:
+`remote.becoming` says what is to become of each answer (400: halved down to a person,
+or a dead letter; 401: the connection stops; 5xx, silence and whatever proves nothing:
 again). Whatever it was: nobody becomes certain by an answer that proves nothing, no id
 is wrong that is not uncertain, requests stay within their budget, nobody is named, no
 credentials go elsewhere.
@@ -20,8 +20,8 @@ import pytest
 from syncd.model import Outcome
 from syncd.store.runs import OK
 from syncd.sync.spec import Report
-from tests.answers import Answers
-from tests.becoming import (
+from tests.reliability.remote.answers import Answers
+from tests.reliability.remote.becoming import (
     AGAIN,
     DEAD,
     HALVED,
@@ -33,8 +33,8 @@ from tests.becoming import (
     leaked,
     seen,
 )
-from tests.remotes import BATCHES, KINDS, Kind, Remote, remote
-from tests.scripted import Play, Script, listening
+from tests.reliability.remote.remotes import BATCHES, KINDS, Kind, Remote, remote
+from tests.reliability.remote.scripted import Play, Script, listening
 from tests.simulated import Simulator, simulating
 
 RETRIES = 8

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from syncd.store.runs import OK
-from tests.answers import JSON, Answers, envelope, plain
-from tests.becoming import becomes, fit, leaked
-from tests.remotes import KINDS, SIZE, Kind, Remote, remote
-from tests.scripted import Asked, Play, Script, listening
+from tests.reliability.remote.answers import JSON, Answers, envelope, plain
+from tests.reliability.remote.becoming import becomes, fit, leaked
+from tests.reliability.remote.remotes import KINDS, SIZE, Kind, Remote, remote
+from tests.reliability.remote.scripted import Asked, Play, Script, listening
 from tests.simulated import Simulator, simulating
 
 BY_NAME = {kind.name: kind for kind in KINDS}

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from syncd.model import Outcome
-from tests.remotes import KINDS, Kind, Remote, remote
-from tests.scripted import Answerer, answering
+from tests.reliability.remote.remotes import KINDS, Kind, Remote, remote
+from tests.reliability.remote.scripted import Answerer, answering
 from tests.simulated import Simulator, simulating
 
 pytestmark = [

@@ -1,9 +1,9 @@
 """Seeded simulation: thousands of histories of syncs, with every fault we can think of.
 
-One seed is one history; `tests/histories.py` draws it, `tests/simulation.py` carries it
-out on the real planner, store and delivery, `tests/judging.py` judges every step. In
-*safety* mode people decide on what is held and the end must be right; in *liveness*
-mode the faults end and nobody helps.
+One seed is one history; `histories` draws it, `simulation` carries it out on the real
+planner, store and delivery, `judging` judges every step. In *safety* mode people decide
+on what is held and the end must be right; in *liveness* mode the faults end and nobody
+helps.
 
     pytest tests/reliability/test_simulation.py                        # the short form
     pytest tests/reliability/test_simulation.py --seeds 20000 -o timeout=0 -s
@@ -19,10 +19,16 @@ from typing import Any
 
 import pytest
 
-from tests.histories import History, draw, of_text, shrink
-from tests.staging import Store
-from tests.storytelling import simulate
-from tests.sweeping import Found, a_store, shortest, sweep, sweep_all
+from tests.reliability.simulating.histories import History, draw, of_text, shrink
+from tests.reliability.simulating.staging import Store
+from tests.reliability.simulating.storytelling import simulate
+from tests.reliability.simulating.sweeping import (
+    Found,
+    a_store,
+    shortest,
+    sweep,
+    sweep_all,
+)
 
 BLOCK = 20
 """Histories of one test of the short form."""
@@ -92,7 +98,7 @@ def test_the_same_seed_is_the_same_trace(seed: int, store: Store) -> None:
 
 def test_the_same_seed_is_the_same_trace_in_another_process(store: Store) -> None:
     script = (
-        "from tests.sweeping import *\n"
+        "from tests.reliability.simulating.sweeping import *\n"
         "with a_store() as s: print([simulate(s, draw(n)).digest for n in (3, 7)])"
     )
 

@@ -2,7 +2,7 @@
 
 The server is ended as `immediate` does it and started again at write transactions
 drawn from a seed. A real daemon sees it go away and come back, over the wire that
-`tests/severing.py` cuts: senders are told, readiness says so, runs fail with the
+`storing/severing.py` cuts: senders are told, readiness says so, runs fail with the
 reason, and it heals alone.
 """
 
@@ -33,8 +33,8 @@ from syncd.store.tables import metadata
 from tests.builders import World
 from tests.installed import Installation, Running
 from tests.knocking import identify, knocking, people
-from tests.mishaps import SCENARIOS, Play, Scenario, Striking
-from tests.severing import Wire, severing
+from tests.reliability.storing.mishaps import SCENARIOS, Play, Scenario, Striking
+from tests.reliability.storing.severing import Wire, severing
 from tests.simulated import PATIENCE, Simulator
 
 SEED = 20261122

@@ -36,7 +36,7 @@ from tests.builders import (
     new_database,
     people,
 )
-from tests.mishaps import GUARD, OK
+from tests.reliability.storing.mishaps import GUARD, OK
 
 SEED = 20261122
 FEW, MANY = 49, 4_000

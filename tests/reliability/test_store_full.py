@@ -24,8 +24,14 @@ from syncd.store.backup import backup
 from syncd.store.database import Database
 from syncd.sync.spec import Report
 from tests.builders import World, new_database, people
-from tests.disks import PAGE, Disk, small_disk
-from tests.mishaps import ENOUGH, SCENARIOS, Play, Scenario, Striking
+from tests.reliability.storing.disks import PAGE, Disk, small_disk
+from tests.reliability.storing.mishaps import (
+    ENOUGH,
+    SCENARIOS,
+    Play,
+    Scenario,
+    Striking,
+)
 
 SEED = 20261122
 FEW = 12

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from syncd.cli.exit_codes import ExitCode
-from tests.disks import Disk, small_disk
 from tests.installed import Installation, Running
 from tests.knocking import Answer, identify, knocking, people
+from tests.reliability.storing.disks import Disk, small_disk
 from tests.simulated import PATIENCE, Simulator
 
 

@@ -37,7 +37,7 @@ from tests.builders import (
     people,
 )
 from tests.installed import Installation
-from tests.mishaps import GUARD
+from tests.reliability.storing.mishaps import GUARD
 from tests.simulated import Simulator
 
 # ---- an old backup ------------------------------------------------------------------

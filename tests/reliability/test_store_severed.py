@@ -18,8 +18,8 @@ from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from syncd.store.tables import metadata
 from tests.builders import World
-from tests.mishaps import ENOUGH, SCENARIOS, Play, Scenario
-from tests.severing import Cut, Wire, severing
+from tests.reliability.storing.mishaps import ENOUGH, SCENARIOS, Play, Scenario
+from tests.reliability.storing.severing import Cut, Wire, severing
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """A state machine tries to break a sync that reads lists.
 
-Its rules are those of `tests.ordeals` (faults), `tests.hands` (decisions) and
-`tests.edits` (others write the cohort, repairs, new beginnings); its laws are those of
-`tests.machines`, which says which is judged where. Here are the rules about its source.
+Its rules are those of `machinery.ordeals` (faults), `machinery.hands` (decisions) and
+`machinery.edits` (others write the cohort, repairs, new beginnings); its laws are those
+of `machinery.machines`, which says which is judged where. Here are the rules about its
+source.
 
 The long form, other examples each time:
 `pytest --hypothesis-profile=long -o timeout=0 tests/reliability/test_*_machine.py`.
@@ -19,10 +20,18 @@ from syncd.store.buckets import bucket_hash
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from tests.builders import THROTTLED, ListSource, new_database
-from tests.edits import Edits
-from tests.examining import examine, in_memory
-from tests.machines import DELIVERY, EVERYBODY, GUARD, HOURLY, INVALID, NAME, Lists
-from tests.ordeals import Script, somebody, troubles
+from tests.reliability.machinery.edits import Edits
+from tests.reliability.machinery.examining import examine, in_memory
+from tests.reliability.machinery.machines import (
+    DELIVERY,
+    EVERYBODY,
+    GUARD,
+    HOURLY,
+    INVALID,
+    NAME,
+    Lists,
+)
+from tests.reliability.machinery.ordeals import Script, somebody, troubles
 
 members = st.sets(st.sampled_from([*EVERYBODY, *sorted(INVALID)]))
 

@@ -13,8 +13,8 @@ from syncd.model import Operation, Outcome, Receipt, Trigger
 from syncd.store import runs
 from syncd.sync import ids as hygiene
 from syncd.sync.spec import Report
-from tests.books import Books, Side
-from tests.outsides import Asked, Destination, type_of
+from tests.reliability.simulating.books import Books, Side
+from tests.reliability.simulating.outsides import Asked, Destination, type_of
 
 UNGUARDED = {Trigger.APPROVE, Trigger.RESYNC, Trigger.RESUME}
 """Triggers of runs whose batches a person agreed to, or that were judged before."""

@@ -1,13 +1,20 @@
 """What operators ask for, cut at every passage: repair, resync, detach, forget.
 
-As `tests/stories.py`, whose people they are about.
+As `tests/reliability/killing/stories.py`, whose people they are about.
 """
 
 from sqlalchemy import create_engine, inspect
 
-from tests.cutting import Play, Story, certain, reading, rows, uncertain
-from tests.forked import Forked, Passage
-from tests.stories import KNOWN, REASON, say, synced
+from tests.reliability.killing.cutting import (
+    Play,
+    Story,
+    certain,
+    reading,
+    rows,
+    uncertain,
+)
+from tests.reliability.killing.forked import Forked, Passage
+from tests.reliability.killing.stories import KNOWN, REASON, say, synced
 
 
 class Repair(Story):

@@ -10,8 +10,8 @@ from dataclasses import replace
 from syncd.model import Outcome
 from syncd.store.runs import OK
 from syncd.sync.spec import Report
-from tests.remotes import SECRETS, Kind, Remote
-from tests.scripted import Play
+from tests.reliability.remote.remotes import SECRETS, Kind, Remote
+from tests.reliability.remote.scripted import Play
 
 
 def _names(*texts: str) -> list[str]:

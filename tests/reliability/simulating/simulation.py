@@ -17,13 +17,13 @@ from syncd.model import Receipt, Trigger
 from syncd.store import leases
 from syncd.store.database import Database
 from syncd.sync.spec import Report
-from tests.books import Books
 from tests.builders import FAILED_BEFORE
-from tests.histories import History
-from tests.judging import Judge
-from tests.outsides import Asked, Watch
-from tests.staging import Stage
-from tests.stepwise import FaultyStore, Process
+from tests.reliability.simulating.books import Books
+from tests.reliability.simulating.histories import History
+from tests.reliability.simulating.judging import Judge
+from tests.reliability.simulating.outsides import Asked, Watch
+from tests.reliability.simulating.staging import Stage
+from tests.reliability.simulating.stepwise import FaultyStore, Process
 
 LEASE = timedelta(seconds=100)
 """Longer than a lease is trusted by anybody."""

@@ -18,8 +18,8 @@ from syncd.model import IdType
 from syncd.store import bindings, inbox
 from syncd.store.database import Database
 from tests.builders import World, new_database, people, sync_settings
-from tests.histories import INVALID, PEOPLE, Cast, History
-from tests.outsides import (
+from tests.reliability.simulating.histories import INVALID, PEOPLE, Cast, History
+from tests.reliability.simulating.outsides import (
     ODD_IDS,
     AskedList,
     Destination,
@@ -29,7 +29,7 @@ from tests.outsides import (
     as_type,
     valid,
 )
-from tests.stepwise import VirtualClock
+from tests.reliability.simulating.stepwise import VirtualClock
 
 NAMES = "abc"
 HOUR = timedelta(hours=1)

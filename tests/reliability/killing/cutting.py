@@ -2,8 +2,9 @@
 
 A `Story` arranges the world, names the command, and says what must hold after the cut
 and once a clean run has come to its end. A `Ground` is where stories are played, one
-after the other: a simulator, a warm process and a store of one kind. `tests/stories.py`
-has the stories, `tests/reliability/test_kill_points.py` plays them.
+after the other: a simulator, a warm process and a store of one kind.
+`killing/stories.py` has the stories, `tests/reliability/test_kill_points.py` plays
+them.
 """
 
 import shutil
@@ -20,8 +21,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from tests.forked import Forked, Passage, Stage, Warm
 from tests.installed import Ended
+from tests.reliability.killing.forked import Forked, Passage, Stage, Warm
 from tests.simulated import Simulator
 
 MEMBERS = "SELECT member_id FROM member"

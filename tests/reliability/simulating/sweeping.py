@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.histories import History, draw, shrink
-from tests.staging import Store
-from tests.storytelling import Verdict, simulate
+from tests.reliability.simulating.histories import History, draw, shrink
+from tests.reliability.simulating.staging import Store
+from tests.reliability.simulating.storytelling import Verdict, simulate
 
 BLOCK = 50
 """Seeds that a process carries out before it reports."""

@@ -1,8 +1,8 @@
 """What a sync goes through: rules of state machines about the world and its faults.
 
-Mixed into a `tests.machines.Machine`. Requests fail before their effect or after it,
-the process dies at any transaction and any request, another process takes over while a
-request is under way, clocks are set back, due times come.
+Mixed into a `machinery.machines.Machine`. Requests fail before their effect or after
+it, the process dies at any transaction and any request, another process takes over
+while a request is under way, clocks are set back, due times come.
 """
 
 from contextlib import suppress
@@ -31,8 +31,15 @@ from tests.builders import (
     Request,
     Trouble,
 )
-from tests.examining import elsewhere, process_name
-from tests.machines import EVERYBODY, HOURLY, MOMENT, NAME, OK, Machine
+from tests.reliability.machinery.examining import elsewhere, process_name
+from tests.reliability.machinery.machines import (
+    EVERYBODY,
+    HOURLY,
+    MOMENT,
+    NAME,
+    OK,
+    Machine,
+)
 
 Script = list[Trouble | None]
 

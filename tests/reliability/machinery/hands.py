@@ -1,8 +1,8 @@
 """What people decide about a sync: rules of state machines.
 
-Mixed into a `tests.machines.Machine`. They approve and reject, also what nobody asked
-them about; pause and resume; change the configuration while it is in use; switch a sync
-off and on; ask for people to be forgotten.
+Mixed into a `machinery.machines.Machine`. They approve and reject, also what nobody
+asked them about; pause and resume; change the configuration while it is in use; switch
+a sync off and on; ask for people to be forgotten.
 """
 
 from collections.abc import Callable
@@ -24,8 +24,14 @@ from syncd.store.buckets import decode
 from syncd.store.tables import batch, batch_ids, metadata
 from syncd.sync.run import WaitsForPerson
 from tests.builders import FAILED_BEFORE
-from tests.machines import GUARD, MOMENT, NAME
-from tests.ordeals import Ordeals, Script, moments, somebody, troubles
+from tests.reliability.machinery.machines import GUARD, MOMENT, NAME
+from tests.reliability.machinery.ordeals import (
+    Ordeals,
+    Script,
+    moments,
+    somebody,
+    troubles,
+)
 
 WHO = {"actor": "ann", "via": "cli"}
 

@@ -1,8 +1,8 @@
 """Somebody else edits the cohort: rules of state machines about whoever puts it right.
 
-Mixed into a `tests.machines.Machine`. What others did is found by reading the cohort
-back, exactly that, and repaired as far as it is ours; or a person has the sync begin
-anew, with what is there or with everybody once more.
+Mixed into a `machinery.machines.Machine`. What others did is found by reading the
+cohort back, exactly that, and repaired as far as it is ours; or a person has the sync
+begin anew, with what is there or with everybody once more.
 """
 
 from typing import Any
@@ -22,9 +22,9 @@ from syncd.sync.run import run as run_story
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
 from tests.builders import Belief, ListSource
-from tests.hands import WHO, Hands
-from tests.machines import MOMENT, NAME, OK
-from tests.ordeals import Script, moments, somebody, troubles
+from tests.reliability.machinery.hands import WHO, Hands
+from tests.reliability.machinery.machines import MOMENT, NAME, OK
+from tests.reliability.machinery.ordeals import Script, moments, somebody, troubles
 
 
 class Edits(Hands):

@@ -29,7 +29,7 @@ from tests.builders import (
     PushedFeed,
     Trouble,
 )
-from tests.stepwise import VirtualClock
+from tests.reliability.simulating.stepwise import VirtualClock
 
 Told = Callable[[frozenset[bytes]], None]
 """Called with the ids that a list or words say, those that hygiene lets through."""

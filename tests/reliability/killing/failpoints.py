@@ -1,9 +1,9 @@
 """Starts the real command many times from one warm process, and kills it at a point.
 
-As a process (`python -m tests.failpoints SOCKET`) it imports the product once, without
-a thread, and then forks a child for each errand that comes over the socket: the child
-is the command, its main called with the command's own arguments. A point is where what
-is durable, or known to others, changes:
+As a process (`python -m tests…failpoints SOCKET`) it imports the product once,
+without a thread, and then forks a child for each errand that comes over the socket: the
+child is the command, its main called with the command's own arguments. A point is where
+what is durable, or known to others, changes:
 
     commit NAME/before      a write transaction is about to be committed
     commit NAME/after       it was, and nobody was told yet

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, MetaData, Table, func, select, text
 
 from syncd.store import migrate
 from syncd.store.database import Database, create_file
-from tests.cutting import Play, Story, certain, rows
-from tests.stories import KNOWN, synced
+from tests.reliability.killing.cutting import Play, Story, certain, rows
+from tests.reliability.killing.stories import KNOWN, synced
 
 OLDEST = "0001"
 

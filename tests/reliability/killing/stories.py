@@ -1,12 +1,12 @@
 """What is cut at every passage: runs, of lists and of downloads.
 
 Each story is small, so that all its passages can be cut: 30 people, batches of 10. The
-frame that plays them is `tests/cutting.py`.
+frame that plays them is `tests/reliability/killing/cutting.py`.
 """
 
 from typing import Any, ClassVar
 
-from tests.cutting import (
+from tests.reliability.killing.cutting import (
     BATCH,
     KILLED,
     Play,
@@ -17,7 +17,7 @@ from tests.cutting import (
     rows,
     uncertain,
 )
-from tests.forked import Forked, Passage
+from tests.reliability.killing.forked import Forked, Passage
 
 KNOWN = people(40)
 STRANGERS = people(3, 900)

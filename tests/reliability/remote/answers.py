@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
 
-from tests.scripted import Asked, End, Play, Truth, written
+from tests.reliability.remote.scripted import Asked, End, Play, Truth, written
 
 JSON = ("content-type", "application/json")
 HTML = ("content-type", "text/html")

@@ -2,8 +2,8 @@
 
 The real store, runs, pool and workers, in one process; the source and the destination
 are in memory, time stands still between rules. The destination judges with every
-request, before and after its effect; rules are mixed in from `tests.ordeals` (the world
-and its faults) and `tests.hands` (people), and from the machine's own file.
+request, before and after its effect; rules are mixed in from `machinery.ordeals` (the
+world and its faults) and `machinery.hands` (people), and from the machine's own file.
 
 Which law is judged where (reliability.md, section 3):
 
@@ -54,7 +54,7 @@ from tests.builders import (
     canonical,
     people,
 )
-from tests.examining import Vendor, empty, process_name
+from tests.reliability.machinery.examining import Vendor, empty, process_name
 
 EVERYBODY = sorted(people(*range(14)))
 KNOWN = EVERYBODY[:9]

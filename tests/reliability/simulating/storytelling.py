@@ -22,9 +22,9 @@ from syncd.sync.decide import Decision
 from syncd.sync.outbox import Choice
 from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
-from tests.histories import RUNS, Event, History
-from tests.simulation import WHO, Simulation
-from tests.staging import HOUR, NAMES, Store
+from tests.reliability.simulating.histories import RUNS, Event, History
+from tests.reliability.simulating.simulation import WHO, Simulation
+from tests.reliability.simulating.staging import HOUR, NAMES, Store
 
 STRANGERS = "target.rejects_everybody"
 """Why a run is partial in which a partner was asked about nobody but strangers."""

@@ -132,7 +132,7 @@ def model(made: Iterable[Parcel]) -> dict[tuple[str, str], Event]:
 class Posting(Pushing):
     """A sender of parcels."""
 
-    module = "tests.parcels"
+    module = "tests.reliability.killing.parcels"
 
     def __init__(self, errand: Errand) -> None:
         self.parcels = parcels(errand)

@@ -1,8 +1,8 @@
 """The real command as a child of a warm process, for tests that start it very often.
 
-A start costs some 30 ms of a CPU instead of 700. `tests/failpoints.py` is the process;
-here is what a test sees of it: an `Installation` whose commands are such children, and
-may be told at which passage of which point they are to kill themselves.
+A start costs some 30 ms of a CPU instead of 700. `killing/failpoints.py` is the
+process; here is what a test sees of it: an `Installation` whose commands are such
+children, and may be told at which passage of which point they are to kill themselves.
 """
 
 import os
@@ -30,7 +30,7 @@ Passage = tuple[str, int]
 
 
 class Warm:
-    """A running `tests.failpoints`."""
+    """A running `tests.reliability.killing.failpoints`."""
 
     def __init__(self, process: subprocess.Popen[bytes], path: Path) -> None:
         self._process, self._path = process, path
@@ -96,7 +96,12 @@ def warmed() -> Iterator[Warm]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fp-")))
         process = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-m", "tests.failpoints", str(folder / "door")],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.reliability.killing.failpoints",
+                    str(folder / "door"),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 cwd=PROJECT,

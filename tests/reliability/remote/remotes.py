@@ -29,7 +29,7 @@ from syncd.store.database import Database
 from syncd.sync.spec import Report
 from tests.builders import HASH_KEY, Belief, believed, new_database, rows
 from tests.installed import Installation
-from tests.scripted import Answerer, Asked, Script, answering
+from tests.reliability.remote.scripted import Answerer, Asked, Script, answering
 from tests.simulated import Simulator
 
 SYNC = "vip"

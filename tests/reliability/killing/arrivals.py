@@ -15,10 +15,10 @@ from http import HTTPStatus
 from http.client import HTTPException
 from typing import Any
 
-from tests.cutting import Play, Story, people, rows
-from tests.forked import Forked, Passage
 from tests.installed import log_lines
 from tests.knocking import Answer, Knocking, identify
+from tests.reliability.killing.cutting import Play, Story, people, rows
+from tests.reliability.killing.forked import Forked, Passage
 
 CROWD = people(60)
 COHORT = "c1"
