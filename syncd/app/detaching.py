@@ -22,11 +22,13 @@ from syncd.sync.run import Busy, WaitsForPerson
 
 
 def detach(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"sync", "actor", "via", "reason", "empty"?}` -> `{"targets", "paused", "run"}`.
+    """`{"sync", "actor", "via", "reason", "empty"?}` -> `{"targets", "paused", "run",
+    "again_at"}`.
 
     `empty` is how many people may be removed first, as a number; null: the target
     stays as it is. `run` is the run that removed them, and null without it. `targets`
-    holds what was let go: nothing where that run left anybody in doubt.
+    holds what was let go: nothing where that run left anybody in doubt. `again_at` is
+    set where everybody is out, and a request may put people back until then.
     Raises `NotDetachable`, `UnknownSync`, `Busy`, `WaitsForPerson`.
     """
     farewell = Farewell(
@@ -76,8 +78,9 @@ def _emptied(engine: Engine, farewell: Farewell, agreed: int) -> dict[str, Any]:
             hint="put it back into the file first, or detach it without --empty",
         )
     with engine.alone(name) as (parts, spec):
-        report, left = story.empty(parts, spec, farewell, agreed)
-    return _answer(left, paused=True, **shown(report))
+        end = story.empty(parts, spec, farewell, agreed)
+    more = shown(end.report) | {"again_at": end.again_at}
+    return _answer(end.left, paused=True, **more)
 
 
 def _let_go(engine: Engine, farewell: Farewell) -> Sequence[Left]:
@@ -131,4 +134,5 @@ def _leased(engine: Engine, name: str) -> Iterator[None]:
 
 def _answer(left: Sequence[Left], *, paused: bool, **more: Any) -> dict[str, Any]:
     targets = [asdict(each) for each in left]
-    return {"targets": targets, "paused": paused, "run": None, **more}
+    answer = {"targets": targets, "paused": paused, "run": None, "again_at": None}
+    return answer | more

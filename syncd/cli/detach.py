@@ -5,6 +5,7 @@ there, so it wants the sync's name typed out.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from syncd.cli.run import exit_code, tell
 from syncd.cli.store import opened
 from syncd.config.settings import Loaded, Settings
 from syncd.errors import SyncdError
-from syncd.report.words import number
+from syncd.report.words import moment, number
 from syncd.sync.detach import Left, targets_of
 
 
@@ -45,7 +46,8 @@ def detach(frame: Frame, name: str, empty: bool, reason: str) -> ExitCode | None
     taken out of the file is cleaned up in the same way.
 
     With --empty it is paused before the first request. Cut off or partly refused, the
-    same command goes on; until everybody is out nothing is forgotten.
+    same command goes on; until everybody is out, and no request that got no answer may
+    put them back, nothing is forgotten.
     """
     if not reason.strip():
         raise click.UsageError("Give a reason: it is what others see.")
@@ -125,13 +127,19 @@ def _told(
         if ended is not None:
             tell(frame.out, ended)
         _tell(frame.out, name, done)
+        if done["again_at"] is not None:
+            _tell_when(frame, loaded.settings, name, done["again_at"])
     if ended is None:
         return None
+    if done["again_at"] is not None:
+        return ExitCode.TRY_LATER
     return exit_code([dict(ended)])
 
 
 def _tell(out: Output, name: str, done: Mapping[str, Any]) -> None:
     emptied, targets = done["run"] is not None, done["targets"]
+    if done["again_at"] is not None:
+        return
     if not targets:
         out.line(
             f"{name} stays as it is, and paused: not everybody is out. The same "
@@ -148,6 +156,21 @@ def _tell(out: Output, name: str, done: Mapping[str, Any]) -> None:
             f"  paused: take {name} out of the file, or begin anew with: "
             f"syncd resume {name}"
         )
+
+
+def _tell_when(
+    frame: Frame, settings: Settings, name: str, again_at: str | datetime
+) -> None:
+    """Everybody is out, and may be put back yet."""
+    # From the daemon as JSON, from this process as it is.
+    at = datetime.fromisoformat(again_at) if isinstance(again_at, str) else again_at
+    zone = next(each.timezone for each in settings.syncs if each.name == name)
+    until = moment(at, frame.clock.now(), zone, seconds=True)
+    frame.out.line(
+        f"{name} is emptied and paused, but a request without an answer may put people "
+        f"back until {until}. Give the same command again after that: it removes them "
+        "and lets go."
+    )
 
 
 def _count(people: int) -> str:

@@ -164,12 +164,13 @@ def any_overdue(connection: Connection, binding_id: int, now: datetime) -> bool:
     return connection.execute(query.limit(1)).first() is not None
 
 
-def ids_in(connection: Connection, bindings: Collection[int]) -> int:
-    """How many ids the rows of these bindings name; one of two rows counts twice."""
-    query = select(func.coalesce(func.sum(doubt.c.n), 0))
-    return int(
-        connection.execute(query.where(doubt.c.binding_id.in_(bindings))).scalar_one()
+def puts_in_until(connection: Connection, bindings: Collection[int]) -> datetime | None:
+    """Until when a request may put somebody in; None: nothing under way does."""
+    query = select(func.max(doubt.c.until)).where(
+        doubt.c.binding_id.in_(bindings), doubt.c.operation != Operation.REMOVE
     )
+    until: datetime | None = connection.execute(query).scalar_one()
+    return until
 
 
 def load(

@@ -18,6 +18,7 @@ from syncd.model import Trigger
 from syncd.store import (
     acknowledged,
     bindings,
+    doubts,
     installation,
     leases,
     outbox,
@@ -29,7 +30,7 @@ from syncd.store.bindings import Binding, Role
 from syncd.store.database import Connection
 from syncd.store.installation import Action
 from syncd.store.pauses import Pause
-from syncd.sync import commit, credentials
+from syncd.sync import commit, credentials, landings
 from syncd.sync.draft import Draft, Reading, Snapshot, draft
 from syncd.sync.run import deliver_and_conclude, run
 from syncd.sync.spec import Report, Spec
@@ -68,6 +69,18 @@ class Left:
     """In batches without a proven answer."""
     former: bool
     """The sync had gone on to another one before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emptied:
+    """What came of an emptying."""
+
+    report: Report | None
+    left: tuple[Left, ...] = ()
+    """The targets that were let go: none, as long as somebody is in doubt."""
+    again_at: datetime | None = None
+    """Everybody is out, but a request without an answer may put people back until
+    then: only after it can the target be let go."""
 
 
 # ---- what is kept -------------------------------------------------------------------
@@ -142,41 +155,41 @@ def _action(farewell: Farewell, run_id: str | None, now: datetime) -> Action:
 # ---- emptying it first --------------------------------------------------------------
 
 
-def empty(
-    parts: Parts, spec: Spec, farewell: Farewell, agreed: int
-) -> tuple[Report | None, tuple[Left, ...]]:
+def empty(parts: Parts, spec: Spec, farewell: Farewell, agreed: int) -> Emptied:
     """Remove everybody we put into the target, then let it go.
 
     A run with trigger `detach`, also of a paused sync; it leaves the sync paused.
-    `agreed`: how many were told to whoever asked. Returns how the run ended, and the
-    targets that were let go: none, as long as a batch waits or is dead. Raises `Busy`,
+    `agreed`: how many were told to whoever asked. Nothing is let go of as long as a
+    batch waits or is dead, or a request may still put somebody in. Raises `Busy`,
     `WaitsForPerson`.
     """
-    left: list[Left] = []
+    ends: list[Emptied] = []
 
     def story(run: Run) -> None:
         credentials.require_open(run)
         with closing(_everybody_out(run, agreed)) as made:
             _begin_emptying(run, farewell)
             with run.phase("commit"):
-                # What is emptied is what was filled, whatever is configured today; by
-                # its name it is found where the answer to its creation was lost.
-                run.change, run.target_name = None, _name_of(run.binding)
                 commit.store_plan(run, made, None, held_until=None)
         emit(events.CHANGES_COMMITTED, batches=run.report.numbers["batches"])
         deliver_and_conclude(run)
         if run.report.outcome in runs.OK:
-            left.extend(_finish(run, farewell))
+            ends.append(_finish(run, farewell))
 
     report = run(parts, spec, Trigger.DETACH, story=story, even_paused=True)
-    if left:
-        tell(farewell, left, emptied=True)
-    return report, tuple(left)
+    end = ends[0] if ends else Emptied(report=report)
+    if end.left:
+        tell(farewell, end.left, emptied=True)
+    return end
 
 
 def _everybody_out(run: Run, agreed: int) -> Draft:
     """The plan that removes everybody, if it is the one that was agreed to."""
     binding, parts = _emptiable(run), run.parts
+    # What is emptied is what was filled, whatever is configured today; by its name it
+    # is found where the answer to its creation was lost.
+    run.change, run.target_name = None, _name_of(run.binding)
+    run.former = landings.former(run)
     how = Reading(
         id_type=binding.id_type,
         folder=parts.spool,
@@ -190,7 +203,7 @@ def _everybody_out(run: Run, agreed: int) -> Draft:
             parts.database,
             snapshot,
             binding=binding,
-            leaving=None,
+            leaving=run.former,
             id_type=binding.id_type,
             batch_size=run.spec.batch_size,
             folder=parts.spool,
@@ -251,13 +264,21 @@ def _begin_emptying(run: Run, farewell: Farewell) -> None:
         installation.record(connection, _action(farewell, run.report.run_id, now))
 
 
-def _finish(run: Run, farewell: Farewell) -> tuple[Left, ...]:
-    """Drop what is kept, unless somebody is in doubt: they would stay unknown."""
+def _finish(run: Run, farewell: Farewell) -> Emptied:
+    """Drop what is kept, unless somebody is in doubt: they would stay unknown.
+
+    Also whom a request that got no answer may put back: nobody would mind it.
+    """
     parts, now = run.parts, run.parts.clock.now()
     with parts.database.begin() as connection:
         leases.check(connection, run.lease, parts.clock.wall())
         left = targets_of(connection, farewell.sync, now)
         if any(each.uncertain for each in left if not each.former):
-            return ()
+            return Emptied(report=run.report)
+        owned = bindings.of_sync(connection, farewell.sync)
+        ours = [each.id for each in owned if each.role is not Role.RETIRED]
+        until = doubts.puts_in_until(connection, ours)
+        if until is not None:
+            return Emptied(report=run.report, again_at=until)
         let_go(connection, farewell, now)
-    return left
+    return Emptied(report=run.report, left=left)

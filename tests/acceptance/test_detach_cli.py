@@ -100,6 +100,21 @@ def test_a_sync_that_left_the_file_is_cleaned_up(vip, simulator):
     assert rows(vip, "binding") == 0
 
 
+def test_a_target_is_kept_while_a_request_may_put_people_back_and_until_when_is_said(
+    vip, simulator
+):
+    simulator.fault("membership", "status", calls=[1], status=503)
+    vip.audience(people(301))
+    assert vip.run().run["outcome"] == "success"
+
+    ended = vip.syncd("detach", "vip", "--empty", *REASON)
+
+    assert ended.code == 75, "it is to be given again"
+    assert "may put people back until" in ended.out.replace("\n", " ")
+    assert simulator.members() == set()
+    assert rows(vip, "binding") == 1
+
+
 @pytest.mark.parametrize("after", ["changes.committed", "batch.sent"])
 def test_an_emptying_killed_in_the_middle_is_finished_by_the_same_command(
     vip, simulator, after

@@ -144,7 +144,7 @@ def test_what_is_kept_of_a_sync_that_left_the_configuration_goes_too(
         with pytest.raises(UnknownSync):
             detach(engine, world)
 
-    assert answer == {"targets": [], "paused": False, "run": None}
+    assert answer == {"targets": [], "paused": False, "run": None, "again_at": None}
     assert paused(world) is None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from syncd.app import detaching
 from syncd.app.engine import Engine
 from syncd.cli import person, person_state
 from syncd.config.settings import GuardSettings
@@ -417,6 +418,43 @@ def test_what_is_let_go_of_takes_its_doubts_along(world: World) -> None:
     assert doubted(world) == 0
 
 
+def emptied(engine: Engine, world: World, after: timedelta = SECOND) -> dict[str, Any]:
+    world.clock.advance(after)  # type: ignore[attr-defined]
+    asked = {"sync": "vip", "actor": "ann", "via": "cli", "reason": "over"}
+    return detaching.detach(engine, asked | {"empty": "9"})
+
+
+def test_a_target_is_not_let_go_while_a_request_may_put_people_back(
+    world: World,
+) -> None:
+    with synced(world, 1, 2) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2, 3)
+        early = emptied(engine, world)
+        world.vendor.land()
+        assert world.vendor.cohort.members == people(3), "back, and known to be"
+
+        late = emptied(engine, world, after=WINDOW)
+
+    assert early["targets"] == []
+    assert early["run"]["outcome"] == "success"
+    assert early["again_at"] is not None
+    assert late["again_at"] is None
+    assert len(late["targets"]) == 1
+    assert world.vendor.cohort.members == set()
+    assert rows(world.database, "SELECT count(*) FROM binding") == [(0,)]
+
+
+def test_a_removal_that_may_land_late_keeps_no_target(world: World) -> None:
+    with synced(world, 1, 2) as engine:
+        world.vendor.script.append(LANDS_LATE)
+
+        answer = emptied(engine, world)
+
+    assert len(answer["targets"]) == 1
+    assert world.vendor.cohort.members == set()
+
+
 def test_an_upload_that_lands_late_moves_everybody_and_is_undone(world: World) -> None:
     listed, held = people(1, 2), people(2, 3)
 
@@ -546,3 +584,17 @@ def test_a_late_add_by_the_old_ids_is_undone_by_them_first(world: World) -> None
     kinds = [request.operation for request in world.vendor.requests]
     assert kinds == sorted(kinds, reverse=True), "every REMOVE before the first ADD"
     assert doubted(world) == 0
+
+
+def test_a_late_add_by_the_old_ids_is_undone_before_the_target_is_let_go(
+    world: World,
+) -> None:
+    with other_ids(world, None) as engine:
+        early = emptied(engine, world)
+        world.vendor.land()
+        assert world.vendor.cohort.members == people(3)
+        late = emptied(engine, world, after=WINDOW)
+
+    assert early["again_at"] is not None
+    assert late["again_at"] is None
+    assert world.vendor.cohort.members == set()
