@@ -28,8 +28,7 @@ def repaired(
         if isinstance(each, Mapping) and each["missing"] + each["ghosts_ours"]
     }
     if not wanted:
-        if any(isinstance(each, Mapping) for each in found.values()):
-            frame.out.message("Nothing to repair.")
+        _tell_nothing(frame, found)
         return {}
     _agree(frame, wanted)
     ended = {}
@@ -81,6 +80,20 @@ def _agree(frame: Frame, wanted: Mapping[str, Mapping[str, Any]]) -> None:
         code="repair.unconfirmed",
         hint=f"syncd verify {' '.join(wanted)} --repair --yes{frame.config_flags()}",
     )
+
+
+def _tell_nothing(frame: Frame, found: Mapping[str, Result]) -> None:
+    """Whom a request may still move is not judged: the next run asserts them again."""
+    read = {name: each for name, each in found.items() if isinstance(each, Mapping)}
+    if read:
+        frame.out.message("Nothing to repair.")
+    for name, each in read.items():
+        if each["in_flight"]:
+            people = plural(each["in_flight"], "id")
+            frame.out.message(
+                f"{name}: {people} without a proven answer are asserted again by its "
+                f"next run: syncd run {name}"
+            )
 
 
 def _steps(found: Mapping[str, Any]) -> Iterator[str]:

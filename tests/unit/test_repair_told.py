@@ -18,12 +18,15 @@ def frame(*, yes: bool = True) -> Frame:
     return Frame(read_environ=dict, yes=yes, no_input=True)
 
 
-def found(missing: int = 0, ours: int = 0, others: int = 0) -> dict[str, Any]:
+def found(
+    missing: int = 0, ours: int = 0, others: int = 0, in_flight: int = 0
+) -> dict[str, Any]:
     return {
         "missing": missing,
         "ghosts_ours": ours,
         "ghosts_returned": 0,
         "ghosts_others": others,
+        "in_flight": in_flight,
         "evidence": "e" * 64,
     }
 
@@ -97,3 +100,17 @@ def test_without_a_yes_nothing_is_asked() -> None:
     assert refusal.value.code == "repair.unconfirmed"
     assert refusal.value.hint == "syncd verify vip --repair --yes"
     assert engine.asked == []
+
+
+def test_whoever_a_request_may_still_move_is_no_repair_and_said_to_be_the_next_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine = Engine()
+
+    ended = repair.repaired(frame(), engine, {"vip": found(in_flight=3)}, None)
+
+    said = capsys.readouterr().err
+    assert (ended, engine.asked) == ({}, [])
+    assert "Nothing to repair." in said
+    assert "3 ids without a proven answer are asserted again by its next run" in said
+    assert "syncd run vip" in said
