@@ -276,9 +276,7 @@ FAILED_BEFORE = Trouble(fault=Fault.PASSING)
 LOST_ANSWER = Trouble(
     fault=Fault.PASSING, error_type="timeout", status=None, applied=True
 )
-LANDS_LATE = Trouble(
-    fault=Fault.PASSING, error_type="timeout", status=None, late=True
-)
+LANDS_LATE = Trouble(fault=Fault.PASSING, error_type="timeout", status=None, late=True)
 THROTTLED = Trouble(
     fault=Fault.THROTTLED, error_type="rate_limited", status=429, retry_after=0.0
 )

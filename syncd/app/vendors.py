@@ -27,7 +27,7 @@ from syncd.config.settings_connections import (
     PropertyApiConnection,
     Transport,
 )
-from syncd.log import register_secret
+from syncd.redaction import register_secret
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, case, select
 
-from syncd.log import redacted
+from syncd.redaction import redacted
 from syncd.store.database import insert_into
 from syncd.store.tables import connection as table
 

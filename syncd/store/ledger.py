@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select
 
-from syncd.log import redacted
 from syncd.model import Operation
+from syncd.redaction import redacted
 from syncd.store.tables import attempt
 
 

@@ -11,8 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from syncd.log import redacted
 from syncd.model import Batch, BatchState, Operation, PlannedBatch
+from syncd.redaction import redacted
 from syncd.store.buckets import decode, encode
 from syncd.store.tables import CODEC_TEXT, batch, batch_ids
 

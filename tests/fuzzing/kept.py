@@ -13,8 +13,8 @@ from urllib.parse import quote, quote_plus
 
 import orjson
 
-from syncd.log import Redactor
 from syncd.model import Feed, IdType
+from syncd.redaction import Redactor
 from syncd.sources.feed_mark import Mark, list_mark_of, position_of
 from syncd.store.buckets import bucket_of, buckets_for, decode, encode
 from tests.fuzzing.doors import NOON

@@ -24,8 +24,8 @@ from syncd.clients.unpack import Bounds, BrokenFile, Unpacked
 from syncd.config import InvalidConfig, load
 from syncd.config.values import parse_duration
 from syncd.errors import DeliveryError
-from syncd.log import Redactor
 from syncd.model import Feed, IdType
+from syncd.redaction import Redactor
 from syncd.sources.feed_mark import Mark
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import structlog
 
-from syncd import events, log
+from syncd import events, log, redaction
 from syncd.clock import Clock
 from syncd.events import emit
 
@@ -89,7 +89,7 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def redacted(secret: str, text: str) -> str:
-    redactor = log.Redactor()
+    redactor = redaction.Redactor()
     redactor.register(secret)
     return redactor.text(text)
 
@@ -245,7 +245,7 @@ def test_a_word_too_short_to_be_a_secret_blanks_nothing() -> None:
 
 
 def test_the_longer_of_two_nested_secrets_is_replaced_whole() -> None:
-    redactor = log.Redactor()
+    redactor = redaction.Redactor()
     redactor.register("abcdefgh")
     redactor.register("abcdefghijkl")
 
@@ -257,13 +257,13 @@ def test_the_longer_of_two_nested_secrets_is_replaced_whole() -> None:
     ["authorization", "Cookie", "api_key", "Api-Key", "secret_key", "X-Signature"],
 )
 def test_a_value_under_a_credentials_name_is_removed(key: str) -> None:
-    line = log.Redactor().clean({"headers": {key: "value", "accept": "json"}})
+    line = redaction.Redactor().clean({"headers": {key: "value", "accept": "json"}})
 
     assert line == {"headers": {"accept": "json"}}
 
 
 def test_a_password_in_a_url_is_replaced_without_being_registered() -> None:
-    told = log.Redactor().text("cannot reach postgresql://me:pw@db.example/x")
+    told = redaction.Redactor().text("cannot reach postgresql://me:pw@db.example/x")
 
     assert told == "cannot reach postgresql://me:[redacted]@db.example/x"
 
@@ -284,7 +284,7 @@ def test_a_password_in_a_url_is_replaced_without_being_registered() -> None:
     ],
 )
 def test_values_become_plain_and_printable(value: object, told: object) -> None:
-    assert log.Redactor().clean(value) == told
+    assert redaction.Redactor().clean(value) == told
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
@@ -301,7 +301,7 @@ def test_names_with_control_characters_stay_on_one_line(configured, form) -> Non
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_tracebacks_hold_no_local_variables_and_no_secret(configured, form) -> None:
     stream = configured(form)
-    log.register_secret("canary-registered-value")
+    redaction.register_secret("canary-registered-value")
 
     def fail() -> None:
         member = "canary-" + "local"  # the word must not be in the source line
