@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Column, Connection, Table, update
 
+from syncd.store import doubts
 from syncd.store.connections import PROBE_EVERY
 from syncd.store.tables import batch, connection, run, unaccepted
 from syncd.store.unaccepted import LONGEST_WAIT
@@ -30,9 +31,10 @@ HELD = _DAY
 def put_right(writing: Connection, now: datetime) -> int:
     """End every wait that is longer than it can be; returns how many there were.
 
-    A plan that waits for a person has its whole time again.
+    A plan that waits for a person has its whole time again, and so has a request that
+    may land.
     """
-    count = 0
+    count = doubts.put_right(writing, now)
     for table, instant, longest in _LONGEST:
         endless = update(table).where(instant > now + longest)
         count += writing.execute(endless.values({instant: now})).rowcount

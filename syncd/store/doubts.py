@@ -147,6 +147,21 @@ def widen(connection: Connection, binding_id: int, n_buckets: int) -> None:
     )
 
 
+def put_right(connection: Connection, now: datetime) -> int:
+    """What ended by a clock that was ahead ended by now: it has its window from here
+    on. Returns how many rows there were."""
+    ahead = connection.execute(
+        select(doubt.c.batch_id, doubt.c.at, doubt.c.until).where(doubt.c.at > now)
+    ).all()
+    for batch_id, at, until in ahead:
+        connection.execute(
+            update(doubt)
+            .where(doubt.c.batch_id == batch_id)
+            .values(at=now, until=now + (until - at))
+        )
+    return len(ahead)
+
+
 # ---- reading ------------------------------------------------------------------------
 
 

@@ -220,6 +220,26 @@ def test_a_doubt_that_concerns_nobody_is_dropped_and_nothing_is_sent(
     assert doubted(world) == 0
 
 
+def test_a_request_doubted_by_a_clock_ahead_is_not_minded_for_years(
+    world: World,
+) -> None:
+    years = timedelta(days=3653)
+    with synced(world, 1, 2) as engine:
+        world.vendor.script.append(LANDS_LATE)
+        run(engine, world, 1, 2, 3, after=years)
+        run(engine, world, 1, 2)
+    world.clock.advance(-years)  # type: ignore[attr-defined]
+
+    with world.engine() as engine:
+        run(engine, world, 1, 2)
+        assert doubted(world) == 1, "it may land yet"
+        world.vendor.land()
+        run(engine, world, 1, 2, after=WINDOW)
+
+    assert world.vendor.cohort.members == people(1, 2)
+    assert doubted(world) == 0
+
+
 def test_only_requests_that_may_have_been_carried_out_are_doubted(
     world: World,
 ) -> None:
