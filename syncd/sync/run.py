@@ -252,8 +252,12 @@ def _takes_us_again(run: Run) -> bool:
 
 def _what_is_left(run: Run, found: Found | None) -> None:
     """There is nothing new: what is open is sent, and who may be there by a request
-    that landed late is asserted again."""
-    if landings.are_overdue(run):
+    that landed late is asserted again.
+
+    Not where everybody is to be sent again, as the source says and not as we believe:
+    what is believed may be damaged, and the upload puts out whom it does not name.
+    """
+    if not run.anew and landings.are_overdue(run):
         from_what_it_says(run, landings.as_before(run), found)
     else:
         _open_batches(run, fresh_attempts=True)

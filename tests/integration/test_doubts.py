@@ -19,6 +19,7 @@ from syncd.sources import Postponed
 from syncd.store import bindings, compaction, doubts, forgotten, leases
 from syncd.store.database import Database
 from syncd.sync.decide import Decision
+from syncd.sync.resync import Wish, push
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
@@ -308,6 +309,22 @@ def test_a_source_that_may_not_be_read_does_not_keep_anybody_in(world: World) ->
     assert source.reads == 0
     assert world.vendor.cohort.members == people(1, 2)
     assert (report.outcome, report.reason) == (Outcome.SKIPPED, "quota")
+
+
+def test_what_is_believed_never_stands_for_the_source_where_all_are_sent_again(
+    world: World,
+) -> None:
+    with asked(world) as (engine, source):
+        source.answer = Postponed(reason="quota", message="none left", until=None)
+        world.clock.advance(WINDOW)  # type: ignore[attr-defined]
+        world.vendor.requests.clear()
+        with engine.alone("vip") as (parts, spec):
+            wish = Wish(actor="ann", via="cli", reason="restored")
+            report = push(parts, spec, wish)
+
+    assert report is not None
+    assert (report.outcome, report.reason) == (Outcome.SKIPPED, "quota")
+    assert world.vendor.requests == []
 
 
 def test_a_sync_fed_by_events_undoes_it_without_a_word(world: World) -> None:
