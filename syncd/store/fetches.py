@@ -13,6 +13,7 @@ from sqlalchemy import Connection, case, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from syncd.model import SnapshotDigest
+from syncd.redaction import redacted
 from syncd.store.tables import binding, fetch
 
 READINGS_OF_A_BROKEN_FILE = 3
@@ -130,13 +131,27 @@ def accepted(
 def refused(connection: Connection, fetch_id: int, error: str, now: datetime) -> None:
     """The request was answered with a refusal."""
     state = FetchState.REFUSED
-    _set(connection, fetch_id, state=state, error=error, asked_at=now, ended_at=now)
+    _set(
+        connection,
+        fetch_id,
+        state=state,
+        error=redacted(error),
+        asked_at=now,
+        ended_at=now,
+    )
 
 
 def lost(connection: Connection, fetch_id: int, error: str, now: datetime) -> None:
     """Nobody knows what became of the request."""
     state = FetchState.LOST
-    _set(connection, fetch_id, state=state, error=error, asked_at=now, ended_at=now)
+    _set(
+        connection,
+        fetch_id,
+        state=state,
+        error=redacted(error),
+        asked_at=now,
+        ended_at=now,
+    )
 
 
 def ready(
@@ -194,7 +209,7 @@ def broke(connection: Connection, fetch_id: int, error: str, now: datetime) -> b
     times: int = connection.execute(
         update(fetch)
         .where(fetch.c.id == fetch_id)
-        .values(broken=fetch.c.broken + 1, error=error)
+        .values(broken=fetch.c.broken + 1, error=redacted(error))
         .returning(fetch.c.broken)
     ).scalar_one()
     if times < READINGS_OF_A_BROKEN_FILE:
@@ -212,7 +227,7 @@ def give_up(connection: Connection, fetch_id: int, error: str, now: datetime) ->
         state=case((stays, fetch.c.state), else_=FetchState.ENDED),
         request_id=case((stays, None), else_=fetch.c.request_id),
         ended_at=case((stays, fetch.c.ended_at), else_=now),
-        error=error,
+        error=redacted(error),
     )
 
 
