@@ -211,7 +211,7 @@ def _damage(raw: sqlite3.Connection) -> str:
     return ""
 
 
-_TELLING = frozenset({"binding", "chunk", "batch", "batch_ids", "unaccepted", "run"})
+_TELLING = frozenset("binding chunk batch batch_ids doubt unaccepted run".split())
 """Tables that say who is a member and what is under way. None has many rows."""
 
 

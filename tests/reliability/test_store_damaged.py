@@ -309,6 +309,30 @@ def test_a_binding_that_cannot_be_found_is_refused_and_not_made_anew(
     assert "person-" not in str(found.refused)
 
 
+def test_a_request_that_may_land_late_and_cannot_be_found_is_refused(
+    good: Good, tmp_path: Path
+) -> None:
+    """Nobody would mind it: an empty page stands where the index of them was."""
+    path = tmp_path / "minding.db"
+    path.write_bytes(good.file)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "INSERT INTO doubt SELECT 999, id, 'add', 1, 0, 0, '2026-01-01 00:00:00', "
+            "'2026-01-01 01:00:00', 0, 'person-0100' FROM binding LIMIT 1"
+        )
+        connection.commit()
+    content = bytearray(path.read_bytes())
+    pages = roots(bytes(content), tmp_path)
+    lost, empty = pages["ix_doubt_binding_id_until"], pages["ix_inbox_feed_id_position"]
+    content[lost : lost + PAGE] = good.file[empty : empty + PAGE]
+
+    found = after(good, bytes(content), tmp_path)
+
+    assert found.refused is not None
+    assert found.refused.code == "store.damaged"
+    assert "person-" not in str(found.refused)
+
+
 def test_buckets_that_do_not_fit_their_people_hold_the_sync(
     good: Good, tmp_path: Path
 ) -> None:
