@@ -55,6 +55,8 @@ def require_sound(value: Any) -> None:
             any(map(require_sound, value.items()))
         case tuple() | list() | frozenset():
             any(map(require_sound, value))
+        case _:
+            pass
 
 
 def require_error(error: DeliveryError) -> None:

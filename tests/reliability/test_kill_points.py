@@ -107,6 +107,7 @@ class Theatre:
             return [wrong for wrong in pool.map(self._played, cuts) if wrong]
 
     def _played(self, cut: Cut) -> str:
+        wrong = ""
         for _ in range(TRIES):
             try:
                 play = partial(

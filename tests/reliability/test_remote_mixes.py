@@ -146,12 +146,14 @@ def lived_through(made: Remote, scripts: list[Script]) -> list[str]:
     made.answerer.trouble.clear()
     made.answerer.play()
     made.hurry(hasty=False)
+    ends = []
     for _ in range(RUNS_TO_HEAL):
         made.later()
         report = made.run()
         if report.outcome in OK and made.healed():
             return found + leaked(made.output())
-    return [*found, f"not healed: {report.outcome} {report.reason} {report.message}"]
+        ends.append(f"{report.outcome} {report.reason} {report.message}")
+    return [*found, f"not healed: {'; '.join(ends)}"]
 
 
 @pytest.mark.timeout(3600)

@@ -180,7 +180,7 @@ def test_an_instant_is_utc_in_whole_seconds_or_nothing(text, at):
     read = instant(text)
 
     assert read == at
-    assert read is None or read.utcoffset() == timedelta(0)
+    assert (read and read.utcoffset()) == (timedelta(0) if at else None)
 
 
 # ---- uploads and memberships ---------------------------------------------------------

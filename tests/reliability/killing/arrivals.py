@@ -179,11 +179,12 @@ def deliver(play: Play, daemon: Forked) -> None:
 
 def accepted(delivery: Delivery, at: Knocking, made: str) -> Answer:
     """Sent again while the daemon is too busy, as every sender does."""
+    answer = delivery.send(at, made)
     for _ in range(BUSY):
-        answer = delivery.send(at, made)
         if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
             break
         threading.Event().wait(LINGER)
+        answer = delivery.send(at, made)
     assert answer.status == HTTPStatus.OK, answer
     return answer
 
