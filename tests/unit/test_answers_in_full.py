@@ -4,7 +4,7 @@ Found wanting by mutation testing: each of these lines could be changed unseen.
 """
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -177,10 +177,7 @@ def test_the_second_of_an_edit_may_be_the_first_or_the_last(second, year):
     ],
 )
 def test_an_instant_is_utc_in_whole_seconds_or_nothing(text, at):
-    read = instant(text)
-
-    assert read == at
-    assert (read and read.utcoffset()) == (timedelta(0) if at else None)
+    assert repr(instant(text)) == repr(at)
 
 
 # ---- uploads and memberships ---------------------------------------------------------
