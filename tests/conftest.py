@@ -24,7 +24,10 @@ from tests.simulated import Simulator, simulating
 settings.register_profile(
     "long", deadline=None, suppress_health_check=list(HealthCheck)
 )
-"""`--hypothesis-profile=long`: the state machine of a sync, ten times as often."""
+"""`--hypothesis-profile=long`: the state machines of a sync, many times as often."""
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
+"""How long an example takes says something about the machine only."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
