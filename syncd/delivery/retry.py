@@ -114,9 +114,7 @@ def decide(
         case Fault.PASSING | Fault.THROTTLED:
             return _again(policy, attempts, error, random)
         case Fault.TOO_LARGE | Fault.BAD_IDS:
-            if not divisible:
-                return DeadLetter(error.error_type)
-            return Halve() if size > 1 else Reject(error.error_type)
+            return _smaller(error, size, divisible=divisible)
         case Fault.REFUSED:
             return DeadLetter(error.error_type)
         case Fault.CREDENTIALS:
@@ -125,6 +123,19 @@ def decide(
             return HoldTarget()
         case _:
             assert_never(error.fault)
+
+
+def _smaller(
+    error: DeliveryError, size: int, *, divisible: bool
+) -> Halve | DeadLetter | Reject:
+    if divisible and size > 1:
+        return Halve()
+    # An answer of 413 for one id is no word about that person: something in between is
+    # in the way, and whoever was in before is in still.
+    elsewhere = error.fault is Fault.TOO_LARGE and error.status is not None
+    if not divisible or elsewhere:
+        return DeadLetter(error.error_type)
+    return Reject(error.error_type)
 
 
 def _again(

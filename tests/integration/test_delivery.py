@@ -15,6 +15,7 @@ from syncd.errors import Fault
 from syncd.model import Operation, Outcome, Trigger
 from syncd.store import connections, leases
 from syncd.store.unaccepted import Kind
+from syncd.sync.resync import Wish, push
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
@@ -495,6 +496,26 @@ def test_a_request_that_is_too_large_is_halved_until_it_fits(world: World) -> No
     sizes = [len(request.ids) for request in world.vendor.requests]
     assert sizes == [16, 8, 4, 4, 8, 4, 4]
     assert world.vendor.cohort.members == people(1, *range(10, 26))
+
+
+def test_whoever_alone_is_too_large_for_a_request_is_not_believed_to_be_out(
+    world: World,
+) -> None:
+    """A 413 for one id is something in between: whoever was in is in still."""
+    first_run(world, 1, 2)
+    world.vendor.largest = 0
+    with world.engine() as engine:
+        with engine.alone("vip") as (parts, spec):
+            wish = Wish(actor="ann", via="cli", reason="all again")
+            refused = push(parts, spec, wish)
+        world.vendor.largest = 1_000
+        world.sources["vip"].members = people(1)
+        left = run(engine)
+
+    assert refused is not None
+    assert refused.outcome is not Outcome.SUCCESS
+    assert left.outcome is Outcome.SUCCESS
+    assert world.vendor.cohort.members == people(1)
 
 
 def test_one_bad_id_is_found_by_halving_and_rejected_alone(
