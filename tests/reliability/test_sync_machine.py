@@ -19,7 +19,7 @@ from syncd.store.bindings import Binding
 from syncd.store.buckets import bucket_hash
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
-from tests.builders import THROTTLED, ListSource, new_database
+from tests.builders import LANDS_LATE, THROTTLED, ListSource, new_database
 from tests.reliability.machinery.edits import Edits
 from tests.reliability.machinery.examining import examine, in_memory
 from tests.reliability.machinery.machines import (
@@ -103,6 +103,9 @@ class ListMachine(Edits):
 
     @rule(person=somebody)
     def somebody_enters_or_exits(self, person: bytes) -> None:
+        self.somebody_moves(person)
+
+    def somebody_moves(self, person: bytes) -> None:
         self.source.members ^= {person}
 
     @rule(restarted=st.booleans())
@@ -164,3 +167,25 @@ def test_waiting_for_a_dead_process_ends_with_a_clock_that_is_set_back() -> None
         state.it_runs()
 
         assert EVERYBODY[6] in state.truth()
+
+
+# ---- what chance may leave out ------------------------------------------------------
+
+
+def test_a_process_that_was_taken_over_writes_no_answer() -> None:
+    with machine() as state:
+        state.a_first_run(listed=set(EVERYBODY[:4]), script=[None])
+
+        state.another_process_comes(nth=1, in_time=False, answered=False)
+
+
+def test_whoever_a_late_request_moves_the_wrong_way_was_known_before() -> None:
+    with machine() as state:
+        state.a_first_run(listed=set(EVERYBODY[:4]), script=[None])
+        state.somebody_moves_and_returns_while_nothing_is_answered(
+            EVERYBODY[5], LANDS_LATE
+        )
+
+        state.what_was_late_lands()
+
+        assert EVERYBODY[5] in state.truth() - state.source.members

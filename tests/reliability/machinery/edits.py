@@ -104,8 +104,9 @@ class Edits(Hands):
                 self.cohort_listing(), parts, binding, others=[]
             )
         known, there = self.known(), self.truth()
-        certain = known.acknowledged - known.uncertain
-        ghosts = there - known.acknowledged - known.uncertain
+        unsure = known.uncertain | known.doubtful
+        certain = known.acknowledged - unsure
+        ghosts = there - known.acknowledged - unsure
         assert set(found.differences.missing) == certain - there
         assert set(found.differences.ghosts) == ghosts
         strange = self.edited | known.doubtful
