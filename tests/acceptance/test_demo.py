@@ -407,7 +407,9 @@ def check_status(seen: dict[str, Any]) -> None:
     assert [each["state"] for each in seen["syncs"]] == ["on time"] * 4
     assert datetime.fromisoformat(seen["now"]) - datetime.now(UTC) > timedelta(hours=2)
     for each in seen["syncs"]:
-        assert each["last_success_at"] < seen["now"] < each["next_at"]
+        assert each["last_success_at"] < seen["now"]
+        # A run that is due just now may not have begun yet.
+        assert each["last_success_at"] < each["next_at"]
 
 
 def check_folder(kept: Path, *, runs: int) -> None:

@@ -51,6 +51,12 @@ QUOTED: tuple[Callable[[str], str], ...] = (
     lambda text: orjson.dumps(text).decode(),
     lambda text: json.dumps(json.dumps(text)[1:-1]),
 )
+PADDED: tuple[Callable[[str], str], ...] = (
+    lambda text: base64.b64encode(text.encode()).decode(),
+    lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    lambda text: base64.b64encode(b"user:" + text.encode()).decode(),
+    lambda text: base64.b64encode(b"user-1:" + text.encode() + b"\n").decode(),
+)
 SPELLINGS: tuple[Callable[[str], str], ...] = (
     *QUOTED,
     str,
@@ -63,10 +69,7 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
     lambda text: html.escape(text, quote=False),
     lambda text: text.encode().hex(),
     lambda text: text.encode().hex().upper(),
-    lambda text: base64.b64encode(text.encode()).decode(),
-    lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
-    lambda text: base64.b64encode(b"user:" + text.encode()).decode(),
-    lambda text: base64.b64encode(b"user-1:" + text.encode() + b"\n").decode(),
+    *PADDED,
 )
 
 
@@ -81,7 +84,10 @@ def redactions(data: bytes) -> None:
     redactor.register(secret)
     for spelled in SPELLINGS:
         said = spelled(secret)
-        said = said[1:-1] if spelled in QUOTED else said.rstrip("=")
+        if spelled in QUOTED:
+            said = said[1:-1]
+        if spelled in PADDED:
+            said = said.rstrip("=")
         line = redactor(
             None, "", {"a": f"{around}{said}{around}", f"b {said}": [{"c": (said,)}]}
         )

@@ -38,7 +38,7 @@ from tests.reliability.remote.scripted import Play, Script, listening
 from tests.simulated import Simulator, simulating
 
 RETRIES = 8
-SHARE = 8
+SHARE = 16
 """Of the answers to calls that name nobody, the short form plays one in so many."""
 RUNS_TO_HEAL = 2
 SLOW = ("hang", "hang half way", "drip")
@@ -170,12 +170,12 @@ def cases(kind: Kind, trap: int, *, seed: int, long: bool) -> list[Case]:
 
 
 def share(kind: Kind, names: list[str], dice: random.Random) -> list[str]:
-    """The short form's: each answer once to a membership call, every second one to
+    """The short form's: each answer once to a membership call, every fourth one to
     Segment and to a partner, and some to the calls that name nobody."""
     if kind.batches < BATCHES:
         return sorted(dice.sample(names, len(names) // SHARE))
     family = [each.name for each in KINDS if each.family == kind.family]
-    step = len(family) if kind.family == "membership" else 2 * len(family)
+    step = len(family) if kind.family == "membership" else 4 * len(family)
     return names[family.index(kind.name) :: step]
 
 
