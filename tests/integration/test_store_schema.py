@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, inspect, select, text, update
 
 from syncd.errors import StoreRefused, StoreUnavailable
@@ -15,8 +16,9 @@ from syncd.model import BatchState, Found, Operation, PlannedBatch
 from syncd.store import acknowledged, bindings, compaction, outbox
 from syncd.store.bindings import Binding
 from syncd.store.database import Database, create_file
-from syncd.store.migrate import current, head, migrate, require_current
+from syncd.store.migrate import REVISIONS, current, head, migrate, require_current
 from syncd.store.tables import metadata, run
+from syncd.store.upgrade import folder
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ODD_IDS = (
@@ -96,6 +98,13 @@ def test_the_migrations_build_exactly_the_tables_of_the_program(
         differences = compare_metadata(context, metadata)
 
     assert differences == []
+
+
+def test_the_schemas_the_program_knows_are_the_steps_that_it_ships() -> None:
+    """It looks them up in a constant: loading the steps takes longer than a command."""
+    steps = ScriptDirectory.from_config(folder()).walk_revisions("base", "heads")
+
+    assert tuple(each.revision for each in reversed(list(steps))) == REVISIONS
 
 
 def test_primary_keys_and_deleting_foreign_keys_are_what_the_program_knows(
