@@ -157,10 +157,16 @@ def store_url(request, tmp_path) -> str:
 
 
 def prepared(installation, simulator, store_url: str) -> Audience:
-    """An installation whose guard lets small changes pass, and its first list."""
+    """An installation whose guard lets a day of many changes pass, and its first list.
+
+    Each list has 5 % other people, and a hundred of them may come within minutes.
+    """
     installation.config["store"]["url"] = store_url
     installation.config["defaults"]["delivery"]["batch_size"] = BATCH
-    installation.config["defaults"]["guard"] = {"max_exit": "60%"}
+    installation.config["defaults"]["guard"] = {
+        "max_exit": "60%",
+        "max_exit_24h": "never",
+    }
     audience = Audience(seeded(0))
     simulator.users(audience.pool)
     simulator.post("/_sim/latency", {"all": LATENCY})
