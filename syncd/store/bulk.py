@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, DateTime, Table, bindparam, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from syncd.store.direct import step_through
 from syncd.store.instant import Instant
 
 Insert = sqlite.Insert | postgresql.Insert
@@ -35,7 +36,7 @@ def prepared(dialect: str, statement: Insert) -> Callable[[Connection, Rows], No
     """The function that inserts rows; to be made once, for any number of calls."""
     if dialect == "sqlite":
         text = str(statement.compile(dialect=sqlite.dialect()))
-        return lambda connection, rows: _step_through(connection, text, rows)
+        return lambda connection, rows: step_through(connection, text, rows)
     names = statement.table.columns.keys()
     return lambda connection, rows: _send_arrays(connection, statement, names, rows)
 
@@ -44,12 +45,8 @@ def native(dialect: str, instant: datetime) -> datetime | str:
     """An instant as the driver takes it, and as `Instant` stores it."""
     utc = instant.astimezone(UTC)
     if dialect == "sqlite":
-        return utc.replace(tzinfo=None).isoformat(" ", "microseconds")
+        return utc.isoformat(" ", "microseconds").removesuffix("+00:00")
     return utc
-
-
-def _step_through(connection: Connection, text: str, rows: Rows) -> None:
-    connection.exec_driver_sql(text, list(rows))
 
 
 def _send_arrays(

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from syncd.model import Feed, IdType, Message
 from syncd.store import forgotten
 from syncd.store.bulk import Rows, inserting, native, prepared
+from syncd.store.direct import Direct
 from syncd.store.feeds import FeedRow as FeedRow  # a part of this API
 from syncd.store.feeds import by_list_id as by_list_id
 from syncd.store.feeds import ensure as ensure
@@ -53,30 +54,40 @@ BLOCK = 4_096
 """Feeds, or ids of messages, that are asked for at a time."""
 T = TypeVar("T")
 
-# Made once: making a statement costs more than running it.
-_LOCK = select(inbox_position.c.value).with_for_update()  # SQLite: has one writer
-_GIVEN = update(inbox_position).values(value=bindparam("highest"))
-_KNOWN = select(message.c.message_id).where(
-    message.c.connection == bindparam("name"),
-    message.c.message_id.in_(bindparam("ids", expanding=True)),
+_POSITION = Direct(select(inbox_position.c.value).with_for_update())
+"""Its lock; SQLite has one writer."""
+_GIVEN = Direct(update(inbox_position).values(value=bindparam("highest")), "highest")
+_KNOWN = Direct(
+    select(message.c.message_id).where(
+        message.c.connection == bindparam("name"),
+        message.c.message_id.in_(bindparam("listed", expanding=True)),
+    ),
+    "name",
 )
-_NAMED = select(
-    feed.c.id, feed.c.connection, feed.c.key, feed.c.id_type, feed.c.name
-).where(
-    tuple_(feed.c.connection, feed.c.key, feed.c.id_type).in_(
-        bindparam("keys", expanding=True)
-    )
-)
-_OF_TYPE = select(feed.c.id).where(
-    feed.c.connection == bindparam("name"), feed.c.id_type == bindparam("type")
-)
-_ARRIVED = (
+_ARRIVED = Direct(
     update(feed)
-    .where(feed.c.id.in_(bindparam("ids", expanding=True)))
+    .where(
+        tuple_(feed.c.connection, feed.c.key, feed.c.id_type).in_(
+            bindparam("listed", expanding=True)
+        )
+    )
     .values(last_at=bindparam("now"))
+    .returning(feed.c.id, feed.c.connection, feed.c.key, feed.c.id_type, feed.c.name),
+    "now",
 )
-_RENAME = (
-    update(feed).where(feed.c.id == bindparam("row")).values(name=bindparam("called"))
+_OF_TYPE = Direct(
+    select(feed.c.id).where(
+        feed.c.connection == bindparam("name"), feed.c.id_type == bindparam("type")
+    ),
+    "name",
+    "type",
+)
+_RENAME = Direct(
+    update(feed)
+    .where(feed.c.id == bindparam("feed_id"))
+    .values(name=bindparam("called")),
+    "called",
+    "feed_id",
 )
 
 
@@ -98,7 +109,7 @@ def take_each(
     connection: Connection, deliveries: Sequence[Sequence[Message]], now: datetime
 ) -> list[Taken]:
     """`take` of several deliveries at once: what came of each, in their order."""
-    highest = int(connection.execute(_LOCK).scalar_one())
+    ((highest,),) = _POSITION.rows(connection)
     fresh = _note(connection, deliveries, now)
     deleted = [each for new in fresh for message in new for each in message.deleted]
     if deleted:
@@ -160,8 +171,8 @@ def _known(
     found: set[tuple[str, str]] = set()
     for name, ids in by_connection.items():
         for some in _blocks(ids):
-            rows = connection.execute(_KNOWN, {"name": name, "ids": some})
-            found.update((name, message_id) for message_id in rows.scalars())
+            rows = _KNOWN.rows(connection, name, listed=some)
+            found.update((name, message_id) for (message_id,) in rows)
     return found
 
 
@@ -198,8 +209,8 @@ def _fold(
 
 
 def _of_type(connection: Connection, name: str, id_type: IdType) -> list[int]:
-    rows = connection.execute(_OF_TYPE, {"name": name, "type": id_type.value})
-    return list(rows.scalars())
+    rows = _OF_TYPE.rows(connection, name, id_type.value)
+    return [feed_id for (feed_id,) in rows]
 
 
 def _feed_ids(
@@ -211,29 +222,29 @@ def _feed_ids(
     for each in messages:
         for told in each.told:
             names[told.feed] = told.name or names.get(told.feed, "")
-    if not names:
-        return {}
-    ids = _look_up(connection, names)
+    ids = _arrived(connection, names, now)
     missing = {each: name for each, name in names.items() if each not in ids}
     if missing:
         ensure(connection, list(missing), now)
-        ids.update(_look_up(connection, missing))
-    for some in _blocks(sorted(ids.values())):
-        connection.execute(_ARRIVED, {"ids": some, "now": now})
+        ids.update(_arrived(connection, missing, now))
     return ids
 
 
-def _look_up(connection: Connection, names: Mapping[Feed, str]) -> dict[Feed, int]:
-    """Ids of the feeds that have a row; one that is called otherwise is renamed."""
+def _arrived(
+    connection: Connection, names: Mapping[Feed, str], now: datetime
+) -> dict[Feed, int]:
+    """Ids of the feeds that have a row, in which words arrived now; one that is called
+    otherwise is renamed."""
     keys = [(each.connection, each.key, each.id_type.value) for each in names]
+    arrival = native(connection.dialect.name, now)
     ids: dict[Feed, int] = {}
     for some in _blocks(keys):
-        rows = connection.execute(_NAMED, {"keys": some}).all()
+        rows = _ARRIVED.rows(connection, arrival, listed=some)
         for row_id, name, key, id_type, called in rows:
             found = Feed(connection=name, key=key, id_type=IdType(id_type))
             ids[found] = row_id
             if names[found] and names[found] != called:
-                connection.execute(_RENAME, {"row": row_id, "called": names[found]})
+                _RENAME.rows(connection, names[found], row_id)
     return ids
 
 
@@ -267,7 +278,7 @@ def _write(
     if arrived:
         _putting(dialect, by_rank=False)(connection, arrived)
     if given > highest:
-        connection.execute(_GIVEN, {"highest": given})
+        _GIVEN.rows(connection, given)
 
 
 def _columns(dialect: str, each: Word) -> tuple[Any, ...]:

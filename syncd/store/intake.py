@@ -190,8 +190,11 @@ def _results(
     """What became of each connection's events."""
     results: dict[str, Counter[str]] = {}
     for each, stored in zip(group, taken, strict=True):
-        counts = results.setdefault(each.connection, Counter())
-        counts.update(each.results)
+        counts = results.get(each.connection)
+        if counts is None:
+            counts = results[each.connection] = Counter()
+        if each.results:
+            counts.update(each.results)
         counts["accepted"] += stored.messages
         counts["duplicate"] += stored.duplicates
     return results
