@@ -61,11 +61,13 @@ class Served:
         return Push(requests=requests, outcome=outcome, cpu=cpu, peak=peak_of(self.pid))
 
 
-def cpu_of(pid: int) -> float:
-    """Seconds that a process and its threads used, user and system."""
+def cpu_of(pid: int, *, ended: bool = False) -> float:
+    """Seconds that a process and its threads used, user and system.
+
+    `ended`: and those of its children that have ended.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = fields[11:13]
-    return (int(user) + int(system)) / TICKS
+    return sum(map(int, fields[11 : 15 if ended else 13])) / TICKS
 
 
 def peak_of(pid: int) -> float:
