@@ -42,7 +42,10 @@ def test_twelve_audiences_share_four_workers_without_meeting(
     assert len(cohorts) == SYNCS
     for number, name in enumerate(NAMES):
         assert simulator.members(cohorts[f"Cohort {name}"]) == set(members(number))
-    starts = {line["sync"]: line["due_at"] for line in daemon.events("run.started")}
+    # On a busy machine some have their second due time before the last one is through.
+    starts: dict[str, str] = {}
+    for line in daemon.events("run.started"):
+        starts.setdefault(line["sync"], line["due_at"])
     assert set(starts) == set(NAMES)
     assert len(set(starts.values())) == 1, "all twelve were due together"
     assert "person-" not in daemon.text

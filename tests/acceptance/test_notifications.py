@@ -255,7 +255,7 @@ def test_channels_that_are_dead_or_hang_keep_no_run_waiting(
 ) -> None:
     slack = new_listener()
     channels(vip, dead=f"http://127.0.0.1:1{PATH}", hangs=hanging, ops=slack.url)
-    vip.sync("other", schedule="every 1h", fresh_within="7d")
+    vip.sync("other", schedule="every 1h", fresh_within="7d", max_runtime="1d")
     vip.audience(people(100), "other")
     daemon = trip(vip, fast)
     assert daemon.reached("notification.failed", channel="dead")
