@@ -13,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from structlog.types import EventDict
+if TYPE_CHECKING:
+    from structlog.types import EventDict
 
 _SHORTEST_SECRET = 8
 _LONGEST_TEXT = 4_000
@@ -60,7 +61,7 @@ class Redactor:
                 "|".join(pattern for pattern, _ in longest_first)
             )
 
-    def __call__(self, _: Any, __: str, event: EventDict) -> EventDict:
+    def __call__(self, _: Any, __: str, event: "EventDict") -> "EventDict":
         """As a structlog processor: the whole line, keys and values."""
         return self._mapping(event)
 

@@ -19,7 +19,8 @@ from syncd.app.engine import Engine
 from syncd.app.health import Health
 from syncd.app.reloading import Reloads
 from syncd.store.location import is_sqlite, sqlite_path
-from syncd.web.control import ControlServer, socket_path
+from syncd.web.control import ControlServer
+from syncd.web.control_address import socket_path
 
 
 def open_control_socket(

@@ -1,13 +1,16 @@
-"""Where a sync reads: one `case` here for each kind of source."""
+"""Where a sync reads: one `case` here for each kind of source.
+
+Each loads its module where it is chosen: few installations have all kinds.
+"""
+
+from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from syncd.app.feeding import pushed_source
 from syncd.app.store import spool_folder
 from syncd.app.vendors import Vendors, remembered
-from syncd.clients.quota import Budget, Rules
 from syncd.clock import Clock
 from syncd.config.forecast import forecast, project_key
 from syncd.config.settings import FromAudience, FromCohort, Settings, SyncSettings
@@ -20,16 +23,10 @@ from syncd.config.settings_connections import (
 from syncd.model import IdType
 from syncd.schedule import shortest_period
 from syncd.sources import Source, Standing, WholeList
-from syncd.sources.amplitude_download.settings import DownloadSettings
-from syncd.sources.amplitude_download.source import AmplitudeDownloadSource
-from syncd.sources.files import FileList, FilesSource, Shape
-from syncd.sources.warehouse import Flavour, WarehouseQuery, WarehouseSource
 
-_SHAPES = {
-    "auto": Shape.AUTO,
-    "csv": Shape.FORMATTED,
-    "jsonl": Shape.JSON_LINES,
-}
+if TYPE_CHECKING:
+    from syncd.sources.amplitude_download.settings import DownloadSettings
+
 UNCHANGED_LISTS = 4
 """So many due lists in a row are believed to be unchanged before one is downloaded."""
 DAYS_OF_FORECAST = 31
@@ -42,6 +39,8 @@ def source_of(
     """The source of one sync. Asks nobody until it is asked for members."""
     whole = whole_list_of(settings, sync, vendors, clock)
     if sync.source.events is not None:
+        from syncd.app.feeding import pushed_source
+
         events = sync.source.events
         return pushed_source(settings, sync, events, vendors, clock, whole)
     if whole is None:
@@ -63,6 +62,8 @@ def whole_list_of(
         case FromCohort() as cohort:
             if cohort.events is not None and cohort.events.relist_every is None:
                 return None
+            from syncd.sources.amplitude_download.source import AmplitudeDownloadSource
+
             return AmplitudeDownloadSource(
                 _download(settings, sync, cohort),
                 vendors.downloads(cohort.connection),
@@ -76,6 +77,9 @@ def whole_list_of(
 def _download(
     settings: Settings, sync: SyncSettings, cohort: FromCohort
 ) -> DownloadSettings:
+    from syncd.clients.quota import Budget, Rules
+    from syncd.sources.amplitude_download.settings import DownloadSettings
+
     connection = amplitude_of(settings, cohort.connection)
     project, budget = project_key(connection), sync.budget
     return DownloadSettings(
@@ -145,21 +149,24 @@ def _audience(
     snapshot = connection.snapshot
     match snapshot:
         case WarehouseSnapshot():
-            return WarehouseSource(_query(connection, snapshot, audience, match), clock)
+            return _warehouse(connection, snapshot, audience, match, clock)
         case FilesSnapshot():
-            return FilesSource(_files(snapshot, audience, match))
+            return _files(snapshot, audience, match)
         case None:
             return None
         case _:
             assert_never(snapshot)
 
 
-def _query(
+def _warehouse(
     connection: EngageConnection,
     snapshot: WarehouseSnapshot,
     source: FromAudience,
     match: IdType,
-) -> WarehouseQuery:
+    clock: Clock,
+) -> WholeList:
+    from syncd.sources.warehouse import Flavour, WarehouseQuery, WarehouseSource
+
     query = WarehouseQuery(
         url=remembered(snapshot.read_url),
         audience=source.audience,
@@ -172,20 +179,30 @@ def _query(
         freshness_query=source.freshness_query or "",
         max_age=source.max_age,
     )
-    return replace(
+    query = replace(
         query,
         users_table=snapshot.users_table or query.users_table,
         traits_table=snapshot.traits_table or query.traits_table,
         identifiers_table=snapshot.identifiers_table or query.identifiers_table,
     )
+    return WarehouseSource(query, clock)
 
 
-def _files(snapshot: FilesSnapshot, source: FromAudience, match: IdType) -> FileList:
+def _files(snapshot: FilesSnapshot, source: FromAudience, match: IdType) -> WholeList:
+    from syncd.sources.files import FileList, FilesSource, Shape
+
+    shapes = {
+        "auto": Shape.AUTO,
+        "csv": Shape.FORMATTED,
+        "jsonl": Shape.JSON_LINES,
+    }
     column = source.column or snapshot.column or match.value
-    return FileList(
-        pattern=source.path or snapshot.path,
-        audience=source.audience,
-        shape=_SHAPES[snapshot.format],
-        column=column,
-        id_name=column,
+    return FilesSource(
+        FileList(
+            pattern=source.path or snapshot.path,
+            audience=source.audience,
+            shape=shapes[snapshot.format],
+            column=column,
+            id_name=column,
+        )
     )

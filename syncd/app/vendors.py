@@ -1,20 +1,17 @@
-"""Clients of the connections that syncs use: one each, made when first needed."""
+"""Clients of the connections that syncs use: one each, made when first needed.
+
+So is the module of each: few installations talk to everybody.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from syncd.app.turns import AT_ONCE, InTurn, Turns
-from syncd.clients import amplitude, segment, segment_public, segment_settings
-from syncd.clients.amplitude import AmplitudeClient
-from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.http import HttpClient
-from syncd.clients.partner import PartnerClient
-from syncd.clients.segment import SegmentClient
-from syncd.clients.segment_public import AudienceSizes
-from syncd.clients.segment_settings import WriteKeyCheck
-from syncd.clients.storage import StorageClient
 from syncd.clock import Clock
 from syncd.config.forecast import project_key
 from syncd.config.secrets import SecretRef
@@ -28,6 +25,14 @@ from syncd.config.settings_connections import (
     Transport,
 )
 from syncd.redaction import register_secret
+
+if TYPE_CHECKING:
+    from syncd.clients.amplitude import AmplitudeClient
+    from syncd.clients.amplitude_downloads import AmplitudeDownloads
+    from syncd.clients.partner import PartnerClient
+    from syncd.clients.segment import SegmentClient
+    from syncd.clients.segment_public import AudienceSizes
+    from syncd.clients.segment_settings import WriteKeyCheck
 
 T = TypeVar("T")
 
@@ -58,12 +63,17 @@ class Vendors:
             client.close()
 
     def _amplitude(self, name: str) -> AmplitudeClient:
+        from syncd.clients.amplitude import AmplitudeClient
+
         connection = self._named(name, AmplitudeConnection)
         return AmplitudeClient(
             self._amplitude_http(name), _key_pair(connection), clock=self._clock
         )
 
     def _downloads(self, name: str) -> AmplitudeDownloads:
+        from syncd.clients.amplitude_downloads import AmplitudeDownloads
+        from syncd.clients.storage import StorageClient
+
         connection = self._named(name, AmplitudeConnection)
         storage = StorageClient(
             clock=self._clock,
@@ -82,21 +92,25 @@ class Vendors:
         )
 
     def _segment(self, name: str) -> SegmentClient:
+        from syncd.clients import segment
+
         connection = self._named(name, EngageConnection)
         if connection.write_key is None:
             raise TypeError("the configuration asks for a write key to write with")
-        return SegmentClient(
+        return segment.SegmentClient(
             self._client(name, connection.transport, segment.HOSTS[connection.region]),
             secret_of(connection.write_key),
             clock=self._clock,
         )
 
     def _audience_sizes(self, name: str) -> AudienceSizes:
+        from syncd.clients import segment_public
+
         connection = self._named(name, EngageConnection)
         if connection.api_token is None or connection.space_id is None:
             raise TypeError("the configuration asks for a token and a space")
         public = replace(connection.transport, base_url=connection.api_base_url)
-        return AudienceSizes(
+        return segment_public.AudienceSizes(
             self._client(name, public, segment_public.HOSTS[connection.region]),
             secret_of(connection.api_token),
             space=connection.space_id,
@@ -104,10 +118,12 @@ class Vendors:
         )
 
     def _write_key(self, name: str) -> WriteKeyCheck:
+        from syncd.clients import segment_settings
+
         connection = self._named(name, EngageConnection)
         if connection.write_key is None:
             raise TypeError("the configuration asks for a write key to look at")
-        return WriteKeyCheck(
+        return segment_settings.WriteKeyCheck(
             self._client(name, connection.transport, segment_settings.HOST),
             secret_of(connection.write_key),
             clock=self._clock,
@@ -115,6 +131,8 @@ class Vendors:
 
     def _origin(self, name: str) -> HttpClient:
         """Where a connection is, for a question without credentials."""
+        from syncd.clients import amplitude, segment
+
         connection = self._settings.connections[name]
         match connection:
             case AmplitudeConnection():
@@ -126,6 +144,8 @@ class Vendors:
         return self._client(name, connection.transport, usual)
 
     def _partner(self, name: str) -> PartnerClient:
+        from syncd.clients.partner import PartnerClient
+
         connection = self._settings.connections[name]
         if not isinstance(connection, ListApiConnection | PropertyApiConnection):
             raise TypeError(f"{name} is no partner")
@@ -140,6 +160,8 @@ class Vendors:
 
     def _make_amplitude_http(self, name: str) -> HttpClient:
         """One pool for both clients of a project: they share its connections."""
+        from syncd.clients import amplitude
+
         connection = self._named(name, AmplitudeConnection)
         turns = self._turns.setdefault(project_key(connection), Turns())
         return self._client(

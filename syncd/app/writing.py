@@ -1,4 +1,7 @@
-"""Where a sync writes: one `case` here for each kind of target."""
+"""Where a sync writes: one `case` here for each kind of target.
+
+Each loads its module where it is chosen: few installations have all kinds.
+"""
 
 import re
 from collections.abc import Callable
@@ -22,32 +25,28 @@ from syncd.config.settings_connections import (
     PropertyApiConnection,
 )
 from syncd.errors import SourceUnavailable
-from syncd.sinks import (
-    Sink,
-    amplitude_cohort,
-    list_api,
-    property_api,
-    segment_identify,
-)
-from syncd.sinks.amplitude_cohort import AmplitudeCohortSink
-from syncd.sinks.list_api import ListApiSink
-from syncd.sinks.property_api import PropertyApiSink
-from syncd.sinks.segment_identify import SegmentIdentifySink
+from syncd.sinks import Sink
 
 
 def sink_of(connection: Connection, vendors: Vendors) -> Sink:
     """What writes to a connection."""
     match connection:
         case AmplitudeConnection():
+            from syncd.sinks.amplitude_cohort import AmplitudeCohortSink
+
             return AmplitudeCohortSink(
                 client=vendors.amplitude(connection.name), app_id=connection.app_id
             )
         case EngageConnection():
+            from syncd.sinks.segment_identify import SegmentIdentifySink
+
             return SegmentIdentifySink(
                 client=vendors.segment(connection.name),
                 integrations=connection.integrations,
             )
         case ListApiConnection():
+            from syncd.sinks.list_api import ListApiSink
+
             return ListApiSink(
                 client=vendors.partner(connection.name),
                 user_ids_key=connection.user_ids_key,
@@ -55,6 +54,8 @@ def sink_of(connection: Connection, vendors: Vendors) -> Sink:
                 list_id_key=connection.list_id_key,
             )
         case PropertyApiConnection():
+            from syncd.sinks.property_api import PropertyApiSink
+
             return PropertyApiSink(
                 client=vendors.partner(connection.name),
                 path=connection.path,
@@ -180,6 +181,8 @@ def direction_of(connection: Connection) -> str:
 
 def batch_size_of(settings: Settings, sync: SyncSettings) -> int:
     """Ids in a batch: as configured, as far as the target takes so many."""
+    from syncd.sinks import amplitude_cohort, list_api, property_api, segment_identify
+
     connection = settings.connections[sync.target.connection]
     match connection:
         case AmplitudeConnection():

@@ -39,7 +39,8 @@ from syncd.config.settings import Loaded
 from syncd.errors import DaemonError, StoreInUse
 from syncd.events import help_links
 from syncd.store.location import is_sqlite, sqlite_path
-from syncd.web.control import REFUSED, reachable_path, socket_path
+from syncd.web.control_address import REFUSED, socket_path
+from syncd.web.sockets import reachable_path
 
 LONGEST = 24 * 3600.0
 """Seconds a command may take: a run of a large audience is slow, not stuck."""

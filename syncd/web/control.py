@@ -22,18 +22,15 @@ from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.web.admin import Endpoint, admin_app
 from syncd.web.answers import error_body
+from syncd.web.control_address import REFUSED
 from syncd.web.deadlines import Limits
 from syncd.web.refusals import Denied
 from syncd.web.server import WebServer
-from syncd.web.sockets import reachable_path
 from syncd.web.threads import Busy, Threads
-
-__all__ = ["REFUSED", "Command", "ControlServer", "reachable_path", "socket_path"]
 
 Command = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Carries out one command; JSON in, JSON out; raises `SyncdError` to refuse."""
 
-REFUSED = 409
 _GRACE = 1
 """Seconds; a run that is not through by then resumes at the next start."""
 _COMMANDS = 16
@@ -98,11 +95,6 @@ class Malformed(SyncdError):
     """What was asked for is no command of ours."""
 
     code = "request"
-
-
-def socket_path(database_file: Path) -> Path:
-    """Where the daemon of this SQLite store listens."""
-    return database_file.with_name(database_file.name + ".sock")
 
 
 def _always() -> bool:

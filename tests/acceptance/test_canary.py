@@ -22,7 +22,7 @@ import pytest
 from syncd import events, log
 from syncd.clock import Clock
 from syncd.events import emit
-from syncd.web.control import socket_path
+from syncd.web.control_address import socket_path
 from tests.installed import Ended, Installation, Running, log_lines
 from tests.knocking import FACTOR, PUSH_KEY, SECRET, Knocking, identify, knocking
 from tests.simulated import Simulator

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-from syncd.web.control import reachable_path, socket_path
+from syncd.web.control_address import socket_path
+from syncd.web.sockets import reachable_path
 from tests.installed import Ended, Installation
 from tests.simulated import PATIENCE, Simulator
 

@@ -14,12 +14,9 @@ import pytest
 from syncd.app.forgetting import MOST
 from syncd.errors import DaemonError, SyncdError
 from syncd.sync.ids import MAX_BYTES
-from syncd.web.control import (
-    REFUSED,
-    ControlServer,
-    reachable_path,
-    socket_path,
-)
+from syncd.web.control import ControlServer
+from syncd.web.control_address import REFUSED, socket_path
+from syncd.web.sockets import reachable_path
 from tests.builders import PATIENCE
 
 BY_ANA = {"actor": "ana", "via": "cli"}
