@@ -52,6 +52,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--pictures", metavar="DIR", help="where all pictures of the pages are put"
     )
     group.addoption(
+        "--peers",
+        metavar="DIR",
+        help="an environment with drt and dlt, for the benchmark beside them;"
+        " `python -m tests.benchmarks.peers --make DIR` makes it",
+    )
+    group.addoption(
         "--full-size",
         action="store_true",
         help="500,000 profiles and a CSV of 200,000 rows, instead of 20,000 and 10,000;"
