@@ -139,6 +139,7 @@ class Installation:
         self.database = folder / "syncd.db"
         self.config = _document(folder, simulator)
         self._secrets: dict[str, list[str]] = {}
+        self._names: list[str] = []
         self._said: list[tuple[str, Ended | Running]] = []
         # The first one in is the last one out: when nothing runs any more.
         stack.callback(self._assert_silent)
@@ -283,10 +284,14 @@ class Installation:
         self._said.append((verb, told))
         return told
 
+    def named(self, names: Iterable[str]) -> None:
+        """What a sender called its lists: no find, though people are called so, too."""
+        self._names += names
+
     def told(self) -> list[str]:
         """Places at which its processes told a secret or a member id, or wrote a
         secret into a file."""
-        words = json.dumps(self.config, ensure_ascii=False)
+        words = json.dumps([self.config, self._names], ensure_ascii=False)
         outputs = [each for verb, told in self._said for each in _outputs(verb, told)]
         return leaks(self.folder, self.database, outputs, self._secrets, words)
 

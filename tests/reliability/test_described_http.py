@@ -82,6 +82,8 @@ def asked(
         yield Asked(installation, daemon, run, new_list(daemon), session)
         assert daemon.stop() == 0
         assert not daemon.events("daemon.crashed")
+        # Both are drawn from one box of words: names of lists, and whom they name.
+        installation.named(line["name"] for line in daemon.events("inbox.listed"))
         assert_nothing_leaked(daemon.text, also=[PASSWORD])
 
 
