@@ -8,8 +8,8 @@ import pytest
 SPEED = 1800
 """An hour passes in two seconds."""
 HOUR = timedelta(hours=1)
-LATE = timedelta(minutes=45)
-"""A second and a half of real time, for a slow machine."""
+LATE = timedelta(hours=2)
+"""Four seconds of real time, for a slow machine."""
 PEOPLE = ["ana", "ben", "joe"]
 
 
@@ -31,7 +31,7 @@ def vip(new_installation, new_simulator, fast):
     simulator.users(PEOPLE)
     installation = new_installation(simulator)
     installation.config["connections"]["amplitude"]["request_deadline"] = "10s"
-    installation.sync(schedule="hourly")
+    installation.sync(schedule="hourly", max_runtime="1d")
     installation.audience(PEOPLE)
     return installation
 
@@ -118,7 +118,8 @@ def test_one_run_at_its_end_makes_up_for_the_due_times_in_a_blackout(
     vip, fast, origin
 ) -> None:
     opens = (origin + 3 * HOUR).replace(second=0, microsecond=0)
-    closes = opens + timedelta(hours=3, minutes=30)
+    # Thirteen real seconds: the run by hand is a process that must begin in them.
+    closes = opens + timedelta(hours=6, minutes=30)
     window = {"from": f"{opens:%H:%M}", "to": f"{closes:%H:%M}"}
     vip.config["windows"] = {"etl": [window]}
     vip.config["syncs"][0]["blackout"] = ["etl"]
@@ -131,9 +132,12 @@ def test_one_run_at_its_end_makes_up_for_the_due_times_in_a_blackout(
     runs = runs_of(vip)
     assert daemon.stop() == 0
 
-    put_off = [run for run in runs if run["reason"] == "blackout"]
-    assert len(put_off) in (3, 4), "a row for each due time"
+    # A slow machine starts late, and may live to see the blackout of the next day.
+    (started,) = daemon.events("daemon.started")
+    watched = closes - max(opens, datetime.fromisoformat(started["ts"]))
     inside = [run for run in runs if opens < began(run) < closes]
+    put_off = [run for run in inside if run["reason"] == "blackout"]
+    assert len(put_off) - watched // HOUR in (0, 1), "a row for each due time"
     ran = [run for run in inside if run["outcome"] != "skipped"]
     assert [run["trigger"] for run in ran] == ["manual"]
     after = next(run for run in runs if began(run) >= closes)
