@@ -21,11 +21,14 @@ from hashlib import sha256
 from typing import Any, Protocol, TextIO
 
 import orjson
-import structlog
-from structlog.tracebacks import ExceptionDictTransformer
-from structlog.types import EventDict, ExcInfo, Processor
 
+from syncd.absent import absent
 from syncd.redaction import REDACTOR, instant
+
+with absent("rich"):
+    import structlog
+    from structlog.tracebacks import ExceptionDictTransformer
+    from structlog.types import EventDict, ExcInfo, Processor
 
 _HEAD = "ts level event msg service.name service.version instance".split()
 _CONTEXT = "sync owner direction run_id trigger attempt".split()

@@ -13,22 +13,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from syncd import __version__, log
-from syncd.app import (
-    commands,
-    detaching,
-    forgetting,
-    outbox,
-    pausing,
-    repairing,
-    resyncing,
-    verifying,
-)
 from syncd.app.build import blueprint
 from syncd.app.engine import Engine
 from syncd.app.store import opened
@@ -47,6 +39,25 @@ LONGEST = 24 * 3600.0
 
 Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 """`ask(verb, body)`: carry out a command; raises `SyncdError` when it is refused."""
+Action = Callable[[Engine, Mapping[str, Any]], Mapping[str, Any]]
+
+_ACTIONS = {
+    "run": "commands:run",
+    "fetch": "commands:fetch",
+    "approve": "commands:approve",
+    "reject": "commands:reject",
+    "outbox-retry": "outbox:retry",
+    "outbox-drop": "outbox:drop",
+    "pause": "pausing:pause",
+    "resume": "pausing:resume",
+    "verify": "verifying:verify",
+    "forget": "forgetting:forget",
+    "repair": "repairing:repair",
+    "resync": "resyncing:resync",
+    "detach": "detaching:detach",
+}
+"""Command → `module:function` below `syncd.app`. The daemon's are in `control_socket`.
+"""
 
 
 @contextmanager
@@ -105,29 +116,21 @@ def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
             built = blueprint(loaded.settings, loaded.config_hash, clock)
             with Engine(built, open_store, clock) as engine:
                 engine.close_abandoned()
-                verbs = {
-                    "run": commands.run,
-                    "fetch": commands.fetch,
-                    "approve": commands.approve,
-                    "reject": commands.reject,
-                    "outbox-retry": outbox.retry,
-                    "outbox-drop": outbox.drop,
-                    "pause": pausing.pause,
-                    "resume": pausing.resume,
-                    "verify": verifying.verify,
-                    "forget": forgetting.forget,
-                    "repair": repairing.repair,
-                    "resync": resyncing.resync,
-                    "detach": detaching.detach,
-                }
                 yield lambda verb, body: _interruptible(
-                    engine, lambda: verbs[verb](engine, body)
+                    engine, partial(_action(verb), engine, body)
                 )
     except StoreInUse as error:
         raise StoreInUse(
             f"{error}, and it does not answer on its control socket",
             hint=error.hint,
         ) from None
+
+
+def _action(verb: str) -> Action:
+    """What carries a command out in this process; loads its module."""
+    module, _, name = _ACTIONS[verb].partition(":")
+    action: Action = getattr(import_module(f"syncd.app.{module}"), name)
+    return action
 
 
 class Terminated(KeyboardInterrupt):

@@ -10,7 +10,6 @@ from syncd.cli.engine import Ask, asking, me
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Output
-from syncd.cli.plan import show_plans
 from syncd.errors import SyncdError
 from syncd.report.words import number, plural
 
@@ -37,6 +36,9 @@ def run(frame: Frame, syncs: tuple[str, ...], dry_run: bool) -> ExitCode | None:
     A running daemon is asked to do it; otherwise it is done here.
     """
     if dry_run:
+        # Not at the top: most runs need none of what makes a preview.
+        from syncd.cli.plan import show_plans
+
         return show_plans(frame, syncs)
     loaded = load(frame)
     names = [sync.name for sync in chosen(loaded.settings, syncs) if sync.enabled]

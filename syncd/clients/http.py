@@ -17,13 +17,15 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Literal, Self
 
-import httpcore
-import httpx
-
 from syncd import __version__, metrics
+from syncd.absent import absent
 from syncd.clients.deadline import BoundedNetwork, Budget, NameNotResolved
 from syncd.clock import Clock
 from syncd.errors import SyncdError
+
+with absent("rich"):
+    import httpcore
+    import httpx
 
 ACKNOWLEDGEMENT_BYTES = 64 * 1024
 """Cap on an answer unless the call names another; acknowledgements are small."""

@@ -12,11 +12,13 @@ from datetime import datetime
 from enum import StrEnum
 from urllib.parse import quote
 
-import structlog
-from structlog.types import EventDict, Processor
-
 from syncd import metrics
+from syncd.absent import absent
 from syncd.model import Outcome
+
+with absent("rich"):
+    import structlog
+    from structlog.types import EventDict, Processor
 
 
 class Level(StrEnum):

@@ -5,17 +5,22 @@ for instants): on SQLite the driver steps one statement through them, on Postgre
 travel as one array per column.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, DateTime, Table, bindparam, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from syncd.store.direct import step_through
 from syncd.store.instant import Instant
 
-Insert = sqlite.Insert | postgresql.Insert
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+    Insert = sqlite.Insert | postgresql.Insert
 Rows = Sequence[tuple[Any, ...]]
 
 
@@ -23,6 +28,9 @@ def inserting(dialect: str, table: Table) -> Insert:
     """The INSERT to be completed (ON CONFLICT) and given to `prepared`; no values."""
     if dialect == "sqlite":
         return sqlite.insert(table)
+    # Not at the top: it takes longer to load than SQLite's, which most stores are.
+    from sqlalchemy.dialects import postgresql
+
     arrays = [
         func.unnest(
             bindparam(column.name, type_=postgresql.ARRAY(_driver_type(column)))

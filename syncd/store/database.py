@@ -11,12 +11,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection as Connection  # for whoever passes one on
 from sqlalchemy import Engine, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -24,6 +24,9 @@ from sqlalchemy.pool import QueuePool
 from syncd import metrics
 from syncd.errors import StoreRefused, StoreUnavailable
 from syncd.store.in_order import InOrder
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "fuse.sshfs"}
@@ -264,7 +267,7 @@ def _plain(error: Exception) -> str:
 
 def insert_into(
     connection: Connection, table: Table
-) -> sqlite.Insert | postgresql.Insert:
+) -> "sqlite.Insert | postgresql.Insert":
     """An INSERT that knows ON CONFLICT, which both stores spell alike.
 
     Where two replicas may meet on one key, the second must not fail: on Postgres an
@@ -272,6 +275,9 @@ def insert_into(
     """
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
+    # Not at the top: it takes longer to load than SQLite's, which most stores are.
+    from sqlalchemy.dialects import postgresql
+
     return postgresql.insert(table)
 
 
