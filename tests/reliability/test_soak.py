@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests.installed import Running, log_lines
-from tests.months import DAY, HOUR, Month, clock_that_shows
+from tests.months import DAY, HOUR, Month, clock_that_shows, eventually
 
 FIRST = datetime.fromisoformat("2027-06-01T00:00:00+00:00")
 MIB = 2**20
@@ -169,6 +169,15 @@ def slope(samples: Sequence[Sample]) -> float:
 # ---- what happens --------------------------------------------------------------------
 
 
+def came_home(daemon: Running) -> set[str]:
+    """Syncs of which a run ended well; a slow machine's first one may have been cut."""
+    return {
+        line["sync"]
+        for line in daemon.events("run.finished")
+        if line["outcome"] in ("success", "no_change")
+    }
+
+
 def key_of(name: str) -> str:
     """Of Engage's audience that a sync is named after."""
     return name.replace("-", "_")
@@ -238,8 +247,7 @@ class Soak:
                 live=True,
             )
             assert simulator.push(name)["outcome"] == "success"
-        for name in self.names:
-            assert daemon.reached("run.finished", sync=name, outcome="success")
+        assert eventually(lambda: came_home(daemon) >= set(self.names)), daemon.text
         for fault in FAULTS:
             simulator.fault("any", probability=EACH_FAULT, **fault)
         return daemon
