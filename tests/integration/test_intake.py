@@ -154,6 +154,21 @@ def test_all_that_waits_is_stored_in_one_transaction(
     assert members(database) == {b"first", *(b"p%d" % number for number in range(30))}
 
 
+def test_few_deliveries_wait_a_moment_for_others_but_not_for_the_end(
+    database: Database, writer: CountingWriter
+) -> None:
+    door = Intake(writer, Clock(), linger=10 * PATIENCE)
+    door.start()
+
+    first, second = submit(door, message(b"ann")), submit(door, message(b"bob"))
+    was_stored = first.done()
+    ended = door.stop(PATIENCE)
+
+    assert (was_stored, ended, writer.writes) == (False, True, 1)
+    assert [each.result(0).people for each in (first, second)] == [1, 1]
+    assert members(database) == {b"ann", b"bob"}
+
+
 def test_a_group_ends_with_the_delivery_that_fills_it(
     door: Intake, writer: CountingWriter
 ) -> None:
