@@ -31,7 +31,7 @@ QUICK = ("1 % left, 1 % entered", "kill -9")
 """Stories of the short form."""
 ROUNDS = {0.2: 5, 0.05: 3, 0.0: 3}
 """Seconds that the partner takes for an answer, and how often everybody has a go."""
-SLOW, SLOW_EVERY = ("drt", "dlt"), 4
+SLOW, SLOW_EVERY = ("drt", "dlt"), 5
 """With one lane 100 answers of 200 ms take 20 s, so that those rows have fewer."""
 BAR = 1.10
 """Times what the bare requests take on the wire, at most, at 200 ms."""
