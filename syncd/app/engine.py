@@ -24,7 +24,7 @@ from syncd.delivery.worker import Worker
 from syncd.errors import PutOff, SyncdError
 from syncd.model import Outcome, Trigger
 from syncd.sources import Answer, Question
-from syncd.store import clock_steps, leases, outbox, pauses, runs
+from syncd.store import clock_steps, latest_runs, leases, outbox, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.unsettled import Unsettled
 from syncd.store.writer import Writer
@@ -279,7 +279,7 @@ class Engine:
     def resume(self, name: str) -> Report | None:
         """Go on where a run was cut off: its open batches, or else a new run."""
         with self.database.read() as connection:
-            newest = runs.latest(connection, sync_name=name, outcomes=_RAN)
+            newest = runs.latest(connection, sync_name=name, outcomes=latest_runs.RAN)
             own = outbox.waiting(connection, newest[0].id) if newest else []
         made = self.run(name, Trigger.RESUME if own else Trigger.CATCH_UP)
         if newest and made is not None:
@@ -349,9 +349,9 @@ class Engine:
         """Syncs whose newest run did not come to its end."""
         names = []
         with self.database.read() as connection:
-            for name in self._blueprint.specs:
-                newest = runs.latest(connection, sync_name=name, outcomes=_RAN)
-                if newest and newest[0].outcome in _CUT_OFF:
+            known = latest_runs.newest_each(connection, self._blueprint.specs)
+            for name, newest in known.items():
+                if newest[0].outcome in _CUT_OFF:
                     # By a clock that was ahead it may stay the newest for years.
                     if newest[0].id in self._gone_on:
                         continue
@@ -375,4 +375,3 @@ def _postponed_since(connection: Connection, cut_off: runs.Run) -> bool:
 
 
 _CUT_OFF = (Outcome.INTERRUPTED, Outcome.ABANDONED)
-_RAN = tuple(outcome for outcome in Outcome if outcome is not Outcome.SKIPPED)

@@ -6,7 +6,7 @@ backfill), and only the newest of them gets a row. What a pause or a blackout pu
 has its rows, and one run makes up for it when that is over.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +20,8 @@ from syncd.events import emit
 from syncd.model import Outcome, Trigger
 from syncd.schedule import Once, latest_at_or_before, next_after, offset
 from syncd.scheduler import Timing
-from syncd.store import runs
+from syncd.store import latest_runs, runs
+from syncd.store.database import Connection
 from syncd.sync.run import Busy, WaitsForPerson
 
 PATIENCE = timedelta(seconds=60)
@@ -84,13 +85,19 @@ class Slots:
         sync = self._sync(name)
         if sync is None:
             return False
+        with self._engine.database.read() as connection:
+            return name in self._all_put_off(connection, [sync])
+
+    def _all_put_off(
+        self, connection: Connection, syncs: Sequence[SyncSettings]
+    ) -> set[str]:
+        """Those of them that have due times to make up for."""
+        now, names = self._clock.now(), [sync.name for sync in syncs]
+        paused = [sync.name for sync in syncs if sync.catch_up == "once"]
         # What a blackout puts off is no downtime: a daily run in a nightly window
         # would never come.
-        reasons = [runs.BLACKOUT]
-        if sync.catch_up == "once":
-            reasons.append(runs.PAUSED)
-        with self._engine.database.read() as connection:
-            return runs.was_put_off(connection, name, reasons, self._clock.now())
+        found = latest_runs.put_off(connection, [runs.BLACKOUT], now, names)
+        return found | latest_runs.put_off(connection, [runs.PAUSED], now, paused)
 
     def _run_slot(self, name: str, slot: datetime, trigger: Trigger) -> None:
         lag = self._clock.now() - slot
@@ -167,13 +174,21 @@ class Slots:
     def _newest_slot(self, name: str) -> datetime | None:
         """The newest due time that nobody has run or skipped yet."""
         sync = self._sync(name)
-        if sync is None:
-            return None
+        slot = self._newest_due(sync) if sync is not None else None
+        return self._unless_settled(name, slot) if slot is not None else None
+
+    def _newest_due(self, sync: SyncSettings) -> datetime | None:
+        """The newest due time, handled or not."""
         added = shift(self._engine.blueprint.settings, sync)
         due = latest_at_or_before(sync.schedule, self._clock.now() - added)
-        if due is None:
-            return None
-        return self._unless_settled(name, due + added)
+        return due + added if due is not None else None
+
+    def _is_settled(self, sync: SyncSettings, since: datetime | None) -> bool:
+        """Whether its newest due time is certainly handled, as `since` shows."""
+        slot = self._newest_due(sync)
+        if slot is None or since is None:
+            return slot is None
+        return slot <= since <= self._clock.now()
 
     def _unless_settled(self, name: str, slot: datetime) -> datetime | None:
         with self._engine.database.read() as connection:
@@ -194,15 +209,23 @@ class Slots:
             self._soon(f"start:{sync.name}", partial(self._start, sync, resume))
 
     def catch_up(self) -> None:
-        """Look for slots that nobody handled, as when the store was away."""
-        for sync in self._enabled():
-            slot = self._newest_slot(sync.name)
+        """Look for slots that nobody handled, as when the store was away.
+
+        Of hundreds of syncs hardly any has one: only those are looked at one by one.
+        """
+        syncs = self._enabled()
+        with self._engine.database.read() as connection:
+            settled = runs.settled_until(connection)
+            put_off = self._all_put_off(connection, syncs)
+        for sync in syncs:
+            done = self._is_settled(sync, settled.get(sync.name))
+            slot = None if done else self._newest_slot(sync.name)
             waited = self._clock.now() - slot if slot else timedelta(0)
             if slot is not None and waited > PATIENCE * self._clock.speed:
                 self._make_up(sync, slot)
             elif isinstance(sync.schedule, Once):
                 self._run_once(sync)
-            elif slot is None and self._has_put_off(sync.name):
+            elif slot is None and sync.name in put_off:
                 name = f"put-off:{sync.name}"
                 self._soon(name, partial(self.make_up_put_off, sync.name))
 

@@ -3,7 +3,7 @@
 Instants are Unix times on the clock of the runs. Nothing here reads members.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +15,7 @@ from syncd.metrics import guard_word
 from syncd.model import BatchState, Outcome
 from syncd.report.arrivals import is_silent
 from syncd.schedule import describe, next_after, shortest_period
-from syncd.store import figures, inbox, pauses, runs, verifications
+from syncd.store import figures, inbox, latest_runs, pauses, runs, verifications
 from syncd.store.database import Connection
 from syncd.store.figures import Baseline, Outbox
 from syncd.store.runs import Run
@@ -25,10 +25,6 @@ from syncd.windows import closed_until
 
 Sample = tuple[str, tuple[str, ...], float]
 """(metric, values of its labels in their order, value)."""
-
-RECENT = 10
-"""Runs of a sync that are looked at; further ones only where these do not tell."""
-_RAN = tuple(outcome for outcome in Outcome if outcome is not Outcome.SKIPPED)
 
 SYNC = ("sync",)
 GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -91,10 +87,14 @@ _STATES = ("ready", "retrying", "held", "dead")
 class _Known:
     """What is read for all syncs together."""
 
+    recent: Mapping[str, list[Run]]
+    """Those of the newest runs that tell how a sync is, newest first."""
+    listed: Mapping[str, Run]
+    """The newest run that counted who is in the source."""
     first_seen: Mapping[str, datetime]
     held: Mapping[str, list[str]]
     baselines: Mapping[str, Baseline]
-    outbox: list[Outbox]
+    outbox: Mapping[str, list[Outbox]]
     started: Mapping[str, datetime]
     """Begin of the run in progress."""
     paused: Collection[str]
@@ -105,27 +105,35 @@ def samples(
     connection: Connection, settings: Settings, now: datetime
 ) -> Iterator[Sample]:
     """Every sample of every configured sync."""
+    names = [sync.name for sync in settings.syncs]
     known = _Known(
+        recent=latest_runs.telling_each(connection, names),
+        listed=latest_runs.newest_with(connection, names, "members"),
         first_seen=figures.first_seen(connection),
         held=figures.held(connection),
         baselines=figures.baselines(connection),
-        outbox=figures.outbox(connection),
+        outbox=_by_sync(figures.outbox(connection)),
         started={each.sync: each.started_at for each in runs.unfinished(connection)},
         paused=pauses.all_in_force(connection, now),
         verified=verifications.known(connection),
     )
     for sync in settings.syncs:
-        recent = runs.latest(
-            connection, sync_name=sync.name, outcomes=_RAN, limit=RECENT
-        )
+        recent = known.recent[sync.name]
         yield "syncd_sync_paused", (sync.name,), sync.name in known.paused
         yield from _configured(settings, sync, now)
         yield from _runs(connection, sync.name, recent, known)
         yield from _last_phases(sync.name, recent)
         yield from _guards(sync.name, recent, known)
         yield from _members(connection, sync, recent, known)
-        yield from _outbox(sync.name, known.outbox)
+        yield from _outbox(sync.name, known.outbox.get(sync.name, []))
         yield from _verified(sync.name, known.verified)
+
+
+def _by_sync(outbox: Iterable[Outbox]) -> dict[str, list[Outbox]]:
+    found: dict[str, list[Outbox]] = {}
+    for each in outbox:
+        found.setdefault(each.sync, []).append(each)
+    return found
 
 
 def _configured(
@@ -181,7 +189,7 @@ def _since_good(
         if each.outcome in runs.OK:
             return each, failed
         failed += each.outcome is Outcome.FAILED
-    if len(recent) < RECENT:
+    if len(recent) < latest_runs.LOOK_BACK:
         return None, failed
     good = runs.latest(connection, sync_name=name, outcomes=runs.OK)
     return (good[0] if good else None), runs.failures_in_a_row(connection, name)
@@ -217,7 +225,8 @@ def _members(
         members = _newest(recent, "members_after") if members is None else members
         if members is not None:
             yield "syncd_members", (name, "acknowledged"), members
-    listed = _newest(recent, "members")
+    counted = known.listed.get(name)
+    listed = counted.summary["members"] if counted is not None else None
     if listed is None and baseline is not None:
         listed = baseline.listed
     if listed is not None:
@@ -245,8 +254,7 @@ def _newest(recent: list[Run], number: str) -> int | None:
     return next((each for each in found if each is not None), None)
 
 
-def _outbox(name: str, outbox: list[Outbox]) -> Iterator[Sample]:
-    ours = [each for each in outbox if each.sync == name]
+def _outbox(name: str, ours: list[Outbox]) -> Iterator[Sample]:
     for state in _STATES:
         there = [each for each in ours if _state(each) == state]
         labels = (name, state)

@@ -10,11 +10,12 @@ from syncd.config.feeds import fed_by
 from syncd.config.settings import Settings
 from syncd.errors import SyncdError
 from syncd.report.runs import run_document, zone_of
-from syncd.report.standing import RAN, is_alive, progress, waits
+from syncd.report.standing import is_alive, progress, waits
 from syncd.report.words import moment
 from syncd.store import installation, ledger, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.installation import Action
+from syncd.store.latest_runs import RAN
 from syncd.store.pauses import Pause
 from syncd.store.runs import Run
 

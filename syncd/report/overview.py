@@ -14,7 +14,7 @@ from syncd.config.settings import Settings, SyncSettings
 from syncd.report.arrivals import Arrivals, arrivals, arrivals_document
 from syncd.report.daemons import alive
 from syncd.report.runs import run_document
-from syncd.report.standing import Activity, Standing, standing
+from syncd.report.standing import Activity, Standing, standings
 from syncd.report.states import NEEDS_A_PERSON, WORST_FIRST, State
 from syncd.report.words import plural
 from syncd.store import installation, quotas
@@ -66,13 +66,12 @@ def overview(
     clock: Clock,
 ) -> Overview:
     """How these syncs, and what they are connected with, are doing now."""
-    standings = [standing(connection, settings, one, clock) for one in syncs]
     return Overview(
         settings=settings,
         now=clock.now(),
         wall=clock.wall(),
         daemons=installation.daemons(connection),
-        standings=sorted(standings, key=_badness),
+        standings=sorted(standings(connection, settings, syncs, clock), key=_badness),
         quotas=_quotas(connection, settings),
         arrivals=arrivals(connection, settings, syncs),
     )

@@ -1,5 +1,6 @@
 """A sync's hold on one target: who it is at the vendor, and the baseline's figures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -114,6 +115,14 @@ def all_of(connection: Connection) -> list[Binding]:
     """Every binding of every sync, those of former configurations too."""
     rows = connection.execute(select(binding).order_by(binding.c.sync, binding.c.id))
     return [_binding(row) for row in rows]
+
+
+def current_of_each(connection: Connection, syncs: Sequence[str]) -> dict[str, Binding]:
+    """Sync -> the binding that its runs work on, of those that have one."""
+    rows = connection.execute(
+        select(binding).where(binding.c.sync.in_(syncs), binding.c.role == Role.CURRENT)
+    )
+    return {row.sync: _binding(row) for row in rows}
 
 
 def get(connection: Connection, binding_id: int) -> Binding:

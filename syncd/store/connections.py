@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, case, select
+from sqlalchemy.engine import Row
 
 from syncd.redaction import redacted
 from syncd.store.database import insert_into
@@ -31,10 +32,17 @@ class ConnectionState:
 def get(connection: Connection, name: str) -> ConnectionState:
     """The state of one connection; the default state if nothing ever happened."""
     row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
-    if row is None:
-        return ConnectionState(name=name)
+    return _state(row) if row is not None else ConnectionState(name=name)
+
+
+def known(connection: Connection) -> dict[str, ConnectionState]:
+    """The states of those to which anything ever happened, by name."""
+    return {row.name: _state(row) for row in connection.execute(select(table))}
+
+
+def _state(row: Row) -> ConnectionState:  # type: ignore[type-arg]
     return ConnectionState(
-        name=name,
+        name=row.name,
         stopped_at=row.stopped_at,
         stopped_reason=row.stopped_reason,
         probe_at=row.probe_at,

@@ -17,6 +17,8 @@ from syncd.model import BatchState, Outcome
 from syncd.store.bindings import Role
 from syncd.store.tables import batch, binding, feed, inbox, run, sync
 from syncd.store.tables import connection as credentials
+from syncd.store.tables import unaccepted as table
+from syncd.store.unaccepted import Count, Kind
 
 COUNTED = 100_000
 """Words of a feed that wait are counted up to this many."""
@@ -148,6 +150,37 @@ def outbox(connection: Connection) -> list[Outbox]:
         )
         for row in rows
     ]
+
+
+def logs(connection: Connection, bindings: Collection[int]) -> dict[int, int]:
+    """Binding -> ids in its acknowledged batches that are not compacted yet, if any."""
+    rows = connection.execute(
+        select(batch.c.binding_id, func.sum(batch.c.n))
+        .where(
+            batch.c.binding_id.in_(bindings),
+            batch.c.state == BatchState.ACKNOWLEDGED,
+        )
+        .group_by(batch.c.binding_id)
+    )
+    return {row[0]: int(row[1]) for row in rows if row[1]}
+
+
+def unaccepted(
+    connection: Connection, bindings: Collection[int]
+) -> dict[int, list[Count]]:
+    """Binding -> how many ids are unaccepted, by kind and reason, if any."""
+    what = table.c.binding_id, table.c.kind, table.c.reason
+    rows = connection.execute(
+        select(*what, func.count())
+        .where(table.c.binding_id.in_(bindings))
+        .group_by(*what)
+        .order_by(*what)
+    )
+    found: dict[int, list[Count]] = {}
+    for binding_id, kind, reason, ids in rows:
+        count = Count(kind=Kind(kind), reason=reason, ids=int(ids))
+        found.setdefault(binding_id, []).append(count)
+    return found
 
 
 def stopped(connection: Connection) -> set[str]:

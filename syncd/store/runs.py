@@ -3,7 +3,7 @@
 `summary` is the canonical line's numbers as JSON: readable with plain SQL, additive.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -185,7 +185,7 @@ def waiting_for_a_person(
     if lock:
         query = query.with_for_update()
     row = connection.execute(query).one_or_none()
-    return _run(row) if row is not None else None
+    return of_row(row) if row is not None else None
 
 
 def unfinished(connection: Connection, sync_name: str | None = None) -> list[Run]:
@@ -193,7 +193,7 @@ def unfinished(connection: Connection, sync_name: str | None = None) -> list[Run
     query = select(run).where(run.c.outcome.is_(None)).order_by(run.c.started_at)
     if sync_name is not None:
         query = query.where(run.c.sync == sync_name)
-    return [_run(row) for row in connection.execute(query)]
+    return [of_row(row) for row in connection.execute(query)]
 
 
 def find(connection: Connection, run_id: str) -> list[Run]:
@@ -203,12 +203,12 @@ def find(connection: Connection, run_id: str) -> list[Run]:
     """
     whole = connection.execute(select(run).where(run.c.id == run_id)).one_or_none()
     if whole is not None:
-        return [_run(whole)]
+        return [of_row(whole)]
     ending = run_id.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     rows = connection.execute(
         select(run).where(run.c.id.like(f"%{ending}", escape="\\")).limit(2)
     )
-    return [_run(row) for row in rows]
+    return [of_row(row) for row in rows]
 
 
 def latest(
@@ -224,29 +224,7 @@ def latest(
         query = query.where(run.c.sync == sync_name)
     if outcomes:
         query = query.where(run.c.outcome.in_(outcomes))
-    return [_run(row) for row in connection.execute(query)]
-
-
-def was_put_off(
-    connection: Connection, sync_name: str, reasons: Collection[str], now: datetime
-) -> bool:
-    """Whether slots were skipped for one of these reasons, and no run began since.
-
-    What a clock wrote that was ahead does not count: no run would ever come after it.
-    """
-    newest = select(func.max(run.c.started_at)).where(
-        run.c.sync == sync_name, run.c.started_at <= now
-    )
-    skipped = run.c.outcome == Outcome.SKIPPED
-    put_off = connection.execute(
-        newest.where(skipped, run.c.reason.in_(reasons))
-    ).scalar_one()
-    if put_off is None:
-        return False
-    # A source that may not be read now puts a run off that did begin.
-    began = run.c.outcome.is_(None) | ~skipped | run.c.reason.not_in(SLOT_SKIPPED)
-    since = connection.execute(newest.where(began)).scalar_one()
-    return since is None or since < put_off
+    return [of_row(row) for row in connection.execute(query)]
 
 
 def failures_in_a_row(connection: Connection, sync_name: str) -> int:
@@ -292,6 +270,12 @@ def last_slot(connection: Connection, name: str) -> datetime | None:
     return slot
 
 
+def settled_until(connection: Connection) -> dict[str, datetime]:
+    """Sync -> its newest slot that was run or skipped, or when it was first known."""
+    since = func.coalesce(sync.c.last_slot, sync.c.first_seen_at)
+    return {row[0]: row[1] for row in connection.execute(select(sync.c.name, since))}
+
+
 def is_taken(connection: Connection, name: str, slot: datetime) -> bool:
     """Whether this very slot was run or skipped."""
     query = select(run.c.id).where(run.c.sync == name, run.c.slot == slot).limit(1)
@@ -310,7 +294,8 @@ def advance_slot(connection: Connection, name: str, slot: datetime) -> None:
     )
 
 
-def _run(row: Row) -> Run:  # type: ignore[type-arg]
+def of_row(row: Row) -> Run:  # type: ignore[type-arg]
+    """A run from its row."""
     return Run(
         id=row.id,
         sync=row.sync,

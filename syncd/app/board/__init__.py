@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from syncd import __version__
+from syncd.app.board.histories import Histories
 from syncd.app.board.home import home
 from syncd.app.board.one_run import run_page
 from syncd.app.board.one_sync import sync_page
@@ -45,6 +46,7 @@ class StoreBoard:
         self._lock = threading.Lock()
         self._kept: dict[State | None, ListPage] = {}
         self._kept_until = 0.0
+        self._histories = Histories()
 
     def top(self) -> Top:
         """What stands on every page; asks no store."""
@@ -80,7 +82,9 @@ class StoreBoard:
         settings = self._settings()
         with self._database.read() as connection:
             seen = overview(connection, settings, settings.syncs, self._clock)
-            return home(connection, seen, self.top(), chosen, self._file())
+            return home(
+                connection, seen, self.top(), chosen, self._file(), self._histories
+            )
 
     def sync(self, name: str, outcome: str) -> SyncPage:
         """One sync. Raises `NotThere`, `StoreError`."""

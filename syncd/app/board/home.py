@@ -7,28 +7,28 @@ from pathlib import Path
 
 from syncd.app.board.causes import causes
 from syncd.app.board.downloads import burn_downs
+from syncd.app.board.histories import Histories
 from syncd.app.board.marks import (
     ago,
     beside,
     direction,
     freshness,
-    history,
     state_mark,
     why,
 )
 from syncd.report.overview import Overview, next_command, summary
 from syncd.report.phrases import connection_sentences, daemon_words, next_words
-from syncd.report.standing import RAN, Standing
+from syncd.report.standing import Standing
 from syncd.report.states import NEEDS_A_PERSON, State
 from syncd.report.words import number, plural
-from syncd.store import figures, installation, runs
+from syncd.store import figures, installation
 from syncd.store import history as past
 from syncd.store.database import Connection
-from syncd.web.pages.svg import RUNS
 from syncd.web.pages.views import (
     Count,
     Fact,
     Figure,
+    History,
     Link,
     ListPage,
     Month,
@@ -47,16 +47,18 @@ def home(
     top: Top,
     chosen: State | None,
     file: Path | None,
+    histories: Histories,
 ) -> ListPage:
     """The page; `file` is what a SQLite store is kept in."""
     shown = [one for one in seen.standings if chosen in (None, one.state)]
+    drawn = histories.of(connection, shown, seen.now)
     downloads = tuple(burn_downs(connection, seen))
     return ListPage(
         top=top,
         needed=_needed(seen),
         counts=tuple(_counts(seen, chosen)),
         figures=tuple(_figures(connection, seen, downloads)),
-        rows=tuple(_row(connection, seen, one) for one in shown),
+        rows=tuple(_row(seen, one, drawn[one.sync.name]) for one in shown),
         chosen=chosen.value if chosen else "",
         months=downloads,
         causes=tuple(causes(connection, seen.now)),
@@ -164,12 +166,8 @@ def _figures(
 # --- rows -----------------------------------------------------------------------------
 
 
-def _row(connection: Connection, seen: Overview, one: Standing) -> Row:
-    now, zone = seen.now, one.sync.timezone
-    recent = runs.latest(connection, sync_name=one.sync.name, outcomes=RAN, limit=RUNS)
-    if one.activity is not None:
-        recent = [one.activity.run, *recent][:RUNS]
-    last = one.last_success_at
+def _row(seen: Overview, one: Standing, drawn: History) -> Row:
+    now, last = seen.now, one.last_success_at
     return Row(
         name=one.sync.name,
         owner=one.sync.team,
@@ -181,7 +179,7 @@ def _row(connection: Connection, seen: Overview, one: Standing) -> Row:
         last=ago(last, now) if last else "never",
         next=next_words(one, now),
         size="" if one.members is None else number(one.members),
-        history=history(recent, one.members, now, zone),
+        history=drawn,
     )
 
 

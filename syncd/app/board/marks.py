@@ -1,6 +1,7 @@
 """States, outcomes and directions as the pages show them: glyph, word, tone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from syncd.config.settings import (
@@ -109,34 +110,46 @@ def freshness(one: Standing, now: datetime) -> Freshness:
     return Freshness(share=share, words=f"{percent} of {span(promised)}", tone=tone)
 
 
-def history(
-    recent: list[Run], members: int | None, now: datetime, zone: str
-) -> History:
-    """The pictures' numbers, of runs newest first and the members there are now."""
-    moves = [_moved(run) for run in recent]
-    return History(
-        sizes=tuple(_sizes(recent, moves, members))[::-1],
-        moves=tuple(moves[::-1]),
-        cells=tuple(_cell(run, now, zone) for run in recent[::-1]),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the pictures show of one run."""
+
+    moved: tuple[int, int]
+    """Who entered, who exited."""
+    counted: int | None
+    """Members after it; None where it did not count."""
+    cell: Cell
+
+
+def past(run: Run, now: datetime, zone: str) -> Past:
+    """A run for the pictures; in the words of this day."""
+    numbers = run.summary
+    counted = numbers.get("members_after")
+    return Past(
+        moved=(int(numbers.get("entered", 0)), int(numbers.get("exited", 0))),
+        counted=None if counted is None else int(counted),
+        cell=_cell(run, now, zone),
     )
 
 
-def _moved(run: Run) -> tuple[int, int]:
-    numbers = run.summary
-    return int(numbers.get("entered", 0)), int(numbers.get("exited", 0))
+def history(recent: Sequence[Past], members: int | None) -> History:
+    """The pictures' numbers, of runs newest first and the members there are now."""
+    return History(
+        sizes=tuple(_sizes(recent, members))[::-1],
+        moves=tuple(each.moved for each in recent)[::-1],
+        cells=tuple(each.cell for each in recent)[::-1],
+    )
 
 
-def _sizes(
-    recent: list[Run], moves: list[tuple[int, int]], members: int | None
-) -> Iterator[int]:
+def _sizes(recent: Sequence[Past], members: int | None) -> Iterator[int]:
     """Members after each run, newest first: counted by the run, or counted back."""
     size = members
-    for run, (entered, exited) in zip(recent, moves, strict=True):
-        counted = run.summary.get("members_after")
-        size = size if counted is None else int(counted)
+    for each in recent:
+        size = size if each.counted is None else each.counted
         if size is None:
             return
         yield size
+        entered, exited = each.moved
         size = max(size - entered + exited, 0)
 
 

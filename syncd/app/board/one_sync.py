@@ -11,6 +11,7 @@ from syncd.app.board.marks import (
     freshness,
     history,
     outcome_mark,
+    past,
     run_line,
     state_mark,
     why,
@@ -23,13 +24,14 @@ from syncd.report.due import next_times
 from syncd.report.one_run import OneRun, one_run
 from syncd.report.phrases import next_words, pause_sentences
 from syncd.report.runs import newest_runs
-from syncd.report.standing import RAN, Standing
+from syncd.report.standing import Standing
 from syncd.report.states import NEEDS_A_PERSON
 from syncd.report.words import moment, number
 from syncd.schedule import describe
-from syncd.store import history as past
+from syncd.store import history as ended_runs
 from syncd.store import runs
 from syncd.store.database import Connection
+from syncd.store.latest_runs import RAN
 from syncd.web.pages.svg import RUNS
 from syncd.web.pages.views import Count, Fact, RunLine, SyncPage, Top
 
@@ -50,7 +52,7 @@ def sync_page(
     """The page; its runs are those that ended as `wanted`."""
     now, sync = clock.now(), one.sync
     recent = _recent(connection, one)
-    ended = past.outcomes(connection, sync.name)
+    ended = ended_runs.outcomes(connection, sync.name)
     last = one_run(connection, settings, recent[0], clock, flags="") if recent else None
     held = (
         one_run(connection, settings, one.held, clock, flags="") if one.held else None
@@ -71,7 +73,9 @@ def sync_page(
         stages=stages(numbers),
         last=_last(last, now) if last else None,
         steps=steps_of(last) if last else (),
-        history=history(recent, one.members, now, sync.timezone),
+        history=history(
+            [past(each, now, sync.timezone) for each in recent], one.members
+        ),
         counts=tuple(_counts(ended, sync.name, wanted)),
         began=sum(ended[each] for each in ended if each is not Outcome.SKIPPED),
         runs=tuple(_lines(connection, one, clock, wanted)),

@@ -1,6 +1,6 @@
 """What is read of the store for all syncs together, and asked of it for one."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ from syncd.report import states
 from syncd.report.arrivals import is_silent
 from syncd.report.standing import promise_of
 from syncd.report.states import overdue
-from syncd.store import figures, inbox, pauses, runs, verifications
+from syncd.store import figures, inbox, latest_runs, pauses, runs, verifications
 from syncd.store.database import Connection
 from syncd.store.figures import Outbox
 from syncd.store.runs import Run
@@ -37,8 +37,11 @@ class Known:
     started: Mapping[str, datetime]
     """Sync -> begin of its run in progress."""
     first_seen: Mapping[str, datetime]
-    held: Collection[str]
-    """Syncs whose plan waits for a person, or waited until its time was over."""
+    held: Mapping[str, Run]
+    """Sync -> its run whose plan waits for a person, or waited until its time was
+    over."""
+    recent: Mapping[str, list[Run]]
+    """Those of the newest runs that tell how a sync is, newest first."""
 
     def is_on_its_way(self, sync: SyncSettings) -> bool:
         """Whether a run goes on that may make it fresh."""
@@ -80,7 +83,10 @@ def read(connection: Connection, settings: Settings, clock: Clock) -> Known:
         silent=_silent(connection, settings),
         started={each.sync: each.started_at for each in runs.unfinished(connection)},
         first_seen=figures.first_seen(connection),
-        held=figures.held(connection).keys(),
+        held=latest_runs.waiting_for_a_person(connection),
+        recent=latest_runs.telling_each(
+            connection, [sync.name for sync in settings.syncs]
+        ),
     )
 
 
@@ -105,23 +111,20 @@ def ends(sync: SyncSettings) -> set[str]:
 
 
 def overdue_by(
-    connection: Connection,
-    known: Known,
-    sync: SyncSettings,
-    recent: Sequence[Run] = (),
+    connection: Connection, known: Known, sync: SyncSettings
 ) -> timedelta | None:
     """How long it has been stale; None while it is fresh."""
     seen = states.Seen(
         first_seen_at=known.first_seen.get(sync.name),
-        last_success_at=last_success(connection, sync.name, recent),
+        last_success_at=last_success(connection, known, sync.name),
     )
     return overdue(promise_of(known.settings, sync), seen, known.now)
 
 
-def last_success(
-    connection: Connection, name: str, recent: Sequence[Run] = ()
-) -> datetime | None:
-    """When the last good run ended; asked of the store where `recent` has none."""
+def last_success(connection: Connection, known: Known, name: str) -> datetime | None:
+    """When the last good run ended; asked of the store where that was long ago."""
+    recent = known.recent[name]
     found = [run for run in recent if run.outcome in runs.OK]
-    found = found or runs.latest(connection, sync_name=name, outcomes=runs.OK)
+    if not found and len(recent) >= latest_runs.LOOK_BACK:
+        found = runs.latest(connection, sync_name=name, outcomes=runs.OK)
     return found[0].finished_at if found else None

@@ -8,17 +8,15 @@ from syncd.app.observing.known import Known, last_success, overdue_by
 from syncd.config.settings import SyncSettings
 from syncd.model import BatchState, Outcome
 from syncd.notify import Kind, Seen
-from syncd.report.standing import RAN
 from syncd.report.states import FAILING_AFTER
 from syncd.report.words import dated, number, plural, span
 from syncd.store import runs
 from syncd.store.database import Connection
+from syncd.store.latest_runs import LOOK_BACK
 from syncd.store.runs import Run
 from syncd.sync.differences import DRIFT_LIMIT
 from syncd.sync.guard import Guard
 
-RECENT = 10
-"""Runs of a sync that are looked at."""
 REJECTED_SHARE = 0.05
 REJECTED_LEAST = 10
 """Fewer ids that are refused are nobody's business, however small the audience."""
@@ -34,23 +32,19 @@ _USUAL = {
 
 def of_sync(connection: Connection, known: Known, sync: SyncSettings) -> Iterator[Seen]:
     """Everything that is wrong with it, as if nothing stopped it on purpose."""
-    recent = runs.latest(connection, sync_name=sync.name, outcomes=RAN, limit=RECENT)
-    yield from _held(connection, known, sync, recent)
+    recent = known.recent[sync.name]
+    yield from _held(known, sync, recent)
     yield from _failing(connection, sync, recent)
-    yield from _stale(connection, known, sync, recent)
+    yield from _stale(connection, known, sync)
     yield from _dead(known, sync)
     yield from _rejected(sync, recent)
     yield from _hears_nothing(known, sync)
     yield from _drifted(known, sync)
 
 
-def _held(
-    connection: Connection, known: Known, sync: SyncSettings, recent: list[Run]
-) -> Iterator[Seen]:
+def _held(known: Known, sync: SyncSettings, recent: list[Run]) -> Iterator[Seen]:
     # Beyond its time, too: the next run plans anew, and is held again as a rule.
-    run = None
-    if sync.name in known.held:
-        run = runs.waiting_for_a_person(connection, sync.name)
+    run = known.held.get(sync.name)
     newest = recent[0] if recent else None
     if run is None and newest is not None and newest.outcome is Outcome.HELD:
         run = newest if newest.plan_hash is None else None
@@ -87,7 +81,7 @@ def _failing(
     if not failed:
         return
     failures = len(failed)
-    if len(bad) == RECENT:
+    if len(bad) >= LOOK_BACK:
         failures = runs.failures_in_a_row(connection, sync.name)
     if failures < FAILING_AFTER:
         return
@@ -108,13 +102,11 @@ def _failing(
     )
 
 
-def _stale(
-    connection: Connection, known: Known, sync: SyncSettings, recent: list[Run]
-) -> Iterator[Seen]:
+def _stale(connection: Connection, known: Known, sync: SyncSettings) -> Iterator[Seen]:
     fresh_within = sync.fresh_within
-    if fresh_within is None or not overdue_by(connection, known, sync, recent):
+    if fresh_within is None or not overdue_by(connection, known, sync):
         return
-    last = last_success(connection, sync.name, recent)
+    last = last_success(connection, known, sync.name)
     since = (
         f"the last success was {dated(last, 'UTC')}" if last else "it never succeeded"
     )
