@@ -18,16 +18,23 @@ RUN tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
  && /opt/syncd/bin/pip install --no-deps --no-index wheels/*.whl \
  && /opt/syncd/bin/pip check \
  && /opt/syncd/bin/syncd check -c config/syncd.yaml \
- && /opt/syncd/bin/pip uninstall --yes pip
+ && /opt/syncd/bin/pip uninstall --yes pip \
+ && /opt/syncd/bin/python3 -m compileall -q -f --invalidation-mode unchecked-hash /opt/syncd/lib
 
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 syncd \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data \
     --shell /usr/sbin/nologin syncd \
  && install -d -o 10001 -g 10001 -m 0700 /data
-# Bytecode was compiled by pip above; at run time only /data is written. SQLite's own
-# temporary files go there too: writing the store anew takes as much room as the store,
-# and /tmp may be a little memory.
+# All bytecode is in the image, and no file's date can make it invalid: at run time only
+# /data is written, so that each command, also every healthcheck, would compile anew what
+# it loads. The base image has none of the standard library: without these 10 MB a command
+# takes 0.2 to 0.5 s of CPU more.
+RUN python3 -m compileall -q --invalidation-mode unchecked-hash \
+    -x '/(site-packages|test|idlelib|lib2to3|ensurepip|tkinter|turtledemo|pydoc_data)/' \
+    "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
+# SQLite's own temporary files go to /data too: writing the store anew takes as much room
+# as the store, and /tmp may be a little memory.
 COPY --from=build /opt/syncd /opt/syncd
 ENV PATH=/opt/syncd/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

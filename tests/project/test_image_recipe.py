@@ -39,6 +39,22 @@ def test_only_the_data_volume_is_written() -> None:
     assert "SQLITE_TMPDIR=/data" in FINAL
 
 
+def test_all_bytecode_is_in_the_image_and_no_date_of_a_file_makes_it_invalid() -> None:
+    """Nobody writes it at run time; the base image has none of the standard library."""
+    compiled = [
+        command
+        for stage in (BUILD, FINAL)
+        for run in arguments(stage, "RUN")
+        for command in run.split("&&")
+        if "-m compileall" in command
+    ]
+
+    ours, standard = compiled
+    assert ours.endswith(" -f --invalidation-mode unchecked-hash /opt/syncd/lib")
+    assert "--invalidation-mode unchecked-hash" in standard
+    assert 'get_path("stdlib")' in standard
+
+
 def test_only_the_port_for_senders_is_published() -> None:
     assert arguments(FINAL, "EXPOSE") == [str(INBOUND.port)]
 
