@@ -55,8 +55,8 @@ def moved(go: Go, people: range) -> Habit:
 
 
 def killed(go: Go, people: range) -> Habit:
-    """kill -9 in the middle of the first run, then another run."""
-    first = go.kill(people, requests=len(people) // 2_000)
+    """kill -9 after three quarters of the first run, then another run."""
+    first = go.kill(people, requests=3 * len(people) // 4_000)
     second = go.run(people)
     exits = f"killed, {second.cost.code}"
     return habit(exits, [first, second.sent], second, before=None)
@@ -65,7 +65,7 @@ def killed(go: Go, people: range) -> Habit:
 def killed_and_moved(go: Go, people: range) -> Habit:
     """The same, but 1 % left and as many entered before the other run."""
     one_percent = len(people) // 100
-    first = go.kill(people, requests=len(people) // 2_000)
+    first = go.kill(people, requests=3 * len(people) // 4_000)
     second = go.run(range(one_percent, len(people) + one_percent))
     exits = f"killed, {second.cost.code}"
     return habit(exits, [first, second.sent], second, before=None)
