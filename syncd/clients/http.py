@@ -23,7 +23,7 @@ from syncd.clients.deadline import BoundedNetwork, Budget, NameNotResolved
 from syncd.clock import Clock
 from syncd.errors import SyncdError
 
-with absent("rich"):
+with absent("pygments"):
     import httpcore
     import httpx
 
