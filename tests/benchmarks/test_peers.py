@@ -55,19 +55,21 @@ DAYS = (
 Goes = dict[str, list[Attempt]]
 
 
-@pytest.fixture(params=["alone", "beside peers"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One latency is enough to count what is sent."""
+    if "latency" in metafunc.fixturenames:
+        full = metafunc.config.getoption("--full-size")
+        metafunc.parametrize("latency", list(ROUNDS) if full else [0.05])
+
+
+@pytest.fixture
 def ground(
-    request: Any,
-    new_simulator: Callable[..., Simulator],
-    tmp_path: Path,
-    pytestconfig: Any,
+    new_simulator: Callable[..., Simulator], tmp_path: Path, pytestconfig: Any
 ) -> Iterator[Ground]:
-    """Without the peers, or with them if they are at hand."""
+    """With the peers if they are at hand, else their rows are left out."""
     peers = pytestconfig.getoption("--peers")
-    if request.param != "alone" and not peers:
-        pytest.skip(MAKE)
-    if request.param == "alone" and peers:
-        pytest.skip("the same is done beside the peers")
+    if not peers:
+        print(f"\nleft out: drt and dlt: {MAKE}")
     with ExitStack() as stack:
         yield Ground(
             simulator=new_simulator("--latency", "0"),
@@ -130,13 +132,10 @@ def expect_everybody_once(name: str, attempts: list[Attempt], people: range) -> 
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("latency", ROUNDS)
 def test_a_first_sync_is_as_quick_as_bare_requests(
     ground: Ground, pytestconfig: Any, latency: float
 ) -> None:
     full = pytestconfig.getoption("--full-size")
-    if not full and latency != 0.05:
-        pytest.skip("one latency is enough to count; --full-size has the others")
     people = range(LONG if full else SHORT)
     peers = ["drt, 4 slices", "dlt, 4 files", *SLOW] if ground.peers else []
     goes: Goes = {name: [] for name in ("bare", "syncd", *peers)}
