@@ -16,8 +16,12 @@ from typing import IO
 from syncd.model import Operation, PlannedBatch, SnapshotDigest
 from syncd.store.buckets import bucket_hash
 
-BLOCK = 131_072
-"""Ids partitioned together: about 13 MB of memory at 36 bytes an id."""
+BLOCK = 16_384
+"""Ids partitioned together at least: a chunk of a file or so. What is used again soon
+stays in the processor's cache (2,000,000 ids: 0.2 s less than with 131,072)."""
+APIECE = 32
+"""Ids a partition gets of a block at least, on average, or reading all their pieces
+costs more than that: 131,072 ids together, about 13 MB, with 4,096 partitions."""
 PARTITIONS = 4_096
 """For a snapshot whose size is not known yet.
 
@@ -32,13 +36,14 @@ class Partition:
 
     `n_partitions` is a power of two. A bucket of a coarser spread is read as several
     partitions, one of a finer spread by splitting its partition again in memory.
-    Ids are neither empty nor hold a newline (`sync/ids`).
+    Ids are neither empty nor hold a newline (`sync/ids`). `block` is how many are
+    partitioned together; 0: as many as suit the partitions.
     """
 
-    def __init__(self, folder: Path, n_partitions: int, *, block: int = BLOCK) -> None:
+    def __init__(self, folder: Path, n_partitions: int, *, block: int = 0) -> None:
         self._file = _unlinked(folder)
         self._n = n_partitions
-        self._block = block
+        self._block = block or max(BLOCK, APIECE * n_partitions)
         self._pending: list[list[bytes]] = [[] for _ in range(n_partitions)]
         self._n_pending = 0
         self._blocks: list[array[int]] = []

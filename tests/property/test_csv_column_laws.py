@@ -67,6 +67,31 @@ def test_what_was_written_is_read_wherever_the_chunks_end(content, newline, cuts
 
 @settings(deadline=None)
 @given(
+    ids=st.lists(TIDY, max_size=8),
+    newline=st.sampled_from(["\n", "\r\n"]),
+    cuts=st.lists(st.booleans(), max_size=12),
+    blank=st.booleans(),
+)
+def test_a_column_that_is_alone_is_read_as_by_the_csv_module(ids, newline, cuts, blank):
+    """Its lines are not cut at commas; a blank line is no row."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=newline * (2 if blank else 1))
+    writer.writerows([["user_id"], *([one] for one in ids)])
+    data = text.getvalue().encode()
+
+    blocks = list(column(cut_at_newlines(data, cuts), "user_id", "file"))
+
+    assert [id_ for block in blocks for id_ in block] == [one.encode() for one in ids]
+
+
+@pytest.mark.parametrize("row", [b"a,b", b",", b'"a",b'])
+def test_a_list_of_one_column_takes_no_second_one(row):
+    with pytest.raises(SourceUntrusted, match=r"2 fields in line 3\b"):
+        list(column(iter([b"user_id\n", b"x\n" + row + b"\ny\n"]), "user_id", "file"))
+
+
+@settings(deadline=None)
+@given(
     rows=rows_of(FIELDS, min_size=1),
     cuts=st.lists(st.booleans(), max_size=12),
     end=st.integers(min_value=1),

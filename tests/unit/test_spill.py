@@ -9,7 +9,7 @@ import pytest
 
 from syncd.model import Operation, PlannedBatch, SnapshotDigest
 from syncd.store.buckets import bucket_of
-from syncd.sync.spill import BLOCK, PARTITIONS, Partition, PlanFile
+from syncd.sync.spill import APIECE, BLOCK, PARTITIONS, Partition, PlanFile
 
 OPEN_FILES = Path("/proc/self/fd")
 
@@ -86,9 +86,14 @@ def test_nobody_is_in_any_bucket_of_an_empty_snapshot(tmp_path):
         assert list(partition.buckets(8)) == [[]] * 8
 
 
-def test_a_snapshot_of_several_blocks_of_the_usual_size_comes_back_whole(tmp_path):
-    count = BLOCK + 1_000
-    with closing(Partition(tmp_path, PARTITIONS)) as partition:
+@pytest.mark.parametrize(
+    ("partitions", "block"), [(512, BLOCK), (PARTITIONS, APIECE * PARTITIONS)]
+)
+def test_a_snapshot_of_several_blocks_of_the_usual_size_comes_back_whole(
+    tmp_path, partitions, block
+):
+    count = block + 1_000
+    with closing(Partition(tmp_path, partitions)) as partition:
         for start in range(0, count, 10_000):
             partition.add(people(min(10_000, count - start), start))
 
