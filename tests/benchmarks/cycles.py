@@ -16,7 +16,7 @@ from tests.months import HOUR, FastClock, clock_that_shows
 
 LOOK = 0.25
 """Real seconds between two looks at the log: it is long."""
-LEAD = 8.0
+LEAD = 10.0
 """Real seconds from the start of the daemon to its first hour."""
 
 
@@ -57,10 +57,9 @@ class Daemon:
     def __init__(self, many: Many, hour: float, *, after: datetime) -> None:
         self._many = many
         speed = round(HOUR.total_seconds() / hour)
-        lead = max(LEAD, hour / 2)
-        later = after + 2 * HOUR + lead * timedelta(seconds=speed)
+        later = after + 2 * HOUR + LEAD * timedelta(seconds=speed)
         first = later.replace(minute=0, second=0, microsecond=0)
-        self.clock: FastClock = clock_that_shows(first, within=lead, speed=speed)
+        self.clock: FastClock = clock_that_shows(first, within=LEAD, speed=speed)
         self._next = first
         self._read = 0
         self._lines: list[dict[str, Any]] = []

@@ -27,7 +27,12 @@ class Many:
     """So many syncs of so many people each; in an hour 1 % of a list change."""
 
     def __init__(
-        self, syncs: int, people: int, simulator: Simulator, installation: Installation
+        self,
+        syncs: int,
+        people: int,
+        simulator: Simulator,
+        installation: Installation,
+        schedule: str = "every 1h",
     ) -> None:
         self.people, self.moved = people, people // 100
         self.simulator, self.installation = simulator, installation
@@ -41,7 +46,7 @@ class Many:
             # A run is no later than its hour on a clock that runs fast, and who is not
             # run is not made up for: a daemon that starts would be busy with that.
             installation.sync(
-                name, schedule="every 1h", max_runtime="30d", catch_up="skip"
+                name, schedule=schedule, max_runtime="30d", catch_up="skip"
             )
 
     def known(self, hours: int) -> None:

@@ -44,14 +44,14 @@ class Size:
 
 SHORT = (Size(syncs=10, people=1_000, first=8, hour=8),)
 FULL = (
-    Size(syncs=10, people=30_000, first=20, hour=10),
-    Size(syncs=100, people=30_000, first=90, hour=25),
-    Size(syncs=300, people=30_000, first=240, hour=60),
+    Size(syncs=10, people=30_000, first=60, hour=12),
+    Size(syncs=100, people=30_000, first=400, hour=40),
+    Size(syncs=300, people=30_000, first=900, hour=80),
 )
 LONG = (
     Size(syncs=10, people=100_000, first=60, hour=20),
-    Size(syncs=100, people=100_000, first=300, hour=60),
-    Size(syncs=300, people=100_000, first=720, hour=180),
+    Size(syncs=100, people=100_000, first=900, hour=60),
+    Size(syncs=300, people=100_000, first=1_800, hour=180),
 )
 
 
