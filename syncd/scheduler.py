@@ -23,7 +23,7 @@ _GRAIN = timedelta(microseconds=1)
 """What rounding may lose between a due time and its wall instant, so that going back
 from there cannot find the same due time again."""
 
-RUN_THREADS = 256
+RUN_THREADS = 1_000
 """More than there are syncs: a run waits in its thread for its batches. Threads are
 made when they are needed."""
 HOUSE_THREADS = 2
