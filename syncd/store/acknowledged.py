@@ -5,7 +5,7 @@ is applied in order of batch id on top of the chunks; applying a part of it twic
 changes nothing, which is what makes `compaction` safe to cut off anywhere.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -64,6 +64,16 @@ class Bucket:
         """
         return (self.doubtful - self.waiting) | self.overdue
 
+    def drop_strays(self, suspects: Iterable[bytes], n_buckets: int) -> bool:
+        """Take those of the suspects out who belong into another bucket; whether there
+        were any. The chunk was damaged."""
+        strays = {i for i in suspects if bucket_of(i, n_buckets) != self.index}
+        if not strays:
+            return False
+        self.acknowledged -= strays
+        self.chunk_intact = False
+        return True
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSize:
@@ -74,14 +84,22 @@ class LogSize:
 
 
 def read(
-    connection: Connection, binding_id: int, n_buckets: int, now: datetime
+    connection: Connection,
+    binding_id: int,
+    n_buckets: int,
+    now: datetime,
+    *,
+    strays_too: bool = False,
 ) -> Iterator[Bucket]:
-    """Every bucket of the binding in order, empty ones too."""
+    """Every bucket of the binding in order, empty ones too.
+
+    `strays_too`: as `load_chunks`.
+    """
     in_doubt = doubts.any_of(connection, binding_id)
     for first in range(0, n_buckets, RANGE):
         last = min(first + RANGE, n_buckets) - 1
         buckets = [Bucket(index) for index in range(first, last + 1)]
-        load_chunks(connection, binding_id, n_buckets, buckets)
+        load_chunks(connection, binding_id, n_buckets, buckets, strays_too=strays_too)
         apply_batches(connection, binding_id, n_buckets, buckets)
         _load_unaccepted(connection, binding_id, buckets, now)
         if in_doubt:
@@ -142,12 +160,20 @@ def contains(
 
 
 def load_chunks(
-    connection: Connection, binding_id: int, n_buckets: int, buckets: Sequence[Bucket]
+    connection: Connection,
+    binding_id: int,
+    n_buckets: int,
+    buckets: Sequence[Bucket],
+    *,
+    strays_too: bool = False,
 ) -> None:
     """Fill consecutive buckets with what their chunks hold, without the log.
 
     Ids that belong into another bucket are left out: nobody would look for them there,
     so that they would look like people to be removed. The chunk was damaged.
+
+    `strays_too` leaves them in, for whoever asks `Bucket.drop_strays` about all whom
+    they are about to remove: to hash everybody else costs more than to compare them.
     """
     first, last = buckets[0].index, buckets[-1].index
     rows = connection.execute(
@@ -157,7 +183,11 @@ def load_chunks(
     )
     for index, n, ids in rows:
         found, mask = buckets[index - first], n_buckets - 1
-        found.acknowledged = {i for i in decode(ids) if bucket_hash(i) & mask == index}
+        held = decode(ids)
+        if strays_too:
+            found.acknowledged = set(held)
+        else:
+            found.acknowledged = {i for i in held if bucket_hash(i) & mask == index}
         found.chunk_intact = len(found.acknowledged) == n
 
 

@@ -88,7 +88,7 @@ class Draft:
     forgotten: int = 0
     """People left out since they are to be forgotten."""
     doubtful: int = 0
-    """People whom a request may still move that nobody knows the outcome of."""
+    """People whom a request of unknown outcome may still move."""
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -212,11 +212,13 @@ class _Drafting:
         self.forgotten += len(gone)
         return [each for each in listed if each not in gone]
 
-    def note(self, bucket: Bucket, change: BucketChanges) -> None:
+    def note(self, bucket: Bucket, change: BucketChanges) -> BucketChanges:
+        """Count a bucket's changes, and hand them on."""
         self.tally.count(change)
         self.vanished += change.vanished
         self.doubtful += len(bucket.doubtful)
         self.intact = self.intact and bucket.chunk_intact
+        return change
 
 
 def draft(
@@ -340,11 +342,12 @@ class _Lists:
             return pairs
         return news.overlaid(pairs, self.snapshot.news, self.n_buckets)
 
-    def read(self, binding: Binding | None) -> Iterator[Bucket]:
+    def read(self, binding: Binding | None, strays: bool = False) -> Iterator[Bucket]:
         """What is known of a binding; of none, nothing."""
         if binding is None:
             return (Bucket(index) for index in range(self.n_buckets))
-        return acknowledged.read(self.connection, binding.id, self.n_buckets, self.now)
+        of, size = self.connection, self.n_buckets
+        return acknowledged.read(of, binding.id, size, self.now, strays_too=strays)
 
     def _elsewhere(self, bucket: Bucket) -> list[bytes]:
         """Whom the plans for the former target wanted."""
@@ -367,20 +370,26 @@ def wanted_so_far(bucket: Bucket) -> list[bytes]:
 def _compare(
     lists: _Lists, binding: Binding | None, notes: _Drafting
 ) -> Iterator[BucketChanges]:
-    for bucket, listed in lists.beside(lists.read(binding), binding):
-        yield _changes_of(bucket, notes.without_forgotten(bucket, listed), notes)
+    # Beside a whole list a stray is somebody to be removed: there it is looked for.
+    whole = lists.snapshot.partition is not None
+    for bucket, listed in lists.beside(lists.read(binding, whole), binding):
+        wanted = notes.without_forgotten(bucket, listed)
+        change = _changes_of(bucket, wanted, notes)
+        if whole and bucket.drop_strays(change.removes, lists.n_buckets):
+            change = _changes_of(bucket, wanted, notes)
+        yield notes.note(bucket, change)
 
 
 def _emptying(
     connection: Connection, binding: Binding, notes: _Drafting, now: datetime
 ) -> Iterator[BucketChanges]:
     for bucket in acknowledged.read(connection, binding.id, binding.n_buckets, now):
-        yield _changes_of(bucket, [], notes)
+        yield notes.note(bucket, _changes_of(bucket, [], notes))
 
 
 def _changes_of(bucket: Bucket, listed: list[bytes], notes: _Drafting) -> BucketChanges:
     compare = everybody_again if notes.everybody else changes
-    change = compare(
+    return compare(
         bucket=bucket.index,
         snapshot=listed,
         acknowledged=bucket.acknowledged,
@@ -389,5 +398,3 @@ def _changes_of(bucket: Bucket, listed: list[bytes], notes: _Drafting) -> Bucket
         unaccepted=bucket.unaccepted,
         doubtful=bucket.again(),
     )
-    notes.note(bucket, change)
-    return change

@@ -504,6 +504,33 @@ def test_a_chunk_that_holds_less_than_it_says_is_told(
     assert not bucket.chunk_intact
 
 
+@pytest.mark.parametrize("strays_too", [False, True])
+def test_an_id_in_a_bucket_that_is_not_its_own_is_nobody_and_is_told(
+    database: Database, new_binding: BindingMaker, strays_too: bool
+) -> None:
+    binding = with_buckets(database, new_binding(), 2)
+    log(database, binding, planned(people(20), 2))
+    compaction.compact(database, binding.id)
+    own = [one for one in people(20) if bucket_of(one, 2) == 0]
+    stray = next(one for one in people(20) if bucket_of(one, 2) == 1)
+    ids = {"ids": encode([*own[1:], stray])}
+    with database.begin() as connection:
+        connection.execute(text("UPDATE chunk SET ids = :ids WHERE bucket = 0"), ids)
+
+    with database.read() as connection:
+        buckets = acknowledged.read(
+            connection, binding.id, 2, NOW, strays_too=strays_too
+        )
+        found, other = list(buckets)
+    dropped = found.drop_strays(list(found.acknowledged), 2)
+
+    assert dropped is strays_too
+    assert not found.chunk_intact
+    assert found.acknowledged == set(own[1:])
+    assert not other.drop_strays(other.acknowledged, 2)
+    assert other.chunk_intact
+
+
 def test_a_baseline_a_person_accepted_adds_up_again(
     database: Database, new_binding: BindingMaker
 ) -> None:
