@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool
 
 from syncd import metrics
 from syncd.errors import StoreRefused, StoreUnavailable
+from syncd.store.direct import run
 from syncd.store.in_order import InOrder
 
 if TYPE_CHECKING:
@@ -353,7 +354,7 @@ def _sqlite_engine(path: Path, *, writes: bool, size: int) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # A plain BEGIN that turns into a write fails at once when it must wait.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        run(connection, "BEGIN IMMEDIATE" if writes else "BEGIN", ())
 
     return engine
 
