@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from syncd import __version__, log
+from syncd.app.memory import share_arenas
 from syncd.app.serve import Server, block
 from syncd.app.store import opened
 from syncd.cli.configured import load
@@ -42,6 +43,7 @@ def serve(
     --speed runs hours in seconds, against vendors on loopback only.
     """
     block()
+    share_arenas()
     loaded = load(frame)
     clock = _clock(loaded, speed, origin)
     settings = loaded.settings
