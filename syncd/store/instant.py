@@ -7,6 +7,12 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 
+def of_driver(value: datetime | str) -> datetime:
+    """An instant as the driver gave it: text on SQLite, which has no zones."""
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware UTC datetime; SQLite has no zones, so ours is put back on reading."""
 
@@ -24,8 +30,4 @@ class Instant(TypeDecorator[datetime]):
     def process_result_value(
         self, value: datetime | None, dialect: Dialect
     ) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            return value.replace(tzinfo=UTC)
-        return value.astimezone(UTC)
+        return None if value is None else of_driver(value)

@@ -11,14 +11,40 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from syncd.errors import LeaseLost
+from syncd.store.bulk import native
 from syncd.store.database import insert_into
+from syncd.store.direct import Direct
 from syncd.store.tables import lease
 
 TTL = timedelta(seconds=90)
 RENEW_EVERY = timedelta(seconds=15)
+
+_OURS = (
+    lease.c.sync == bindparam("held_sync"),
+    lease.c.holder == bindparam("held_holder"),
+    lease.c.fence == bindparam("held_fence"),
+    lease.c.released.is_(False),
+)
+_RENEWED = Direct(
+    update(lease)
+    .where(*_OURS)
+    .values(expires_at=bindparam("until"))
+    .returning(lease.c.sync),
+    "until",
+    "held_sync",
+    "held_holder",
+    "held_fence",
+)
+_TRUSTED = Direct(
+    select(lease.c.sync).where(*_OURS, lease.c.expires_at > bindparam("until")),
+    "held_sync",
+    "held_holder",
+    "held_fence",
+    "until",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,17 +124,9 @@ def last_holder(connection: Connection, sync: str) -> str | None:
 
 def check(connection: Connection, held: Lease, now: datetime) -> None:
     """Renew the lease inside this transaction, or raise `LeaseLost` and stop it."""
-    renewed = connection.execute(
-        update(lease)
-        .where(
-            lease.c.sync == held.sync,
-            lease.c.holder == held.holder,
-            lease.c.fence == held.fence,
-            lease.c.released.is_(False),
-        )
-        .values(expires_at=now + TTL)
-    )
-    if renewed.rowcount != 1:
+    until = native(connection.dialect.name, now + TTL)
+    ours = (held.sync, held.holder, held.fence)
+    if len(_RENEWED.rows(connection, until, *ours)) != 1:
         raise LeaseLost(
             f"another process took over sync {held.sync}",
             hint=f"syncd show {held.sync}",
@@ -123,16 +141,9 @@ def require(
     A request longer than the lease can be trusted is only asked to begin within it.
     """
     trusted = min(request, TTL - 2 * RENEW_EVERY)
-    found = connection.execute(
-        select(lease.c.sync).where(
-            lease.c.sync == held.sync,
-            lease.c.holder == held.holder,
-            lease.c.fence == held.fence,
-            lease.c.released.is_(False),
-            lease.c.expires_at > now + trusted,
-        )
-    ).first()
-    if found is None:
+    until = native(connection.dialect.name, now + trusted)
+    ours = (held.sync, held.holder, held.fence)
+    if not _TRUSTED.rows(connection, *ours, until):
         raise LeaseLost(
             f"the lease on sync {held.sync} is gone or runs out",
             hint=f"syncd show {held.sync}",

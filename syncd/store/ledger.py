@@ -2,12 +2,32 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, insert, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+)
 
 from syncd.model import Operation
 from syncd.redaction import redacted
+from syncd.store.bulk import native
+from syncd.store.direct import Direct
 from syncd.store.tables import attempt
+
+_NEW: dict[str, BindParameter[Any]] = {
+    each.name: bindparam(f"new_{each.name}")
+    for each in attempt.columns
+    if not each.primary_key
+}
+# In the order of the table's columns, which is that of an INSERT.
+_WRITE = Direct(insert(attempt).values(_NEW), *(each.key for each in _NEW.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,25 +74,24 @@ class Totals:
 
 def write(connection: Connection, line: Line) -> None:
     """Append one line."""
-    connection.execute(
-        insert(attempt).values(
-            run_id=line.run_id,
-            sync=line.sync,
-            batch_id=line.batch_id,
-            operation=line.operation,
-            n=line.n,
-            number=line.number,
-            at=line.at,
-            duration_ms=line.duration_ms,
-            result=line.result,
-            status=line.status,
-            accepted=line.accepted,
-            unmatched=line.unmatched,
-            rejected=line.rejected,
-            error_type=line.error_type,
-            message=redacted(line.message) if line.message else line.message,
-            request_id=line.request_id or None,
-        )
+    _WRITE.rows(
+        connection,
+        line.run_id,
+        line.sync,
+        line.batch_id,
+        line.operation.value,
+        line.n,
+        line.number,
+        native(connection.dialect.name, line.at),
+        line.duration_ms,
+        line.result,
+        line.status,
+        line.accepted,
+        line.unmatched,
+        line.rejected,
+        line.error_type,
+        redacted(line.message) if line.message else line.message,
+        line.request_id or None,
     )
 
 

@@ -9,15 +9,61 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.exc import NoResultFound
 
 from syncd.model import Batch, BatchState, Operation, PlannedBatch
 from syncd.redaction import redacted
 from syncd.store.buckets import decode, encode
+from syncd.store.bulk import native
+from syncd.store.direct import Direct
+from syncd.store.instant import of_driver
 from syncd.store.tables import CODEC_TEXT, batch, batch_ids
 
 UNCERTAIN = (BatchState.OPEN, BatchState.DEAD)
 _INSERT_TOGETHER = 50
+
+_CLAIMED = Direct(
+    select(
+        batch.c.binding_id,
+        batch.c.run_id,
+        batch.c.operation,
+        batch.c.plan_id,
+        batch.c.planned_at,
+        batch.c.attempts,
+        batch_ids.c.ids,
+    )
+    .join(batch_ids, batch_ids.c.batch_id == batch.c.id)
+    .where(batch.c.id == bindparam("key"), batch.c.state == bindparam("in_state")),
+    "key",
+    "in_state",
+)
+_ACKNOWLEDGED = Direct(
+    update(batch)
+    .where(batch.c.id == bindparam("key"))
+    .values(
+        n=bindparam("applied"),
+        state=bindparam("settled"),
+        attempts=bindparam("made"),
+        acknowledged_at=bindparam("now"),
+        error_type=null(),
+        error=null(),
+    ),
+    "applied",
+    "settled",
+    "made",
+    "now",
+    "key",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,20 +185,19 @@ def waiting(connection: Connection, run_id: str) -> list[Waiting]:
 
 def claim(connection: Connection, batch_id: int) -> Batch:
     """One open batch with its ids; it is an error to claim any other."""
-    row = connection.execute(
-        select(batch, batch_ids.c.ids)
-        .join(batch_ids, batch_ids.c.batch_id == batch.c.id)
-        .where(batch.c.id == batch_id, batch.c.state == BatchState.OPEN)
-    ).one()
+    found = _CLAIMED.rows(connection, batch_id, BatchState.OPEN.value)
+    if not found:
+        raise NoResultFound
+    binding_id, run_id, operation, plan_id, planned_at, attempts, ids = found[0]
     return Batch(
-        id=row.id,
-        binding_id=row.binding_id,
-        run_id=row.run_id,
-        operation=Operation(row.operation),
-        ids=tuple(decode(row.ids)),
-        plan_id=row.plan_id,
-        planned_at=row.planned_at,
-        attempts=row.attempts,
+        id=batch_id,
+        binding_id=binding_id,
+        run_id=run_id,
+        operation=Operation(operation),
+        ids=tuple(decode(ids)),
+        plan_id=plan_id,
+        planned_at=None if planned_at is None else of_driver(planned_at),
+        attempts=attempts,
     )
 
 
@@ -176,15 +221,14 @@ def acknowledge(
     The ids that were not applied become an acknowledged REMOVE of their own, since
     an earlier batch may have made them members of the acknowledged set.
     """
-    values: dict[str, object] = {
-        "state": BatchState.ACKNOWLEDGED,
-        "acknowledged_at": now,
-        "n": len(applied),
-        "attempts": done.attempts + 1,
-        "error_type": None,
-        "error": None,
-    }
-    connection.execute(update(batch).where(batch.c.id == done.id).values(values))
+    _ACKNOWLEDGED.rows(
+        connection,
+        len(applied),
+        BatchState.ACKNOWLEDGED.value,
+        done.attempts + 1,
+        native(connection.dialect.name, now),
+        done.id,
+    )
     if not not_applied:
         return
     connection.execute(

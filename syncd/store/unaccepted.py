@@ -9,16 +9,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
 
 from syncd.store.buckets import bucket_of
 from syncd.store.database import insert_into
+from syncd.store.direct import Direct
 from syncd.store.tables import unaccepted
 
 FIRST_WAIT = timedelta(hours=1)
 LONGEST_WAIT = timedelta(days=7)
 BLOCK = 4_096
 """Ids read at a time."""
+_ANY = Direct(
+    select(exists().where(unaccepted.c.binding_id == bindparam("of_binding"))),
+    "of_binding",
+)
 
 
 class Kind(StrEnum):
@@ -124,8 +129,8 @@ def forget_with(connection: Connection, binding_id: int, run_id: str) -> None:
 
 def any_of(connection: Connection, binding_id: int) -> bool:
     """Whether the binding has any unaccepted id at all (cheap)."""
-    query = select(unaccepted.c.id).where(unaccepted.c.binding_id == binding_id)
-    return connection.execute(query.limit(1)).first() is not None
+    ((any_there,),) = _ANY.rows(connection, binding_id)
+    return bool(any_there)
 
 
 def due(connection: Connection, binding_id: int, now: datetime) -> int:
