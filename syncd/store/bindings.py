@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.engine import Row
 
 from syncd.model import Found, IdType, SnapshotDigest
@@ -18,6 +18,9 @@ from syncd.store.tables import (
     trace,
     unaccepted,
 )
+
+# Made once: it is read before every request, and making it takes longer.
+_BY_KEY = select(binding).where(binding.c.id == bindparam("key"))
 
 
 class Role(StrEnum):
@@ -127,9 +130,7 @@ def current_of_each(connection: Connection, syncs: Sequence[str]) -> dict[str, B
 
 def get(connection: Connection, binding_id: int) -> Binding:
     """One binding by key."""
-    return _binding(
-        connection.execute(select(binding).where(binding.c.id == binding_id)).one()
-    )
+    return _binding(connection.execute(_BY_KEY, {"key": binding_id}).one())
 
 
 def create(
