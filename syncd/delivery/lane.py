@@ -45,6 +45,9 @@ class Lane:
     """Nothing goes earlier (a request of a dead process may still land)."""
     queue: deque[Waiting] = field(default_factory=deque)
     in_flight: int = 0
+    """Requests without an answer."""
+    recording: int = 0
+    """Batches that the destination took, which is not durable yet."""
     total: int = 0
     """Batches at the start, for `batch n of m`."""
     empty_creations: int = 0
@@ -89,6 +92,24 @@ class Lane:
             earliest = min(earliest or waiting.retry_at, waiting.retry_at)
         return earliest
 
+    def make_way(self) -> bool:
+        """A batch was taken: whether the next may go while that is made durable.
+
+        Its ids stay uncertain until then, as those of the next one are; a batch that is
+        sent again because of a crash undoes nothing, since a plan names an id once. Not
+        where order matters, and not before the destination took somebody: how further
+        answers are read depends on that.
+        """
+        if self.unbound or self.mixed or not self.accepted:
+            return False
+        self.in_flight -= 1
+        self.recording += 1
+        return True
+
+    def at_rest(self) -> bool:
+        """Whether nothing is under way or still to be made durable."""
+        return not self.in_flight and not self.recording
+
     def put_back(self, waiting: Sequence[Waiting]) -> None:
         """Return batches to the head of the lane, in order."""
         self.queue.extendleft(reversed(waiting))
@@ -98,8 +119,8 @@ class Lane:
         self.ended = self.ended or settlement
 
     def settled(self) -> bool:
-        """Whether all is said: nothing in flight, and nothing more may go."""
-        return self.in_flight == 0 and (self.ended is not None or not self.queue)
+        """Whether all is said: nothing is under way, and nothing more may go."""
+        return self.at_rest() and (self.ended is not None or not self.queue)
 
     def _width(self) -> int:
         if self.unbound or self.mixed:

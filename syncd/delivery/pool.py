@@ -102,7 +102,7 @@ class Pool:
         finally:
             with self._changed:
                 self._lanes.remove(lane)
-                in_flight = lane.in_flight > 0
+                in_flight = not lane.at_rest()
         return replace(_outcome_of(lane), in_flight=in_flight)
 
     def _open_lane(
@@ -155,8 +155,9 @@ class Pool:
         """
         name = lane.route.connection
         lanes = [*self._of(name), lane]
-        widths = sum(each.route.sink.capabilities.max_in_flight for each in lanes)
-        while self._working[name] < min(self._threads, widths):
+        # One more for each lane: it sends while what was answered is made durable.
+        most = sum(each.route.sink.capabilities.max_in_flight + 1 for each in lanes)
+        while self._working[name] < min(self._threads, most):
             number = self._working[name] + 1
             thread = threading.Thread(
                 target=self._work,
@@ -190,8 +191,13 @@ class Pool:
                 self._slow.discard(lane.lease.sync)
 
     def _safely(self, lane: Lane, waiting: Waiting) -> Step:
+        way = _Way(lane, self._changed)
+        step = self._carried_out(lane, waiting, way)
+        return replace(step, made_way=way.made)
+
+    def _carried_out(self, lane: Lane, waiting: Waiting, way: "_Way") -> Step:
         try:
-            return self._worker.step(lane, waiting)
+            return self._worker.step(lane, waiting, way.make)
         except Exception as error:  # noqa: BLE001  # one bug must not stop every lane
             emit(
                 events.DAEMON_CRASHED,
@@ -281,7 +287,10 @@ class Pool:
 
     def _apply(self, lane: Lane, step: Step) -> None:
         with self._changed:
-            lane.in_flight -= 1
+            if step.made_way:
+                lane.recording -= 1
+            else:
+                lane.in_flight -= 1
             lane.put_back(step.put_back)
             if step.throttled_until is not None:
                 self._throttle(lane.route.connection, step.throttled_until)
@@ -321,6 +330,21 @@ class Pool:
         lane.rejections = 0 if step.accepted else lane.rejections + step.rejected
         if lane.rejections >= MAX_REJECTIONS and lane.queue:
             lane.end(_rejects_everybody(Settled.REFUSED, lane.rejections))
+
+
+class _Way:
+    """The way of a lane for its next batch, while one is made durable."""
+
+    def __init__(self, lane: Lane, changed: threading.Condition) -> None:
+        self.made = False
+        self._lane, self._changed = lane, changed
+
+    def make(self) -> None:
+        """The destination took the batch: let the lane go on, where it may."""
+        with self._changed:
+            self.made = self._lane.make_way()
+            if self.made:
+                self._changed.notify_all()
 
 
 def _end_of(wait: tuple[datetime, timedelta], now: datetime) -> datetime:

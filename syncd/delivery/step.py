@@ -22,6 +22,8 @@ class Step:
     """The target exists from now on."""
     accepted: int = 0
     """Ids that the destination took."""
+    made_way: bool = False
+    """The lane went on before this was durable."""
     rejected: int = 0
     """Ids that it refused one by one."""
 

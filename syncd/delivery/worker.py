@@ -82,10 +82,15 @@ class Worker:
     hash_key: bytes
     chance: Callable[[], float] = field(default=random.random)
 
-    def step(self, lane: Lane, waiting: Waiting) -> Step:
-        """Send one batch and record what is proven; expected errors become a value."""
+    def step(
+        self, lane: Lane, waiting: Waiting, taken: Callable[[], None] = lambda: None
+    ) -> Step:
+        """Send one batch and record what is proven; expected errors become a value.
+
+        `taken` is called where the destination took the batch, before that is durable.
+        """
         try:
-            return self._send(lane, waiting)
+            return self._send(lane, waiting, taken)
         except LeaseLost as error:
             emit(events.LEASE_LOST, holder=lane.lease.holder, fence=lane.lease.fence)
             return ended(Settled.LOST, error)
@@ -93,7 +98,7 @@ class Worker:
             emit(events.STORE_UNAVAILABLE, operation="deliver", error=str(error))
             return ended(Settled.LOST, error)
 
-    def _send(self, lane: Lane, waiting: Waiting) -> Step:
+    def _send(self, lane: Lane, waiting: Waiting, taken: Callable[[], None]) -> Step:
         with self.database.read() as connection:
             leases.require(
                 connection,
@@ -125,7 +130,10 @@ class Worker:
             return self._failed(lane, sent(), error)
         except TargetUnusable as error:
             return self._unusable(sent(), error)
-        return self._proven(sent(), receipt)
+        done = sent()
+        if receipt.created is None and not receipt.replaced:
+            taken()
+        return self._proven(done, receipt)
 
     def _set_aside(self, lane: Lane, batch: Batch, gone: Sequence[bytes]) -> Step:
         left = self.recorder.set_aside(lane.lease, batch, gone, self.clock.now())

@@ -97,6 +97,47 @@ def batches(world: World) -> list[tuple[object, ...]]:
     return rows(world.database, "SELECT n, state, attempts FROM batch ORDER BY id")
 
 
+# ---- one after the other ----------------------------------------------------------
+
+
+def test_the_next_batch_goes_while_the_last_answer_is_made_durable(
+    world: World,
+) -> None:
+    first_run(world, 1)
+    world.sources["vip"].members |= people(*range(2, 11))
+    world.vendor.known |= people(*range(2, 11))
+    begun, third = threading.Event(), threading.Event()
+    came: list[bool] = []
+    open_then: list[int] = []
+
+    with world.engine() as engine:
+
+        def hold_the_store(_: object) -> None:
+            begun.set()
+            came.append(third.wait(PATIENCE))
+
+        def watch(request: Request) -> None:
+            seen = len(world.vendor.requests)
+            if seen == 2 and not begun.is_set():
+                threading.Thread(
+                    target=engine.writer.write, args=(hold_the_store,)
+                ).start()
+                assert begun.wait(PATIENCE)
+            elif seen == 2 and request.ids != world.vendor.requests[-1].ids:
+                ((waiting,),) = rows(
+                    world.database, "SELECT sum(n) FROM batch WHERE state = 'open'"
+                )
+                open_then.append(waiting)
+                third.set()
+
+        world.vendor.watch = watch
+        assert run(engine).outcome is Outcome.SUCCESS
+
+    assert came == [True]
+    assert open_then == [6]
+    assert set(world.vendor.most_in_flight.values()) == {1}
+
+
 # ---- retries are rows ---------------------------------------------------------------
 
 

@@ -49,6 +49,45 @@ def test_one_batch_at_a_time_goes_and_in_order() -> None:
     assert taken(narrow) == [2]
 
 
+def test_a_batch_that_was_taken_makes_way_before_that_is_durable() -> None:
+    narrow = lane(waiting(1), waiting(2), waiting(3))
+    narrow.accepted = 3
+
+    assert taken(narrow) == [1]
+    assert narrow.make_way()
+    assert taken(narrow) == [2]
+    assert not narrow.at_rest()
+
+
+def test_a_lane_is_not_settled_before_its_last_batch_is_durable() -> None:
+    narrow = lane(waiting(1))
+    narrow.accepted = 3
+    assert taken(narrow) == [1]
+
+    assert narrow.make_way()
+
+    assert not narrow.settled()
+    narrow.recording -= 1
+    assert narrow.settled()
+
+
+@pytest.mark.parametrize(
+    "kept", [{"unbound": True}, {"mixed": True}, {"accepted": 0}], ids=str
+)
+def test_where_order_matters_nothing_goes_before_the_last_is_durable(
+    kept: dict[str, int],
+) -> None:
+    narrow = lane(waiting(1), waiting(2))
+    for name, value in ({"accepted": 3} | kept).items():
+        setattr(narrow, name, value)
+    assert taken(narrow) == [1]
+
+    assert not narrow.make_way()
+
+    assert taken(narrow) == []
+    assert narrow.in_flight == 1
+
+
 def test_a_head_that_waits_holds_the_narrow_lane() -> None:
     narrow = lane(waiting(1, after=5), waiting(2))
 
