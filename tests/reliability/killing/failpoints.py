@@ -28,6 +28,7 @@ import pkgutil
 import selectors
 import signal
 import socket
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -41,13 +42,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import httpx
+import httpcore
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import Pool
 
 import syncd
 from syncd.__main__ import main
 from syncd.cli.main import run
+from syncd.store import direct
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 FILES = frozenset(
@@ -165,6 +167,18 @@ class StorePoints:
         event.listen(Engine, "commit", self._commits)
         event.listen(Pool, "checkout", self._checks_out)
         event.listen(Pool, "checkin", self._checks_in)
+        self._watch_direct()
+
+    def _watch_direct(self) -> None:
+        """Who asked for statements that SQLAlchemy is not told of."""
+        driver_of = direct._driver  # noqa: SLF001  # both of its ways lead through it
+
+        def noted(connection: Connection) -> sqlite3.Connection:
+            if name := asker(sys._getframe(1)):  # noqa: SLF001  # as above
+                connection.info["asker"] = name
+            return driver_of(connection)
+
+        direct._driver = noted  # noqa: SLF001
 
     def _executes(
         self,
@@ -211,9 +225,11 @@ def _only_reads(connection: Connection) -> bool:
 
 def watch_requests(points: Points) -> None:
     """Points of every request that the product makes."""
-    send = httpx.HTTPTransport.handle_request
+    send = httpcore.ConnectionPool.handle_request
 
-    def traced(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+    def traced(
+        self: httpcore.ConnectionPool, request: httpcore.Request
+    ) -> httpcore.Response:
         name = caller(sys._getframe(1))  # noqa: SLF001  # as above
 
         def step(kind: str, _info: object) -> None:
@@ -223,7 +239,7 @@ def watch_requests(points: Points) -> None:
         request.extensions = {**request.extensions, "trace": step}
         return send(self, request)
 
-    httpx.HTTPTransport.handle_request = traced  # type: ignore[method-assign]
+    httpcore.ConnectionPool.handle_request = traced  # type: ignore[method-assign]
 
 
 def watch_files(points: Points) -> None:
