@@ -45,7 +45,7 @@ class Vendors:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self._http: list[HttpClient] = []
         self._turns: dict[str, Turns] = {}
         self._amplitude_http = cache(self._make_amplitude_http)
@@ -67,7 +67,7 @@ class Vendors:
 
         connection = self._named(name, AmplitudeConnection)
         return AmplitudeClient(
-            self._amplitude_http(name), _key_pair(connection), clock=self._clock
+            self._amplitude_http(name), _key_pair(connection), clock=self.clock
         )
 
     def _downloads(self, name: str) -> AmplitudeDownloads:
@@ -76,7 +76,7 @@ class Vendors:
 
         connection = self._named(name, AmplitudeConnection)
         storage = StorageClient(
-            clock=self._clock,
+            clock=self.clock,
             hosts=connection.storage_hosts,
             origin=connection.storage_origin,
             proxy_url=_proxy(connection.transport),
@@ -87,7 +87,7 @@ class Vendors:
             self._amplitude_http(name),
             storage,
             _key_pair(connection),
-            clock=self._clock,
+            clock=self.clock,
             file_deadline=connection.download_deadline.total_seconds(),
         )
 
@@ -100,7 +100,7 @@ class Vendors:
         return segment.SegmentClient(
             self._client(name, connection.transport, segment.HOSTS[connection.region]),
             secret_of(connection.write_key),
-            clock=self._clock,
+            clock=self.clock,
         )
 
     def _audience_sizes(self, name: str) -> AudienceSizes:
@@ -114,7 +114,7 @@ class Vendors:
             self._client(name, public, segment_public.HOSTS[connection.region]),
             secret_of(connection.api_token),
             space=connection.space_id,
-            clock=self._clock,
+            clock=self.clock,
         )
 
     def _write_key(self, name: str) -> WriteKeyCheck:
@@ -126,7 +126,7 @@ class Vendors:
         return segment_settings.WriteKeyCheck(
             self._client(name, connection.transport, segment_settings.HOST),
             secret_of(connection.write_key),
-            clock=self._clock,
+            clock=self.clock,
         )
 
     def _origin(self, name: str) -> HttpClient:
@@ -155,7 +155,7 @@ class Vendors:
             secret_of(access.api_key),
             api_key_header=access.api_key_header,
             headers=_headers(access),
-            clock=self._clock,
+            clock=self.clock,
         )
 
     def _make_amplitude_http(self, name: str) -> HttpClient:
@@ -180,7 +180,7 @@ class Vendors:
     ) -> HttpClient:
         client = make(
             transport.base_url or usual,
-            clock=self._clock,
+            clock=self.clock,
             workers=max(self._settings.delivery_workers, AT_ONCE),
             deadline=transport.request_deadline.total_seconds(),
             proxy_url=_proxy(transport),

@@ -32,10 +32,14 @@ def sink_of(connection: Connection, vendors: Vendors) -> Sink:
     """What writes to a connection."""
     match connection:
         case AmplitudeConnection():
+            from syncd.clients.cohort_list import CohortList
             from syncd.sinks.amplitude_cohort import AmplitudeCohortSink
 
+            amplitude = vendors.amplitude(connection.name)
             return AmplitudeCohortSink(
-                client=vendors.amplitude(connection.name), app_id=connection.app_id
+                client=amplitude,
+                app_id=connection.app_id,
+                listed=CohortList(amplitude.list_cohorts, vendors.clock),
             )
         case EngageConnection():
             from syncd.sinks.segment_identify import SegmentIdentifySink

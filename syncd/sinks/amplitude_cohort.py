@@ -10,6 +10,7 @@ Rules (contract/amplitude.md 4.6, 4.7, 9; architecture.md section 8):
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from syncd.clients.amplitude import (
     UploadIdType,
 )
 from syncd.clients.amplitude_answers import Cohort
+from syncd.clients.cohort_list import CohortList
 from syncd.errors import DeliveryError, Fault, TargetUnusable
 from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
 from syncd.sinks import Capabilities
@@ -51,6 +53,8 @@ class AmplitudeCohortSink:
     """The project, as Amplitude numbers it."""
     published: bool = True
     """Whether a cohort that we create is visible to the project."""
+    listed: CohortList | None = None
+    """Lists that runs of a moment share; without it each run asks for its own."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -63,10 +67,21 @@ class AmplitudeCohortSink:
         )
 
     def find(self, target: Target) -> Found | None:
-        """See `Sink.find`: one free list call."""
-        cohorts = self._list(target)
+        """See `Sink.find`: one free list call, or one that runs of a moment share."""
         if target.external_id is None:
-            return _found(_only(_ours(cohorts, target), target))
+            return _found(_only(_ours(self._list(target), target), target))
+        if self.listed is not None:
+            # Believed only where it says that all is well; else it may be outdated.
+            with suppress(TargetUnusable):
+                cohorts = self.listed.recent()
+                self._require_our_project(cohorts, target)
+                found = self._bound(cohorts, target)
+                if found is not None:
+                    return found
+        return self._bound(self._list(target), target)
+
+    def _bound(self, cohorts: tuple[Cohort, ...], target: Target) -> Found | None:
+        """The cohort that the sync is bound to, if it is listed and may be changed."""
         bound = [each for each in cohorts if each.id == target.external_id]
         return _found(_only(bound, target))
 
@@ -94,12 +109,17 @@ class AmplitudeCohortSink:
         self.client.list_cohorts()
 
     def _list(self, target: Target) -> tuple[Cohort, ...]:
-        """The cohorts of the project; refuses those of a project we do not mean.
+        """The cohorts of the project as they are now."""
+        cohorts = self.client.list_cohorts()
+        self._require_our_project(cohorts, target)
+        return cohorts
+
+    def _require_our_project(self, cohorts: tuple[Cohort, ...], target: Target) -> None:
+        """Refuse the cohorts of a project that we do not mean.
 
         A key belongs to one project, so a list that names only others shows that key
         and `app_id` do not fit (reliability.md D21).
         """
-        cohorts = self.client.list_cohorts()
         projects = {each.app_id for each in cohorts} - {""}
         if projects and str(self.app_id) not in projects:
             raise _unusable(
@@ -108,7 +128,6 @@ class AmplitudeCohortSink:
                 f"the key belongs to another project than app_id {self.app_id}",
                 "correct app_id or the key of the connection, then: syncd check",
             )
-        return cohorts
 
     def _look_for_creation(self, target: Target) -> Found | None:
         """The cohort that an earlier request made although its answer was lost.

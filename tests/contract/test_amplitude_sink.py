@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from syncd.clients.amplitude import AmplitudeClient
+from syncd.clients.cohort_list import CohortList
 from syncd.clients.http import HttpClient
 from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault, TargetUnusable
@@ -103,10 +104,12 @@ def connected(
     secret: str = SECRET,
     app_id: int = APP,
     deadline: float = 10.0,
+    shared: bool = False,
 ) -> Iterator[Sink]:
     with HttpClient(simulator.amplitude, clock=Clock(), deadline=deadline) as client:
         amplitude = AmplitudeClient(client, lambda: (KEY, secret), clock=Clock())
-        yield AmplitudeCohortSink(client=amplitude, app_id=app_id)
+        listed = CohortList(amplitude.list_cohorts, Clock()) if shared else None
+        yield AmplitudeCohortSink(client=amplitude, app_id=app_id, listed=listed)
 
 
 @pytest.fixture
@@ -208,6 +211,38 @@ def test_an_archived_cohort_is_not_written_to(simulator, sink, bound):
 
     assert error.code == "target.archived"
     assert error.hint.endswith("syncd run power-users")
+
+
+def test_runs_that_begin_together_share_a_list(simulator):
+    first, second = simulator.cohort(name="One"), simulator.cohort(name="Two")
+
+    with connected(simulator, shared=True) as sink:
+        found = [sink.find(target(each)) for each in (first, second, first)]
+
+    assert [each.external_id for each in found if each] == [first, second, first]
+    assert simulator.requests() == [("list", None)]
+
+
+def test_what_a_shared_list_lacks_or_refuses_is_asked_for_anew(simulator):
+    archived = simulator.cohort(name="One", archived=True)
+
+    with connected(simulator, shared=True) as sink:
+        unusable(lambda: sink.find(target(archived)))
+        made = simulator.cohort(name="Two")
+        simulator.call("PATCH", f"/_sim/cohorts/{archived}", {"archived": False})
+        found = [sink.find(target(each)) for each in (made, archived)]
+
+    assert [each.external_id for each in found if each] == [made, archived]
+
+
+def test_a_cohort_that_is_not_bound_is_never_looked_for_in_a_shared_list(simulator):
+    with connected(simulator, shared=True) as sink:
+        sink.find(target(simulator.cohort(name="Another")))
+        cohort_id = simulator.cohort()
+        found = sink.find(target())
+
+    assert found is not None
+    assert found.external_id == cohort_id
 
 
 def test_a_live_cohort_beside_an_archived_one_of_its_name_is_the_one(simulator, sink):
