@@ -16,8 +16,9 @@ from tests.months import HOUR, FastClock, clock_that_shows
 
 LOOK = 0.25
 """Real seconds between two looks at the log: it is long."""
-LEAD = 10.0
-"""Real seconds from the start of the daemon to its first hour."""
+LEAD, EACH = 10.0, 0.1
+"""Real seconds from the start of the daemon to its first hour, and more for each sync:
+a busy machine reads the configuration for long."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,10 @@ class Daemon:
     def __init__(self, many: Many, hour: float, *, after: datetime) -> None:
         self._many = many
         speed = round(HOUR.total_seconds() / hour)
-        later = after + 2 * HOUR + LEAD * timedelta(seconds=speed)
+        lead = LEAD + EACH * len(many.names)
+        later = after + 2 * HOUR + lead * timedelta(seconds=speed)
         first = later.replace(minute=0, second=0, microsecond=0)
-        self.clock: FastClock = clock_that_shows(first, within=LEAD, speed=speed)
+        self.clock: FastClock = clock_that_shows(first, within=lead, speed=speed)
         self._next = first
         self._read = 0
         self._lines: list[dict[str, Any]] = []
