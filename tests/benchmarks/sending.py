@@ -70,8 +70,10 @@ class Sent:
     """What one sender did."""
 
     requests: int
+    steady: int
+    """Requests of the time in which as many lanes as there are had work."""
     wall: float
-    """Seconds from the first request to the last answer."""
+    """Seconds of that time."""
     cpu: float
     """Seconds of the sender, meanwhile."""
     gap: float
@@ -85,6 +87,10 @@ class Sent:
     """MB."""
     runs: tuple[dict[str, Any], ...] = ()
     """Canonical lines of the runs."""
+
+    def efficiency(self, load: Load) -> float:
+        """The least time that its requests take, as a share of the time they took."""
+        return load.ideal(self.steady) / self.wall
 
     @property
     def cost(self) -> float:
@@ -204,9 +210,9 @@ class Sending:
         begun, over = entries[0]["started"], max(each["ended"] for each in entries)
         return Sent(
             requests=len(entries),
-            wall=over - begun,
+            **_steady(load, entries),
             cpu=syncd.cpu_between(begun, over),
-            gap=_gap(entries) if load.cohorts else 0.0,
+            gap=_gap(load, entries),
             simulator=spent,
             whole=syncd.wall,
             peak=syncd.peak,
@@ -242,9 +248,9 @@ class Sending:
         entries = self._writes(since)
         return Sent(
             requests=timed["requests"],
-            wall=timed["seconds"],
+            **_steady(load, entries),
             cpu=timed["cpu"],
-            gap=_gap(entries) if load.cohorts else 0.0,
+            gap=_gap(load, entries),
             simulator=cpu_of(self._pid) - spent,
         )
 
@@ -300,14 +306,32 @@ def _finished(syncd: Watched) -> list[dict[str, Any]]:
     return [each for each in lines if each["event"] == "run.finished"]
 
 
-def _gap(entries: list[dict[str, Any]]) -> float:
-    """The median over all lanes, a cohort each."""
+def _lanes(load: Load, entries: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The requests of each cohort; a list has one lane, in which several go at once."""
     lanes: dict[str, list[dict[str, Any]]] = {}
     for each in entries:
-        lanes.setdefault(each["cohort_id"], []).append(each)
+        lanes.setdefault(each["cohort_id"] if load.cohorts else "", []).append(each)
+    return list(lanes.values())
+
+
+def _steady(load: Load, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """The time in which no thread need be idle for want of a lane: from when as many
+    lanes as can go together have begun, until fewer than that have work left."""
+    lanes = _lanes(load, entries)
+    together = min(load.lanes, len(lanes))
+    begun = sorted(lane[0]["started"] for lane in lanes)[together - 1]
+    over = sorted(max(each["ended"] for each in lane) for lane in lanes)[-together]
+    within = [each for each in entries if begun <= each["started"] < over]
+    return {"steady": len(within), "wall": over - begun}
+
+
+def _gap(load: Load, entries: list[dict[str, Any]]) -> float:
+    """The median over all lanes of a cohort."""
+    if not load.cohorts:
+        return 0.0
     gaps = [
         after["started"] - before["ended"]
-        for lane in lanes.values()
+        for lane in _lanes(load, entries)
         for before, after in pairwise(lane)
     ]
     return float(median(gaps))

@@ -21,19 +21,30 @@ from tests.simulated import Simulator
 SHORT = (
     Load(name="1 cohort", cohorts=1, batches=8, latency=0.02),
     Load(name="4 cohorts", cohorts=4, batches=12, latency=0.02),
-    Load(name="1 list", cohorts=0, batches=8, latency=0.02),
 )
+SHORT_LIST = (Load(name="1 list", cohorts=0, batches=8, latency=0.02),)
 LONG = (
     Load(name="1 cohort, 0 ms", cohorts=1, batches=1_000, latency=0.0),
     Load(name="12 cohorts, 0 ms", cohorts=12, batches=996, latency=0.0),
     Load(name="1 cohort, 50 ms", cohorts=1, batches=100, latency=0.05, floor=50),
     Load(name="12 cohorts, 50 ms", cohorts=12, batches=396, latency=0.05),
 )
+FIRST_SYNCS = (
+    Load(name="1 list, 200 ms", cohorts=0, batches=100, latency=0.2),
+    Load(name="1 cohort, 200 ms", cohorts=1, batches=100, latency=0.2, floor=25),
+    Load(name="12 cohorts, 200 ms", cohorts=12, batches=120, latency=0.2),
+)
 KILLED = Load(name="killed", cohorts=4, batches=80, latency=0.05)
 AGAIN = 4_000
 """Ids that a kill may have sent again: what four requests name."""
 DECENT = 150.0
 """MB that no command may take, on any machine and Python."""
+EFFICIENT = 0.95
+"""Of the least time; or what the floor reaches where a machine is too busy for that."""
+OF_FLOOR = 0.98
+LIST_BESIDE, COHORT_BESIDE = 1.10, 1.05
+"""A first sync of 100,000, as multiples of the floor, and of one request after the
+other."""
 ROUNDS = 5
 HEAD = "what, who, requests, wall s, ideal s, efficiency, gap ms, CPU ms / request, "
 HEAD += "simulator ms / request, whole s, peak MB"
@@ -75,7 +86,7 @@ def shown(rounds: Rounds) -> str:
 def line_of(load: Load, who: str, sent: list[Sent]) -> list[str]:
     """One sender's line."""
     requests = sent[0].requests
-    ideal = load.ideal(requests)
+    ideal = load.ideal(round(median(each.steady for each in sent)))
     return [
         load.name,
         who,
@@ -92,8 +103,8 @@ def line_of(load: Load, who: str, sent: list[Sent]) -> list[str]:
 
 
 def efficiency(load: Load, sent: list[Sent]) -> float:
-    """The least time as a share of the time it took."""
-    return median(load.ideal(each.requests) / each.wall for each in sent)
+    """The median of the rounds."""
+    return median(each.efficiency(load) for each in sent)
 
 
 # ---- what must hold -----------------------------------------------------------------
@@ -109,6 +120,30 @@ def expect_everybody_sent_once(load: Load, syncd: Sent) -> None:
         assert (run["outcome"], run["accepted"], run["retries"]) == ("success", ids, 0)
 
 
+def expect_efficient(load: Load, pairs: list[tuple[Sent, Sent]]) -> None:
+    """Nearly all of the time is the other side's."""
+    floor, syncd = ([pair[at] for pair in pairs] for at in (0, 1))
+
+    least = min(EFFICIENT, OF_FLOOR * efficiency(load, floor))
+    assert efficiency(load, syncd) >= least, load.name
+
+
+def lived_through(
+    sending: Sending, loads: tuple[Load, ...], rounds_wanted: int
+) -> Rounds:
+    """Each load by the floor and by syncd, in turn; prints the table."""
+    rounds: Rounds = {load: [] for load in loads}
+    for _ in range(rounds_wanted):
+        for load in loads:
+            rounds[load].append((sending.floor(load), sending.run(load)))
+    print("\n" + shown(rounds))
+    for load, pairs in rounds.items():
+        for _, syncd in pairs:
+            expect_everybody_sent_once(load, syncd)
+            assert syncd.peak <= DECENT
+    return rounds
+
+
 @pytest.mark.timeout(900)
 def test_a_first_sync_waits_for_little_but_the_other_side(
     new_sending: Callable[[int], Sending], pytestconfig: Any
@@ -116,17 +151,33 @@ def test_a_first_sync_waits_for_little_but_the_other_side(
     full = pytestconfig.getoption("--full-size")
     loads = LONG if full else SHORT
     sending = new_sending(max(load.each for load in loads))
-    rounds: Rounds = {load: [] for load in loads}
 
-    for _ in range(ROUNDS if full else 1):
-        for load in loads:
-            rounds[load].append((sending.floor(load), sending.run(load)))
+    rounds = lived_through(sending, loads, ROUNDS if full else 1)
 
-    print(shown(rounds))
     for load, pairs in rounds.items():
-        for _, syncd in pairs:
-            expect_everybody_sent_once(load, syncd)
-            assert syncd.peak <= DECENT
+        if full and load.latency:
+            expect_efficient(load, pairs)
+
+
+@pytest.mark.timeout(900)
+def test_a_hundred_thousand_are_sent_in_the_time_of_their_requests(
+    new_sending: Callable[[int], Sending], pytestconfig: Any
+) -> None:
+    full = pytestconfig.getoption("--full-size")
+    loads = FIRST_SYNCS if full else SHORT_LIST
+    sending = new_sending(max(load.each for load in loads))
+
+    rounds = lived_through(sending, loads, ROUNDS if full else 1)
+
+    if full:
+        to_list, to_cohort, to_twelve = rounds
+        pairs = rounds[to_list]
+        beside = [syncd.wall / floor.wall for floor, syncd in pairs]
+        assert median(beside) <= LIST_BESIDE
+        serial = to_cohort.ideal(to_cohort.batches)
+        alone = median(syncd.wall for _, syncd in rounds[to_cohort])
+        assert alone <= COHORT_BESIDE * serial
+        expect_efficient(to_twelve, rounds[to_twelve])
 
 
 @pytest.mark.timeout(600)
