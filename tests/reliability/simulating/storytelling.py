@@ -98,6 +98,8 @@ class Story(Simulation):
 
     def _heal(self) -> None:
         self._clear()
+        if self.process.store.dead:  # in the last event, and nothing came after it
+            self.restart()
         self.clock.advance(timedelta(seconds=30))
         self.land()
         for name in self.stage.whole():
