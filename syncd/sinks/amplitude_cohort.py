@@ -205,13 +205,23 @@ class AmplitudeCohortSink:
             _MEMBERSHIP_ID_TYPE[target.id_type],
             run_id=batch.run_id,
         )
-        skipped = answer.skipped_ids
+        accepted, unmatched = _divided(batch.ids, answer.skipped_ids)
         return Receipt(
-            accepted=tuple(each for each in batch.ids if each not in skipped),
-            unmatched=tuple(each for each in batch.ids if each in skipped),
+            accepted=accepted,
+            unmatched=unmatched,
             status=answer.status,
             request_id=answer.request_id,
         )
+
+
+def _divided(
+    ids: tuple[bytes, ...], skipped: frozenset[bytes]
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """Those that were not skipped, and those that were; usually none."""
+    if not skipped:
+        return ids, ()
+    kept = tuple(each for each in ids if each not in skipped)
+    return kept, tuple(each for each in ids if each in skipped)
 
 
 def _ours(cohorts: Sequence[Cohort], target: Target) -> list[Cohort]:
