@@ -155,6 +155,8 @@ class Pushing:
         self._process = subprocess.Popen(
             [sys.executable, "-m", self.module, json.dumps(asdict(errand))],
             stdout=subprocess.PIPE,
+            # `communicate` passes over what was read ahead of the first line.
+            bufsize=0,
             cwd=PROJECT,
             env={"PATH": os.defpath, "PYTHONPATH": str(PROJECT)},
         )
