@@ -60,6 +60,11 @@ class Load:
         """Batches for one cohort."""
         return self.batches // (self.cohorts or 1)
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a lane is one request after the other, with a thread of its own."""
+        return 0 < self.cohorts <= LANES
+
     def ideal(self, requests: int) -> float:
         """Seconds that so many requests take at least."""
         return requests * self.latency / self.lanes
@@ -326,8 +331,8 @@ def _steady(load: Load, entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _gap(load: Load, entries: list[dict[str, Any]]) -> float:
-    """The median over all lanes of a cohort."""
-    if not load.cohorts:
+    """The median over all lanes, where none waits for a thread."""
+    if not load.has_gaps:
         return 0.0
     gaps = [
         after["started"] - before["ended"]

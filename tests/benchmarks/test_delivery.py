@@ -94,7 +94,7 @@ def line_of(load: Load, who: str, sent: list[Sent]) -> list[str]:
         f"{median(each.wall for each in sent):.2f}",
         f"{ideal:.2f}" if ideal else "",
         f"{efficiency(load, sent):.3f}" if ideal else "",
-        f"{1e3 * median(each.gap for each in sent):.1f}" if load.cohorts else "",
+        f"{1e3 * median(each.gap for each in sent):.1f}" if load.has_gaps else "",
         f"{median(each.cost for each in sent):.2f}",
         f"{median(1e3 * each.simulator / each.requests for each in sent):.2f}",
         f"{median(each.whole for each in sent):.1f}" if who == "syncd" else "",
