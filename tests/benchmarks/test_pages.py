@@ -75,7 +75,7 @@ AGAIN = 100
 """Requests for what is shown again."""
 IDLE, QUIET = 30.0, 0.01
 """Real seconds, and the share of a core that a daemon may use while nothing is due."""
-MULTIPLE = {"list": 4.0, "/metrics": 4.0, "status": 3.0}
+MULTIPLE = {"list": 4.0, "/metrics": 6.0, "status": 3.0}
 """CPU of a request, as a multiple of reading how every sync is; at most."""
 HEAD = "what, ms: median, slowest, CPU ms, CPU / store, bytes"
 
