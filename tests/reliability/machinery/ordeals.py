@@ -87,7 +87,7 @@ class Ordeals(Machine):
         """I-21: it is run or skipped with a reason, and never twice."""
         self.pass_time(timedelta(hours=1))
         before = len(self.vendor.requests)
-        paused = self.paused() or self.is_held()
+        paused = self.paused() or self.waits_for_a_person()
 
         self.slots.due(NAME)
 
@@ -98,6 +98,12 @@ class Ordeals(Machine):
             due = self.clock.now().replace(minute=0, second=0)
             assert self.engine.run(NAME, Trigger.SCHEDULE, due) is None
         assert len(self.vendor.requests) == again
+
+    def waits_for_a_person(self) -> bool:
+        """A plan that is held, and has not expired."""
+        held = self.held()
+        until = held.hold_expires_at if held is not None else None
+        return until is not None and until > self.clock.now()
 
     def slot_is_settled(self) -> bool:
         """I-21: the newest due time was run or skipped, never nothing."""
