@@ -58,7 +58,8 @@ class Daemon:
     def __init__(self, many: Many, hour: float, *, after: datetime) -> None:
         self._many = many
         speed = round(HOUR.total_seconds() / hour)
-        lead = LEAD + EACH * len(many.names)
+        # No hour before the first one: it would be the first sync.
+        lead = min(LEAD + EACH * len(many.names), 0.9 * hour)
         later = after + 2 * HOUR + lead * timedelta(seconds=speed)
         first = later.replace(minute=0, second=0, microsecond=0)
         self.clock: FastClock = clock_that_shows(first, within=lead, speed=speed)

@@ -42,7 +42,7 @@ class Size:
     """And every other one."""
 
 
-SHORT = (Size(syncs=10, people=1_000, first=8, hour=8),)
+SHORT = (Size(syncs=10, people=1_000, first=12, hour=12),)
 FULL = (
     Size(syncs=10, people=30_000, first=60, hour=12),
     Size(syncs=100, people=30_000, first=400, hour=40),
