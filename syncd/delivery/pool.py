@@ -50,7 +50,13 @@ class Pool:
         self._database = database
         self._worker = worker
         self._clock = clock
-        self._changed = threading.Condition()
+        lock = threading.RLock()
+        self._changed = threading.Condition(lock)
+        """For the delivery threads: there may be something to send."""
+        self._rested: dict[str, threading.Condition] = {}
+        """For the run that waits for its lane, by run id: with hundreds of runs, each
+        answer would wake all of them otherwise."""
+        self._lock = lock
         self._lanes: list[Lane] = []
         self._throttled: dict[str, tuple[datetime, timedelta]] = {}
         """Until when a connection takes nothing, and how long that was when it was
@@ -73,6 +79,7 @@ class Pool:
             for lane in self._lanes:
                 lane.end(_interrupted())
             self._changed.notify_all()
+            self._wake_runs()
 
     def abandon(self) -> None:
         """The grace is over: do not wait for the requests in flight any longer.
@@ -82,6 +89,11 @@ class Pool:
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
+            self._wake_runs()
+
+    def _wake_runs(self) -> None:
+        for rested in self._rested.values():
+            rested.notify_all()
 
     def settle(
         self,
@@ -102,6 +114,7 @@ class Pool:
         finally:
             with self._changed:
                 self._lanes.remove(lane)
+                self._rested.pop(run_id, None)
                 in_flight = not lane.at_rest()
         return replace(_outcome_of(lane), in_flight=in_flight)
 
@@ -133,6 +146,7 @@ class Pool:
                 lane.end(_interrupted())
             self._employ(lane)
             self._lanes.append(lane)
+            self._rested[run_id] = threading.Condition(self._lock)
             self._changed.notify_all()
         return lane
 
@@ -143,7 +157,8 @@ class Pool:
                 if left <= timedelta(0) and not lane.ended:
                     lane.end(Settlement(state=Settled.WAITING, code="max_runtime"))
                     continue  # it may be settled by that
-                self._changed.wait(self._real(left) if not lane.ended else IDLE)
+                rested = self._rested[lane.run_id]
+                rested.wait(self._real(left) if not lane.ended else IDLE)
 
     # ---- the threads ----------------------------------------------------------
 
@@ -303,6 +318,8 @@ class Pool:
                 self._count_empty_creation(lane)
             self._count_rejections(lane, step)
             self._changed.notify_all()
+            if lane.settled() and (rested := self._rested.get(lane.run_id)):
+                rested.notify_all()
 
     def _end_neighbours(self, lane: Lane, settlement: Settlement) -> None:
         """Refused credentials stop every lane of the connection at once."""
@@ -311,6 +328,7 @@ class Pool:
         for other in self._lanes:
             if other.route.connection == lane.route.connection:
                 other.end(settlement)
+        self._wake_runs()
 
     def _count_empty_creation(self, lane: Lane) -> None:
         lane.empty_creations += 1
