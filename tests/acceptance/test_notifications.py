@@ -183,7 +183,7 @@ def test_a_held_run_is_told_once_reminded_after_12_hours_and_resolved_when_appro
     vip.config["notifications"]["heartbeat"] = {"url_file": "beat", "every": "30m"}
     daemon = trip(vip, fast)
 
-    # A held plan lasts 24 h, 24 seconds here: only the approval comes after the reminder.
+    # A held plan lasts 24 seconds here: only the approval comes after the reminder.
     hooks.heard(1)
     listed = vip.syncd("notify", "list", "--json").document["conditions"]
     status = vip.syncd("status", "--json").document["syncs"][0]
