@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from typing import IO
 
 import httpx
@@ -69,7 +70,7 @@ def by_hand(path: str, column: str) -> int:
 
 def by_duckdb(path: str, column: str) -> int:
     """Different ids, read by a database's own reader and taken over to Python."""
-    import duckdb
+    duckdb = import_module("duckdb")
 
     asked = f'SELECT "{column}" FROM read_csv(?, all_varchar = true)'
     found = duckdb.execute(asked, [path])
