@@ -7,12 +7,23 @@ at all of its history, which are thousands.
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal, select
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    column,
+    func,
+    literal,
+    select,
+    values,
+)
 
 from syncd.model import Outcome
 from syncd.store.instant import Instant
 from syncd.store.runs import OK, SLOT_SKIPPED, Run, of_row
-from syncd.store.tables import run, sync
+from syncd.store.tables import run
 
 LOOK_BACK = 50
 """Runs of a sync in which something is looked for."""
@@ -22,17 +33,6 @@ _MAY_MOVE = tuple(outcome for outcome in RAN if outcome is not Outcome.NO_CHANGE
 _LONG_AGO = literal(datetime(1970, 1, 1, tzinfo=UTC), Instant)
 
 _OLDER, _OLDEST = run.alias(), run.alias()
-_AMONG_THE_NEWEST = _OLDER.c.started_at >= func.coalesce(
-    select(_OLDEST.c.started_at)
-    .where(_OLDEST.c.sync == sync.c.name, _OLDEST.c.outcome.in_(RAN))
-    .order_by(_OLDEST.c.started_at.desc())
-    .limit(1)
-    .offset(LOOK_BACK - 1)
-    .correlate(sync)
-    .scalar_subquery(),
-    _LONG_AGO,
-)
-"""The bound of the search: without it, whoever has none is read to the beginning."""
 
 
 def newest_each(
@@ -43,7 +43,9 @@ def newest_each(
     limit: int = 1,
 ) -> dict[str, list[Run]]:
     """Sync -> its newest runs that ended so, newest first; nothing of who has none."""
-    return _read(connection, names, _newest(_OLDER.c.outcome.in_(outcomes), limit))
+    those = _those(names)
+    such = _OLDER.c.outcome.in_(outcomes)
+    return _read(connection, those, _newest(those, such, limit))
 
 
 def newest_with(
@@ -53,8 +55,9 @@ def newest_with(
     # As `orjson` writes it; null is what a run writes that could not count it.
     counted = _OLDER.c.summary.contains(f'"{number}":', autoescape=True)
     counted &= ~_OLDER.c.summary.contains(f'"{number}":null', autoescape=True)
-    such = _OLDER.c.outcome.in_(RAN) & counted & _AMONG_THE_NEWEST
-    found = _read(connection, names, _newest(such, 1))
+    those = _those(names)
+    such = _OLDER.c.outcome.in_(RAN) & counted & _among_the_newest(those)
+    found = _read(connection, those, _newest(those, such, 1))
     return {name: each[0] for name, each in found.items()}
 
 
@@ -67,8 +70,9 @@ def telling_each(
     between and beside them nothing happened. All of them of a sync that is not well.
     """
     newest = newest_each(connection, names)
-    may_move = _OLDER.c.outcome.in_(_MAY_MOVE) & _AMONG_THE_NEWEST
-    moving = _read(connection, names, _newest(may_move, 1))
+    those = _those(names)
+    may_move = _OLDER.c.outcome.in_(_MAY_MOVE) & _among_the_newest(those)
+    moving = _read(connection, those, _newest(those, may_move, 1))
     found: dict[str, list[Run]] = {name: [] for name in names}
     unclear = []
     for name, (last, *_) in newest.items():
@@ -92,12 +96,13 @@ def put_off(
 
     What a clock wrote that was ahead does not count: no run would ever come after it.
     """
+    those = _those(names)
     newest = (
         select(run.c.started_at)
-        .where(run.c.sync == sync.c.name, run.c.started_at <= now)
+        .where(run.c.sync == those.c.name, run.c.started_at <= now)
         .order_by(run.c.started_at.desc())
         .limit(1)
-        .correlate(sync)
+        .correlate(those)
     )
     skipped = run.c.outcome == Outcome.SKIPPED
     # A source that may not be read now puts a run off that did begin.
@@ -106,16 +111,16 @@ def put_off(
     later = (
         select(func.max(run.c.started_at))
         .where(
-            run.c.sync == sync.c.name,
+            run.c.sync == those.c.name,
             run.c.started_at <= now,
             run.c.started_at > func.coalesce(since, _LONG_AGO),
             skipped,
             run.c.reason.in_(reasons),
         )
-        .correlate(sync)
+        .correlate(those)
         .scalar_subquery()
     )
-    query = select(sync.c.name).where(sync.c.name.in_(names), later.is_not(None))
+    query = select(those.c.name).where(later.is_not(None))
     return set(connection.execute(query).scalars())
 
 
@@ -131,26 +136,49 @@ def waiting_for_a_person(connection: Connection) -> Mapping[str, Run]:
     return {row.sync: of_row(row) for row in rows}
 
 
-def _newest(such: ColumnElement[bool], limit: int) -> Select[tuple[str]]:
+def _those(names: Collection[str]) -> CTE:
+    """These syncs as a table of one column, `name`.
+
+    The table `sync` will not do: not every sync that has runs is in it.
+    """
+    # A table of no rows cannot be written; no sync has an empty name.
+    rows = [(name,) for name in names] or [("",)]
+    return values(column("name", Text), name="those").data(rows).cte("those")
+
+
+def _among_the_newest(those: CTE) -> ColumnElement[bool]:
+    """The bound of a search: without it, whoever has none is read to the beginning."""
+    oldest = (
+        select(_OLDEST.c.started_at)
+        .where(_OLDEST.c.sync == those.c.name, _OLDEST.c.outcome.in_(RAN))
+        .order_by(_OLDEST.c.started_at.desc())
+        .limit(1)
+        .offset(LOOK_BACK - 1)
+        .correlate(those)
+        .scalar_subquery()
+    )
+    return _OLDER.c.started_at >= func.coalesce(oldest, _LONG_AGO)
+
+
+def _newest(those: CTE, such: ColumnElement[bool], limit: int) -> Select[tuple[str]]:
     """The ids of the newest such runs, of the sync of the row outside."""
     return (
         select(_OLDER.c.id)
-        .where(_OLDER.c.sync == sync.c.name, such)
+        .where(_OLDER.c.sync == those.c.name, such)
         .order_by(_OLDER.c.started_at.desc(), _OLDER.c.id.desc())
         .limit(limit)
-        .correlate(sync)
+        .correlate(those)
     )
 
 
 def _read(
-    connection: Connection, names: Collection[str], wanted: Select[tuple[str]]
+    connection: Connection, those: CTE, wanted: Select[tuple[str]]
 ) -> dict[str, list[Run]]:
     """The runs with these ids, for each of these syncs; newest first."""
     rows = connection.execute(
         select(run)
-        .select_from(sync)
+        .select_from(those)
         .join(run, run.c.id.in_(wanted))
-        .where(sync.c.name.in_(names))
         .order_by(run.c.started_at.desc(), run.c.id.desc())
     )
     found: dict[str, list[Run]] = {}
