@@ -39,6 +39,9 @@ from syncd.sync.steps import Parts
 
 LAST_WRITES = 1.0
 """Seconds for what waits to be written, once the grace is over."""
+MOMENT = 3.0
+"""Seconds that a person's decision waits for a due run, which sees the held plan and
+goes."""
 
 
 class UnknownSync(SyncdError):
@@ -80,6 +83,7 @@ class Engine:
         """Runs that were cut off and after which another one was made."""
         self._active: set[str] = set()
         self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
         self._abandoned = False
 
     # ---- life ------------------------------------------------------------------
@@ -231,12 +235,12 @@ class Engine:
 
     def approve(self, decision: Decision) -> Report | None:
         """Send exactly the held plan. Raises `NotDecidable`, `Busy`."""
-        with self._alone(self._sync_of(decision)) as (parts, spec):
+        with self._alone(self._sync_of(decision), MOMENT) as (parts, spec):
             return decide.approve(parts, spec, decision)
 
     def reject(self, decision: Decision) -> None:
         """Drop the held plan and keep the baseline. Raises `NotDecidable`, `Busy`."""
-        with self._alone(self._sync_of(decision)) as (parts, spec):
+        with self._alone(self._sync_of(decision), MOMENT) as (parts, spec):
             decide.reject(parts, spec, decision)
 
     def let_go(self, name: str) -> Report | None:
@@ -299,17 +303,18 @@ class Engine:
     # ---- inside ----------------------------------------------------------------------
 
     @contextmanager
-    def _alone(self, name: str) -> Iterator[tuple[Parts, Spec]]:
+    def _alone(self, name: str, patience: float = 0.0) -> Iterator[tuple[Parts, Spec]]:
         """The sync for this thread alone, with the routes it begins with.
 
-        A configuration that is replaced meanwhile counts for the next run.
+        A configuration that is replaced meanwhile counts for the next run. Raises
+        `Busy` where it is not free after `patience` seconds.
         """
         blueprint = self._blueprint
         spec = blueprint.specs.get(name)
         if spec is None:
             raise UnknownSync(name)
         with self._lock:
-            if name in self._active:
+            if not self._left.wait_for(lambda: name not in self._active, patience):
                 raise Busy(f"{name} is already running", hint=f"syncd show {name}")
             self._active.add(name)
         try:
@@ -317,6 +322,7 @@ class Engine:
         finally:
             with self._lock:
                 self._active.discard(name)
+                self._left.notify_all()
 
     def _parts(self, route: Route) -> Parts:
         return Parts(

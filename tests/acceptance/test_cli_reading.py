@@ -464,7 +464,7 @@ def test_status_says_what_makes_a_sync_without_due_times_run(
 
     new = checked(syncd("status", cwd=tmp_path)).splitlines()[4]
     with database.begin() as connection:
-        ran(connection, "calm", now - 9 * DAY, entered=1)
+        ran(connection, "calm", now - 9 * DAY - MINUTE, entered=1)
     old = checked(syncd("status", cwd=tmp_path)).splitlines()[4]
 
     assert re.match(rf"…  calm +pending +never +- +{before}$", new)

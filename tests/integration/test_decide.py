@@ -1,6 +1,8 @@
 """A person's decision on a held plan: exactly what was shown, or nothing."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -77,6 +79,29 @@ def holding(world: World, *, left: set[bytes], **changes: Any) -> Iterator[Engin
 
 
 # ---- while it is held ---------------------------------------------------------------
+
+
+def test_a_decision_waits_for_the_due_run_that_looks_at_the_held_plan(
+    world: World,
+) -> None:
+    looking, go = threading.Event(), threading.Event()
+
+    def look() -> None:
+        with engine.alone("vip"):
+            looking.set()
+            go.wait(10)
+
+    with holding(world, left=people(1)) as engine, ThreadPoolExecutor() as threads:
+        due = threads.submit(look)
+        assert looking.wait(10)
+        rejected = threads.submit(engine.reject, decision(world))
+        assert not wait([rejected], timeout=0.1).done
+
+        go.set()
+        due.result(10)
+        rejected.result(10)
+
+    assert held_run(world.database) is None
 
 
 def test_a_held_plan_sends_nothing_and_reads_nothing_until_it_is_decided_on(
