@@ -6,9 +6,11 @@ trigger asks `syncd.schedule` on the daemon's clock, which may run fast.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -68,7 +70,7 @@ class _DueTimes(BaseTrigger):  # type: ignore[misc]  # the library is not typed
         """
         moment = max(previous_fire_time, now) + _GRAIN if previous_fire_time else now
         due = self._timing.after(self._clock.to_virtual(moment))
-        return self._clock.to_wall(due) if due is not None else None
+        return self._clock.to_machine(due) if due is not None else None
 
 
 class _Regularly(BaseTrigger):  # type: ignore[misc]  # the library is not typed
@@ -106,6 +108,9 @@ class Ticker:
         self._timings: tuple[Timing, ...] = ()
         self._house: dict[str, tuple[timedelta, Callable[[], None]]] = {}
         self._scheduler: BackgroundScheduler | None = None
+        self._returned = threading.Condition()
+        self._calls = 0
+        """That have not returned."""
 
     def start(self, timings: Iterable[Timing]) -> None:
         """Start ticking for these syncs."""
@@ -142,15 +147,18 @@ class Ticker:
 
     def soon(self, name: str, action: Callable[[], None]) -> None:
         """Call `action` once, in a thread, now."""
-        self._running().add_job(action, id=f"once:{name}", replace_existing=True)
+        self._running().add_job(
+            self._call, args=(action,), id=f"once:{name}", replace_existing=True
+        )
 
     def every(self, period: timedelta, name: str, action: Callable[[], None]) -> None:
         """Call `action` each `period` of real time, the first time after one; instead
         of what had this name."""
         self._house[name] = period, action
         self._running().add_job(
-            action,
+            self._call,
             _Regularly(period),
+            args=(action,),
             id=f"every:{name}",
             executor="house",
             max_instances=1,
@@ -162,12 +170,30 @@ class Ticker:
         if self._scheduler is not None:
             self._scheduler.shutdown(wait=wait)
 
+    def is_at_rest(self, patience: float) -> bool:
+        """Whether every call returned, within that many real seconds.
+
+        A process whose threads wait for a store that hangs would never end by itself.
+        """
+        with self._returned:
+            return self._returned.wait_for(lambda: self._calls == 0, patience)
+
+    def _call(self, action: Callable[[], None]) -> None:
+        with self._returned:
+            self._calls += 1
+        try:
+            action()
+        finally:
+            with self._returned:
+                self._calls -= 1
+                self._returned.notify_all()
+
     def _add_syncs(self) -> None:
         for timing in self._timings:
             self._running().add_job(
-                self._due,
+                self._call,
                 _DueTimes(timing, self._clock),
-                args=(timing.sync,),
+                args=(partial(self._due, timing.sync),),
                 id=f"sync:{timing.sync}",
                 max_instances=1,
             )

@@ -605,6 +605,29 @@ def test_a_store_that_hangs_holds_up_the_end_for_the_grace_and_no_longer(
     assert_nothing_leaked(daemon.text)
 
 
+def test_housekeeping_that_waits_for_the_store_holds_up_no_end(
+    both: Installation, postgres_database: str
+) -> None:
+    both.config["store"] = {"url": postgres_database}
+    both.config["shutdown_grace"] = "3s"
+    plain = postgres_database.replace("postgresql+psycopg://", "postgresql://")
+    first = both.start("serve")
+    with knocking(first):  # the store is made by now
+        assert first.stop() == 0
+    with psycopg.connect(plain) as elsewhere:
+        elsewhere.execute("SELECT value FROM inbox_position FOR UPDATE")
+        daemon = both.start("serve")
+        _until_it_waits_for_a_lock(plain)
+        began = time.monotonic()
+
+        code = daemon.stop()
+
+        elapsed = time.monotonic() - began
+    assert code == 0
+    assert elapsed < 6
+    assert daemon.events("daemon.forced_stop")
+
+
 def _until_it_waits_for_a_lock(url: str) -> None:
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     deadline, pause = time.monotonic() + PATIENCE, threading.Event()
