@@ -555,6 +555,7 @@ def settings_of(
             url=store_url,
             password=None,
             migrate="auto",
+            lease=timedelta(seconds=90),
             keep_runs=timedelta(days=400),
             spool_dir=spool,
         ),

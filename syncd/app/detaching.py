@@ -122,7 +122,13 @@ def _at_rest(engine: Engine, name: str) -> AbstractContextManager[object]:
 @contextmanager
 def _leased(engine: Engine, name: str) -> Iterator[None]:
     with engine.database.begin() as connection:
-        lease = leases.acquire(connection, name, engine.holder, engine.clock.wall())
+        lease = leases.acquire(
+            connection,
+            name,
+            engine.holder,
+            engine.clock.wall(),
+            engine.blueprint.settings.store.lease,
+        )
     if isinstance(lease, Held):
         raise Busy(f"{name} is being run by {lease.holder}", hint="syncd status")
     try:

@@ -24,7 +24,15 @@ from syncd.delivery.worker import Worker
 from syncd.errors import PutOff, SyncdError
 from syncd.model import Outcome, Trigger
 from syncd.sources import Answer, Question
-from syncd.store import clock_steps, latest_runs, leases, outbox, pauses, runs
+from syncd.store import (
+    clock_steps,
+    latest_runs,
+    leases,
+    outbox,
+    pauses,
+    runs,
+    shared_clock,
+)
 from syncd.store.database import Connection
 from syncd.store.unsettled import Unsettled
 from syncd.store.writer import Writer
@@ -61,7 +69,7 @@ class Engine:
         self.database = store.database
         self.stop_event = threading.Event()
         self._blueprint = blueprint
-        self._writer = Writer(store.database, clock)
+        self._writer = Writer(store.database, clock, blueprint.settings.store.lease)
         self._pool = Pool(
             database=store.database,
             worker=Worker(
@@ -90,6 +98,7 @@ class Engine:
 
     def start(self) -> None:
         """Start the threads, and know every sync by name."""
+        shared_clock.follow(self.database, self.clock)
         self._writer.start()
         self.remembered.follow()
         now = self.clock.now()
@@ -332,6 +341,7 @@ class Engine:
             clock=self.clock,
             spool=self._spool,
             holder=self.holder,
+            lease_ttl=self._blueprint.settings.store.lease,
             stop=self.stop_event,
             readers=self._readers,
             quiet_until=self._quiet_until,

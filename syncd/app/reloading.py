@@ -91,13 +91,19 @@ def changes(before: Settings, after: Loaded, hash_before: str) -> Answer:
 
 def require_same_process(before: Settings, after: Settings) -> None:
     """Raise `StoreRefused` where what changed is fixed while the daemon runs."""
-    was = (before.store.url, before.delivery_workers, before.web)
-    if was != (after.store.url, after.delivery_workers, after.web):
+    if _fixed(before) != _fixed(after):
         raise StoreRefused(
-            "store.url, delivery.workers and web change only with a restart",
+            "store.url, store.codec, store.lease, delivery.workers and web change "
+            "only with a restart",
             code="config.restart",
             hint="restart the daemon",
         )
+
+
+def _fixed(settings: Settings) -> tuple[object, ...]:
+    store = settings.store
+    fixed = store.url, store.codec, store.lease
+    return *fixed, settings.delivery_workers, settings.web
 
 
 _NOWHERE = Place(file="", line=1, column=1)

@@ -37,7 +37,7 @@ from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
 from syncd.report.backlog import folded
 from syncd.scheduler import Ticker
-from syncd.store import inbox, installation
+from syncd.store import inbox, installation, shared_clock
 from syncd.store.installation import Daemon
 
 HEARTBEAT = timedelta(seconds=10)
@@ -117,14 +117,14 @@ class Server:
             # It takes a moment, in which nobody watches the clock.
             shorten_pauses()
             # Due times are computed by the clock as it is: set later, it is noticed.
-            shown = self._clock.wall(), self._clock.monotonic()
+            shown = _shown(self._clock)
             self._ticker.start(timings(self._engine.blueprint.settings))
             self._say_started()
             self._keep_house()
             stack.callback(self._telling.stop)
             self._telling.start()
             self._slots.start(cut_off)
-            forced = self._stop(self._watch(*shown))
+            forced = self._stop(self._watch(shown))
         if forced:
             _end_at_once()
 
@@ -183,6 +183,7 @@ class Server:
         self._soon(f"again:{name}", partial(self._slots.make_up_put_off, name))
 
     def _beat(self) -> None:
+        shared_clock.follow(self._engine.database, self._clock)
         with self._engine.database.begin() as connection:
             installation.beat(
                 connection,
@@ -237,9 +238,8 @@ class Server:
 
     # ---- signals -------------------------------------------------------------------
 
-    def _watch(self, wall: datetime, real: float) -> int:
-        """Wait for signals in short steps; notice when the machine's clock was set
-        since it showed `wall`, at `real` of the monotonic one.
+    def _watch(self, shown: "Shown") -> int:
+        """Wait for signals in short steps; notice when a clock was set since `shown`.
 
         Returns the signal that ends it.
         """
@@ -249,10 +249,8 @@ class Server:
                 return number
             if number == signal.SIGHUP:
                 self._reloads.answer(self._reload)
-            now, since = self._clock.wall(), self._clock.monotonic()
-            drift = (now - wall) - timedelta(seconds=since - real)
-            wall, real = now, since
-            if abs(drift) > CLOCK_STEP:
+            before, shown = shown, _shown(self._clock)
+            if _was_set(before, shown):
                 self._ticker.rebuild()
                 self._soon("clock", self._engine.put_right)
 
@@ -299,6 +297,7 @@ class Server:
         self._ticker.stop(wait=False)
         rested = self._listening.stop(max(0.0, self._grace_left(started)))
         forced = self._wait_for_runs(started)
+        rested = self._ticker.is_at_rest(max(0.0, self._grace_left(started))) and rested
         if rested:
             with suppress(StoreError), self._engine.database.begin() as connection:
                 installation.leave(connection, self._engine.holder)
@@ -330,6 +329,20 @@ class Server:
         emit(events.DAEMON_FORCED_STOP, run_ids=self._engine.active())
         self._engine.abandon()
         _next_signal(LAST_WORDS)
+
+
+Shown = tuple[datetime, datetime, float]
+"""The clock that counts, the machine's, which timers go by, and the monotonic one."""
+
+
+def _shown(clock: Clock) -> Shown:
+    return clock.wall(), clock.machine(), clock.monotonic()
+
+
+def _was_set(before: Shown, now: Shown) -> bool:
+    passed = timedelta(seconds=now[2] - before[2])
+    drifts = (now[0] - before[0] - passed, now[1] - before[1] - passed)
+    return any(abs(drift) > CLOCK_STEP for drift in drifts)
 
 
 def block() -> None:

@@ -25,6 +25,7 @@ from syncd.report.daemons import SILENT_AFTER
 from syncd.report.words import span
 from syncd.store import installation
 from syncd.store.installation import Daemon
+from syncd.store.shared_clock import follow_by
 
 PATIENCE_S = 2.0
 """Probes are killed by whoever started them soon after."""
@@ -45,10 +46,10 @@ def healthcheck(frame: Frame) -> ExitCode:
 
     Answers within 2 seconds, with one line that says why.
     """
-    now = frame.clock.wall()
+    clock = frame.clock
     try:
         with _at_most(PATIENCE_S):
-            healthy, why = _judge(load(frame).settings, frame.clock, now)
+            healthy, why = _judge(load(frame).settings, clock)
     except _TooSlow:
         healthy, why = False, f"no answer within {PATIENCE_S:.0f} s"
     except ConfigError:
@@ -56,17 +57,19 @@ def healthcheck(frame: Frame) -> ExitCode:
     except SyncdError as error:
         healthy, why = False, f"{error.code}: {error}"
     if frame.as_json:
-        frame.out.json("healthcheck", {"healthy": healthy, "why": why, "now": now})
+        frame.out.json(
+            "healthcheck", {"healthy": healthy, "why": why, "now": clock.wall()}
+        )
     else:
         frame.out.line(f"{'healthy' if healthy else 'unhealthy'}: {why}")
     return ExitCode.OK if healthy else ExitCode.FAILED
 
 
-def _judge(settings: Settings, clock: Clock, now: datetime) -> tuple[bool, str]:
+def _judge(settings: Settings, clock: Clock) -> tuple[bool, str]:
     admin = settings.web.admin
     if admin is not None and admin.port:
         return ask(admin, clock)
-    return _look(settings, now)
+    return _look(settings, clock)
 
 
 def ask(admin: Listen, clock: Clock) -> tuple[bool, str]:
@@ -98,14 +101,15 @@ def _word(body: bytes) -> str:
     return word if word in {"ok", "failing", "not_ready"} else ""
 
 
-def _look(settings: Settings, now: datetime) -> tuple[bool, str]:
+def _look(settings: Settings, clock: Clock) -> tuple[bool, str]:
     """What the store says of the daemon of this host."""
     with opened(settings) as database, database.read() as connection:
+        follow_by(connection, clock)
         daemons = installation.daemons(connection)
         shared = database.dialect == "postgresql"
     host = socket.gethostname()
     # Replicas share a store; a probe asks for the one beside it.
-    return verdict([d for d in daemons if not shared or d.host == host], now)
+    return verdict([d for d in daemons if not shared or d.host == host], clock.wall())
 
 
 def verdict(daemons: list[Daemon], now: datetime) -> tuple[bool, str]:

@@ -13,7 +13,7 @@ from syncd.cli.frame import Frame
 from syncd.clock import Clock
 from syncd.config.settings import Settings
 from syncd.errors import StoreUnavailable
-from syncd.store import installation
+from syncd.store import installation, shared_clock
 from syncd.store.database import Connection, Database
 from syncd.store.location import is_sqlite, sqlite_path
 from syncd.store.migrate import require_current
@@ -49,12 +49,13 @@ def opened(settings: Settings) -> Iterator[Database]:
 def on_its_clock(frame: Frame, connection: Connection) -> Frame:
     """The same call on the clock of the daemon that works on this store.
 
-    Only `serve --speed` has one of its own; its times would make no sense otherwise.
+    `serve --speed` has one of its own, and on Postgres all live by the database's.
     """
     fast = installation.fast_clock(connection)
-    if fast is None:
-        return frame
-    return replace(frame, clock=Clock(speed=fast[0], origin=fast[1]))
+    if fast is not None:
+        frame = replace(frame, clock=Clock(speed=fast[0], origin=fast[1]))
+    shared_clock.follow_by(connection, frame.clock)
+    return frame
 
 
 def _database(url: str) -> Database:

@@ -61,6 +61,7 @@ JITTER = timedelta(minutes=5)
 MAX_RUNTIME = timedelta(minutes=45)
 SHUTDOWN_GRACE = timedelta(seconds=8)
 KEEP_RUNS = timedelta(days=400)
+LEASE = timedelta(seconds=90)
 MAX_STALENESS = timedelta(hours=24)
 SNAPSHOT_LAG = timedelta(hours=2)
 RELIST = timedelta(hours=24)
@@ -135,6 +136,8 @@ def _store(shape: StoreShape, locator: Locator) -> StoreSettings:
         url=locator.url(("store",), url, shape),
         password=locator.secret(("store",), "password", shape),
         migrate=shape.migrate,
+        codec=shape.codec,
+        lease=_first(shape.lease, LEASE),
         keep_runs=_first(shape.keep_runs, KEEP_RUNS),
         spool_dir=locator.path(spool, shape.spool_dir) if shape.spool_dir else None,
     )

@@ -28,6 +28,7 @@ from syncd.config.values import (
     Days,
     Minutes,
     Name,
+    OneSecond,
     Positive,
     Seconds,
     Share,
@@ -83,6 +84,8 @@ class StoreShape(Shape):
     url_file: Text | None = None
     password_file: Text | None = None
     migrate: Literal["auto", "manual"] = "auto"
+    codec: Literal["text", "zstd"] = "text"
+    lease: OneSecond | None = None
     keep_runs: Days | None = None
     spool_dir: Text | None = None
 

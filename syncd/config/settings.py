@@ -32,10 +32,14 @@ class StoreSettings:
     password: SecretRef | None
     """Put into the URL when it is read."""
     migrate: Literal["auto", "manual"]
+    lease: timedelta
+    """How long a process may be silent before another one takes its syncs over."""
     keep_runs: timedelta
     """Age at which finished runs and the ledger are pruned."""
     spool_dir: Path | None
     """Where big lists are partitioned; None is beside the SQLite file."""
+    codec: Literal["text", "zstd"] = "text"
+    """How members are written down; whatever is there is read, either way."""
 
     def read_url(self) -> str:
         """The URL with its password, read now. Raises `SecretUnavailable`."""

@@ -99,6 +99,7 @@ class Worker:
             return ended(Settled.LOST, error)
 
     def _send(self, lane: Lane, waiting: Waiting, taken: Callable[[], None]) -> Step:
+        asked = self.clock.monotonic()
         with self.database.read() as connection:
             leases.require(
                 connection,
@@ -112,6 +113,9 @@ class Worker:
         if gone:
             return self._set_aside(lane, batch, gone)
         at, started = self.clock.now(), self.clock.monotonic()
+        if started - asked > leases.soon_enough(lane.lease.ttl).total_seconds():
+            # This process stood still: another one may have the sync by now.
+            return Step(put_back=[waiting])
 
         def sent() -> Sent:
             elapsed = round((self.clock.monotonic() - started) * 1000, 1)

@@ -20,7 +20,18 @@ from syncd.store.direct import Direct
 from syncd.store.tables import lease
 
 TTL = timedelta(seconds=90)
-RENEW_EVERY = timedelta(seconds=15)
+"""How long a lease lasts where nobody says otherwise (`store.lease`)."""
+
+
+def renew_every(ttl: timedelta) -> timedelta:
+    """A lease that its holder cannot renew for five more such times is another's."""
+    return ttl / 6
+
+
+def soon_enough(ttl: timedelta) -> timedelta:
+    """How soon after `require` a request must begin that it was asked for."""
+    return ttl / 18
+
 
 _OURS = (
     lease.c.sync == bindparam("held_sync"),
@@ -56,6 +67,8 @@ class Lease:
     fence: int
     taken_over: bool
     """True when the last holder never released it: it died, or lost its way."""
+    ttl: timedelta = TTL
+    """How long it lasts from each renewal on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +94,11 @@ def is_dead(holder: str) -> bool:
 
 
 def acquire(
-    connection: Connection, sync: str, holder: str, now: datetime
+    connection: Connection,
+    sync: str,
+    holder: str,
+    now: datetime,
+    ttl: timedelta = TTL,
 ) -> Lease | Held:
     """Take the lease if it is free, released, expired, ours, or its holder is dead."""
     # The row is there before it is locked, or two replicas could both make it.
@@ -100,10 +117,12 @@ def acquire(
         update(lease)
         .where(lease.c.sync == sync)
         .values(
-            holder=holder, fence=row.fence + 1, expires_at=now + TTL, released=False
+            holder=holder, fence=row.fence + 1, expires_at=now + ttl, released=False
         )
     )
-    return Lease(sync=sync, holder=holder, fence=row.fence + 1, taken_over=theirs)
+    return Lease(
+        sync=sync, holder=holder, fence=row.fence + 1, taken_over=theirs, ttl=ttl
+    )
 
 
 def in_other_hands(
@@ -124,7 +143,7 @@ def last_holder(connection: Connection, sync: str) -> str | None:
 
 def check(connection: Connection, held: Lease, now: datetime) -> None:
     """Renew the lease inside this transaction, or raise `LeaseLost` and stop it."""
-    until = native(connection.dialect.name, now + TTL)
+    until = native(connection.dialect.name, now + held.ttl)
     ours = (held.sync, held.holder, held.fence)
     if len(_RENEWED.rows(connection, until, *ours)) != 1:
         raise LeaseLost(
@@ -136,11 +155,13 @@ def check(connection: Connection, held: Lease, now: datetime) -> None:
 def require(
     connection: Connection, held: Lease, now: datetime, request: timedelta
 ) -> None:
-    """Raise `LeaseLost` unless the lease is ours until a request begun now is over.
+    """Raise `LeaseLost` unless the lease is ours until a request begun now is over,
+    or begun within `soon_enough`.
 
     A request longer than the lease can be trusted is only asked to begin within it.
     """
-    trusted = min(request, TTL - 2 * RENEW_EVERY)
+    longest = held.ttl - 2 * renew_every(held.ttl)
+    trusted = min(request + soon_enough(held.ttl), longest)
     until = native(connection.dialect.name, now + trusted)
     ours = (held.sync, held.holder, held.fence)
     if not _TRUSTED.rows(connection, *ours, until):

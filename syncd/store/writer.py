@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
@@ -26,7 +27,7 @@ from syncd.clock import Clock
 from syncd.errors import StoreError, StoreUnavailable
 from syncd.store import leases
 from syncd.store.database import Database, as_store_error
-from syncd.store.leases import RENEW_EVERY, Lease
+from syncd.store.leases import TTL, Lease, renew_every
 
 T = TypeVar("T")
 GROUP = 256
@@ -45,9 +46,12 @@ class _Write(Generic[T]):
 class Writer:
     """The group-committing thread. Every method may be called from any thread."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, lease_ttl: timedelta = TTL
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._renew_every = renew_every(lease_ttl).total_seconds()
         self._leases: dict[str, Lease] = {}
         self._renewed = clock.monotonic()
         self._queue: queue.SimpleQueue[_Write[object] | None] = queue.SimpleQueue()
@@ -106,7 +110,7 @@ class Writer:
     def _loop(self) -> None:
         while True:
             try:
-                first = self._queue.get(timeout=RENEW_EVERY.total_seconds())
+                first = self._queue.get(timeout=self._renew_every)
             except queue.Empty:
                 self._renew()
                 continue
@@ -120,7 +124,7 @@ class Writer:
 
     def _renew(self) -> None:
         now = self._clock.monotonic()
-        if now - self._renewed < RENEW_EVERY.total_seconds():
+        if now - self._renewed < self._renew_every:
             return
         self._renewed = now
         for lease in list(self._leases.values()):

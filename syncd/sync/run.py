@@ -157,7 +157,9 @@ def _begin(
 
 
 def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
-    lease = leases.acquire(connection, spec.name, parts.holder, parts.clock.wall())
+    lease = leases.acquire(
+        connection, spec.name, parts.holder, parts.clock.wall(), parts.lease_ttl
+    )
     if isinstance(lease, Held):
         raise Busy(f"{spec.name} is being run by {lease.holder}", hint="syncd status")
     if lease.taken_over:
@@ -227,7 +229,8 @@ def from_the_source(run: Run) -> None:
     with run.phase("ask"), credentials.of_source(run):
         answer = steps.ask(run)
     match answer:
-        case Unchanged():
+        case Unchanged(since=since):
+            telling.unchanged(run, since)
             _what_is_left(run, found)
         case Postponed():
             _without_a_list(run, answer, found)

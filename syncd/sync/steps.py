@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -66,6 +66,8 @@ class Parts:
     """Folder for temporary files as large as an audience."""
     holder: str
     """This process, in leases."""
+    lease_ttl: timedelta
+    """How long they last without being renewed."""
     stop: threading.Event
     """Set when the process was asked to stop."""
     readers: Readers
@@ -285,11 +287,13 @@ def _what_is_known(run: Run) -> tuple[str | None, str | None, bool]:
 
 
 def _is_settled(run: Run, connection: Connection, binding: Binding) -> bool:
-    """Whether an equal list leaves nothing to do: nobody dead, nobody to offer."""
+    """Whether an equal list leaves nothing to do: nobody dead, nobody to offer, nobody
+    to let go."""
     owned = [each.id for each in bindings.of_sync(connection, run.spec.name)]
     return (
         outbox.count(connection, owned, BatchState.DEAD)[0] == 0
         and unaccepted.due(connection, binding.id, run.parts.clock.now()) == 0
+        and not forgotten.is_due(connection, binding.id)
     )
 
 
@@ -378,8 +382,6 @@ def unchanged(run: Run, snapshot: Snapshot) -> bool:
     if binding.digest != snapshot.digest:
         return False
     with run.parts.database.read() as connection:
-        if forgotten.is_due(connection, binding.id):
-            return False
         return _is_settled(run, connection, binding) and is_intact(connection, binding)
 
 

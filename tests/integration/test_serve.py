@@ -291,10 +291,10 @@ class SteppedClock(Clock):
     def wall(self) -> datetime:
         return datetime.now(UTC) + self.offset
 
-    def to_virtual(self, wall: datetime) -> datetime:
-        return wall + self.offset
+    def to_virtual(self, machine: datetime) -> datetime:
+        return machine + self.offset
 
-    def to_wall(self, virtual: datetime) -> datetime:
+    def to_machine(self, virtual: datetime) -> datetime:
         return virtual - self.offset
 
 

@@ -12,7 +12,15 @@ from sqlalchemy import text
 from syncd.errors import LeaseLost
 from syncd.store import leases, runs
 from syncd.store.database import Database
-from syncd.store.leases import RENEW_EVERY, TTL, Held, Lease, holder_name, is_dead
+from syncd.store.leases import (
+    TTL,
+    Held,
+    Lease,
+    holder_name,
+    is_dead,
+    renew_every,
+    soon_enough,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -112,7 +120,7 @@ def test_each_check_renews_the_lease(database: Database) -> None:
 
 
 def test_a_lease_is_renewed_several_times_before_it_expires() -> None:
-    assert RENEW_EVERY * 3 < TTL
+    assert renew_every(TTL) * 3 < TTL
 
 
 def test_a_holder_that_comes_late_keeps_a_lease_nobody_took(
@@ -350,9 +358,9 @@ def test_a_request_begins_only_while_the_lease_outlasts_it(
     lease, request = held(database, A), timedelta(seconds=30)
 
     require(database, lease, NOW, request)
-    require(database, lease, NOW + TTL - request - SECOND, request)
+    require(database, lease, NOW + TTL - request - soon_enough(TTL) - SECOND, request)
     with pytest.raises(LeaseLost, match="vip"):
-        require(database, lease, NOW + TTL - request, request)
+        require(database, lease, NOW + TTL - request - soon_enough(TTL), request)
 
 
 def test_a_request_longer_than_any_lease_may_begin_under_a_fresh_one(
@@ -360,9 +368,9 @@ def test_a_request_longer_than_any_lease_may_begin_under_a_fresh_one(
 ) -> None:
     lease = held(database, A)
 
-    require(database, lease, NOW + RENEW_EVERY, timedelta(hours=1))
+    require(database, lease, NOW + renew_every(TTL), timedelta(hours=1))
     with pytest.raises(LeaseLost):
-        require(database, lease, NOW + 2 * RENEW_EVERY, timedelta(hours=1))
+        require(database, lease, NOW + 2 * renew_every(TTL), timedelta(hours=1))
 
 
 def test_no_request_begins_under_a_lease_that_was_taken_over_or_released(

@@ -12,7 +12,7 @@ from syncd.clock import Clock
 from syncd.errors import LeaseLost, StoreUnavailable
 from syncd.store import leases
 from syncd.store.database import Database
-from syncd.store.leases import RENEW_EVERY, TTL, Lease
+from syncd.store.leases import TTL, Lease, renew_every
 from syncd.store.tables import lease
 from syncd.store.writer import GROUP, Writer
 
@@ -336,11 +336,11 @@ def test_a_kept_lease_is_renewed_as_time_passes(database: Database) -> None:
     writer.start()
     writer.keep(kept)
 
-    clock.step(RENEW_EVERY)
+    clock.step(renew_every(TTL))
     writer.write(put("k"))
     writer.stop()
 
-    assert expires_at(database) == NOW + RENEW_EVERY + TTL
+    assert expires_at(database) == NOW + renew_every(TTL) + TTL
 
 
 def test_a_kept_lease_is_not_renewed_again_before_it_is_time(
@@ -351,17 +351,19 @@ def test_a_kept_lease_is_not_renewed_again_before_it_is_time(
     writer.start()
     writer.keep(kept)
 
-    clock.step(RENEW_EVERY)
+    clock.step(renew_every(TTL))
     writer.write(put("k"))
     writer.write(put("l"))  # the renewal is over when this one begins
-    clock.step(RENEW_EVERY - timedelta(seconds=1))
+    clock.step(renew_every(TTL) - timedelta(seconds=1))
     writer.write(put("m"))
     writer.stop()
 
-    assert expires_at(database) == NOW + RENEW_EVERY + TTL
+    assert expires_at(database) == NOW + renew_every(TTL) + TTL
 
 
-@pytest.mark.parametrize("passed", [timedelta(), RENEW_EVERY - timedelta(seconds=1)])
+@pytest.mark.parametrize(
+    "passed", [timedelta(), renew_every(TTL) - timedelta(seconds=1)]
+)
 def test_a_kept_lease_is_not_renewed_with_every_write(
     database: Database, passed: timedelta
 ) -> None:
@@ -384,7 +386,7 @@ def test_a_lease_that_was_let_go_is_not_renewed(database: Database) -> None:
     writer.keep(kept)
     writer.let_go(kept)
 
-    clock.step(RENEW_EVERY)
+    clock.step(renew_every(TTL))
     writer.write(put("k"))
     writer.stop()
 
@@ -401,9 +403,9 @@ def test_a_lease_somebody_took_over_stays_theirs_and_the_writer_works_on(
     with database.begin() as connection:
         leases.acquire(connection, "vip", "elsewhere/2/2", NOW + TTL)
 
-    clock.step(RENEW_EVERY)
+    clock.step(renew_every(TTL))
     writer.write(put("k"))
-    clock.step(RENEW_EVERY)
+    clock.step(renew_every(TTL))
     writer.write(put("l"))
     writer.stop()
 

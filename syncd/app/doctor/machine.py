@@ -56,7 +56,7 @@ def clock_findings(
         yield warn(CLOCK, what, "syncd doctor, once it answers")
         return
     said = answer.headers.get("date", "")
-    yield clock_finding(said, clock.wall(), vendor.host, zones)
+    yield clock_finding(said, clock.machine(), vendor.host, zones)
 
 
 def clock_finding(said: str, now: datetime, host: str, zones: str) -> Finding:

@@ -26,7 +26,7 @@ from syncd.errors import StoreError, StoreUnavailable
 from syncd.model import Settled, Settlement
 from syncd.store import leases
 from syncd.store.database import Database
-from syncd.store.leases import RENEW_EVERY
+from syncd.store.leases import TTL, renew_every
 from syncd.store.writer import Writer
 from tests.builders import HASH_KEY, NOW, ManualClock, Mortal
 
@@ -147,7 +147,10 @@ class DirectWriter(Writer):
 
     def renew(self) -> None:
         """Renew every lease that is kept, if it is time to."""
-        if self._clock.monotonic() - self._renewed_at < RENEW_EVERY.total_seconds():
+        if (
+            self._clock.monotonic() - self._renewed_at
+            < renew_every(TTL).total_seconds()
+        ):
             return
         self._renewed_at = self._clock.monotonic()
         for lease in list(self._leases.values()):
