@@ -446,6 +446,7 @@ def test_doctor_names_a_sync_that_left_the_files_and_whom_the_store_still_keeps(
         url=database_url,
         password=None,
         migrate="auto",
+        lease=timedelta(seconds=90),
         keep_runs=timedelta(days=400),
         spool_dir=None,
     )

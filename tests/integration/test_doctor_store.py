@@ -19,6 +19,7 @@ def settings(url: str, migration: str = "auto") -> StoreSettings:
         url=url,
         password=None,
         migrate="manual" if migration == "manual" else "auto",
+        lease=timedelta(seconds=90),
         keep_runs=timedelta(days=400),
         spool_dir=None,
     )

@@ -389,6 +389,7 @@ def store_settings(database: Database) -> StoreSettings:
         url=str(database.url),
         password=None,
         migrate="auto",
+        lease=timedelta(seconds=90),
         keep_runs=timedelta(days=400),
         spool_dir=None,
     )
