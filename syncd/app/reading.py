@@ -57,8 +57,7 @@ def whole_list_of(
             connection = settings.connections[audience.connection]
             if not isinstance(connection, EngageConnection):
                 raise TypeError("an audience is read from an engage connection")
-            standing = _audience(connection, audience, sync.match, clock)
-            return Standing(standing) if standing is not None else None
+            return _audience(connection, audience, sync.match, clock)
         case FromCohort() as cohort:
             if cohort.events is not None and cohort.events.relist_every is None:
                 return None
@@ -145,13 +144,13 @@ def projects_of(settings: Settings) -> dict[str, str]:
 
 def _audience(
     connection: EngageConnection, audience: FromAudience, match: IdType, clock: Clock
-) -> WholeList | None:
+) -> Source | None:
     snapshot = connection.snapshot
     match snapshot:
         case WarehouseSnapshot():
-            return _warehouse(connection, snapshot, audience, match, clock)
+            return Standing(_warehouse(connection, snapshot, audience, match, clock))
         case FilesSnapshot():
-            return _files(snapshot, audience, match)
+            return _files(snapshot, audience, match, clock)
         case None:
             return None
         case _:
@@ -188,7 +187,9 @@ def _warehouse(
     return WarehouseSource(query, clock)
 
 
-def _files(snapshot: FilesSnapshot, source: FromAudience, match: IdType) -> WholeList:
+def _files(
+    snapshot: FilesSnapshot, source: FromAudience, match: IdType, clock: Clock
+) -> Source:
     from syncd.sources.files import FileList, FilesSource, Shape
 
     shapes = {
@@ -204,5 +205,6 @@ def _files(snapshot: FilesSnapshot, source: FromAudience, match: IdType) -> Whol
             shape=shapes[snapshot.format],
             column=column,
             id_name=column,
-        )
+        ),
+        clock,
     )

@@ -11,7 +11,7 @@ from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.cli.output import Output
 from syncd.errors import SyncdError
-from syncd.report.words import number, plural
+from syncd.report.words import number, plural, unchanged_words
 
 _COUNTED = ("ok", "partial", "failed", "held")
 _KINDS = {
@@ -74,6 +74,8 @@ def tell(out: Output, ended: Mapping[str, Any]) -> None:
     name, outcome = ended["sync"], ended["outcome"]
     short = str(ended.get("id", ""))[-8:]
     out.message(f"{name}  {short}".rstrip())
+    if "unchanged_since" in ended:
+        out.message(f"  source    {unchanged_words(ended['unchanged_since'])}")
     if "members" in ended:
         out.message(
             f"  compared  {number(ended['members'])} people   "

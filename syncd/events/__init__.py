@@ -353,6 +353,11 @@ QUOTA_EXHAUSTED = _error(
 SOURCE_NOT_READY = _info(
     "source.not_ready", "{sync}: the source is not ready: {status}", "status cohort_id"
 )
+SOURCE_UNCHANGED = _info(
+    "source.unchanged",
+    "{sync}: its files are byte for byte as they were, since {since}: not read again",
+    "since",
+)
 SOURCE_RENAMED = _info(
     "source.renamed",
     "{sync}: cohort {cohort_id} was called {before}, now {name}",

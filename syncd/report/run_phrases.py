@@ -8,7 +8,14 @@ from typing import Any
 from syncd.model import Outcome, Trigger
 from syncd.report.one_run import OneRun
 from syncd.report.runs import duration, outcome_words
-from syncd.report.words import moment, number, plural, relative, span
+from syncd.report.words import (
+    moment,
+    number,
+    plural,
+    relative,
+    span,
+    unchanged_words,
+)
 from syncd.store.runs import Run
 
 _FINE = (None, Outcome.SUCCESS, Outcome.NO_CHANGE, Outcome.SKIPPED)
@@ -141,6 +148,8 @@ def _did(numbers: Mapping[str, Any], fed_by: str) -> Iterator[tuple[str, str]]:
     """What each step of the run came to, as far as the row says."""
     if "repairs" in numbers:
         yield "find", _found_to_differ(numbers["repairs"])
+    if "unchanged_since" in numbers:
+        yield "ask", f"source {unchanged_words(numbers['unchanged_since'])}"
     if "events_in" in numbers:
         yield "collect", events_words(numbers, fed_by)
     elif "snapshot" in numbers:

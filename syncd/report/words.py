@@ -67,6 +67,13 @@ def dated(t: datetime, zone: str) -> str:
     return f"{local:%a} {local.day:>2} {local:%b %H:%M:%S} {zone_name(local)}"
 
 
+def unchanged_words(since: str) -> str:
+    """`unchanged since 2026-07-29 03:01 UTC, not read again`, of a run's
+    `unchanged_since`: an instant, or nothing where the source does not say when."""
+    last = f"{datetime.fromisoformat(since):%Y-%m-%d %H:%M} UTC" if since else ""
+    return f"unchanged since {last or 'the last plan'}, not read again"
+
+
 def zone_name(local: datetime) -> str:
     """`CEST`; zones without letters show their offset: `+0530`."""
     return local.tzname() or "UTC"

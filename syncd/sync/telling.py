@@ -1,10 +1,17 @@
 """What a run says of its plan: numbers of the report, and log lines."""
 
+from datetime import datetime
+
 from syncd import events
 from syncd.events import emit
 from syncd.model import Found
 from syncd.sync.draft import Draft
 from syncd.sync.steps import Run
+
+
+def unchanged(run: Run, since: datetime | None) -> None:
+    """Note that the source was not read, since it is as the last plan found it."""
+    run.report.numbers["unchanged_since"] = since.isoformat() if since else ""
 
 
 def count(run: Run, made: Draft) -> None:

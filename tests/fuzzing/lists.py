@@ -10,8 +10,8 @@ from syncd.errors import SourceUntrusted
 from syncd.model import IdType
 from syncd.sources.amplitude_download.members import Members
 from syncd.sources.csv_column import column
+from syncd.sources.files import FileList, FilesSource, Shape
 from syncd.sources.files.json_ids import JsonIds
-from syncd.sources.files.source import FileList, FilesSource, Shape
 from syncd.sources.lines import whole_lines
 from syncd.sync.ids import accept, reason
 from tests.fuzzing.doors import require_text

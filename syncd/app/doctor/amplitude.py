@@ -12,7 +12,6 @@ from syncd.clients.amplitude_downloads import AmplitudeDownloads
 from syncd.clients.amplitude_job import Usage
 from syncd.clock import Clock
 from syncd.config.settings import (
-    FromAudience,
     FromCohort,
     Settings,
     SyncSettings,
@@ -20,13 +19,11 @@ from syncd.config.settings import (
 )
 from syncd.config.settings_connections import (
     AmplitudeConnection,
-    EngageConnection,
-    FilesSnapshot,
 )
 from syncd.errors import DeliveryError, Fault, SourceError, SyncdError
 from syncd.model import IdType
 from syncd.report.words import plural
-from syncd.sources import Standing
+from syncd.sources.files import FilesSource
 from syncd.store import acknowledged, bindings
 from syncd.store.database import Database
 from syncd.store.location import is_sqlite, sqlite_path
@@ -201,18 +198,11 @@ def _listed(
     settings: Settings, sync: SyncSettings, vendors: Vendors, clock: Clock
 ) -> list[bytes]:
     """Of the first block of files; a warehouse may charge for being read."""
-    connection = settings.connections[sync.source.connection]
-    if not (
-        isinstance(sync.source, FromAudience)
-        and isinstance(connection, EngageConnection)
-        and isinstance(connection.snapshot, FilesSnapshot)
-    ):
-        return []
     source = whole_list_of(settings, sync, vendors, clock)
-    if not isinstance(source, Standing):
+    if not isinstance(source, FilesSource):
         return []
     try:
-        for block in source.inner.blocks():
+        for block in source.blocks():
             return ids.accept(block, sync.match).ids[:FEW]
     except SourceError:
         pass  # the files have a line of their own

@@ -12,9 +12,10 @@ from syncd.clients.segment_public import AudienceSizes
 from syncd.clients.segment_settings import WriteKeyCheck
 from syncd.clock import Clock
 from syncd.config.settings import FromAudience, Settings, SyncSettings
-from syncd.config.settings_connections import EngageConnection, WarehouseSnapshot
+from syncd.config.settings_connections import EngageConnection
 from syncd.errors import SourceError
-from syncd.sources import Standing, WholeList
+from syncd.sources import Standing
+from syncd.sources.files import FilesSource
 from syncd.sources.warehouse import WarehouseSource
 
 
@@ -56,11 +57,12 @@ def lists(
 ) -> Iterator[Finding]:
     """Whether each audience could be read: warehouse tables, files."""
     for sync, read in _readers(settings, connection.name):
-        whole = whole_list_of(settings, sync, vendors, clock)
-        if not isinstance(whole, Standing):
+        asked = whole_list_of(settings, sync, vendors, clock)
+        whole = asked.inner if isinstance(asked, Standing) else asked
+        if not isinstance(whole, WarehouseSource | FilesSource):
             continue
         try:
-            line = _readable(connection, read, whole.inner)
+            line = _readable(read, whole)
         except SourceError as error:
             next_ = f"syncd plan {sync.name}"
             yield failed(connection.name, _named(sync.name, error), next_)
@@ -73,12 +75,9 @@ def _named(sync: str, error: SourceError) -> SourceError:
     return type(error)(f"{sync}: {error}", code=error.code, hint=error.hint)
 
 
-def _readable(
-    connection: EngageConnection, read: FromAudience, whole: WholeList
-) -> str:
+def _readable(read: FromAudience, whole: WarehouseSource | FilesSource) -> str:
     """What was looked at. Raises `SourceError`."""
-    snapshot = connection.snapshot
-    if isinstance(snapshot, WarehouseSnapshot) and isinstance(whole, WarehouseSource):
+    if isinstance(whole, WarehouseSource):
         whole.reach()
         if read.query is not None:
             return "the warehouse answers; its own query was not run"

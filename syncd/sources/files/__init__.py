@@ -14,12 +14,16 @@ Segment does not document the header of its downloads, so names are settings:
 
 A profile without such an id is anonymous and yields the empty id, which hygiene counts.
 
-`source` tells the story, `stream` reads lines out of files, `json_ids` ids out of JSON;
-one column out of lines is `sources/csv_column`. Encoding is UTF-8, strictly. Lists that
+A list that is byte for byte the one of the last plan is not read again (`mark`).
+
+`source` tells whether it is, `listing` the story of reading it; `found` looks for the
+files, `stream` reads lines out of them, `json_ids` ids out of JSON; one column out of
+lines is `sources/csv_column`. Encoding is UTF-8, strictly. Lists that
 a program writes anew each time suit JSON lines better: a CSV of one column that was cut
 off in the middle of its last line looks like a whole one.
 """
 
-from syncd.sources.files.source import FileList, FilesSource, Shape
+from syncd.sources.files.file_list import FileList, Shape
+from syncd.sources.files.source import FilesSource
 
 __all__ = ["FileList", "FilesSource", "Shape"]

@@ -1,132 +1,66 @@
-"""One read of an audience's files: find them, read them, see that they held still."""
+"""Whether an audience's files are still those that the last plan was made from."""
 
-import glob
-import json
-import os
-import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from itertools import chain
+from contextlib import suppress
 from pathlib import Path
-from typing import assert_never
 
-from syncd.errors import SourceUnavailable, SourceUntrusted
-from syncd.sources.csv_column import column
-from syncd.sources.files.json_ids import JsonIds
-from syncd.sources.files.stream import chunks
+from syncd import events
+from syncd.clock import Clock
+from syncd.errors import SourceError
+from syncd.events import emit
+from syncd.sources import Question, Unchanged
+from syncd.sources.files.file_list import FileList
+from syncd.sources.files.found import Found, find
+from syncd.sources.files.listing import FileListing
+from syncd.sources.files.mark import Mark
+from syncd.sources.files.stream import digest_of
 
-
-class Shape(StrEnum):
-    """How a file holds the members."""
-
-    AUTO = "auto"
-    """JSON lines if the file begins with `{`, else formatted."""
-    FORMATTED = "formatted"
-    """CSV; one column is the id."""
-    UNFORMATTED = "unformatted"
-    """CSV; one column is JSON with the profile's ids by type."""
-    JSON_LINES = "json_lines"
-    """One JSON object a line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileList:
-    """Where an audience's files are, and where the id is in a row."""
-
-    pattern: str
-    """A path with `*`, `?`, `**` and `{audience}`, e.g. `/in/{audience}-*.csv.gz`."""
-    audience: str
-    """The audience's key, put into the pattern as it is, without any wildcard."""
-    shape: Shape = Shape.FORMATTED
-    column: str = "user_id"
-    """Header of the column with the id, or with the JSON of ids; not for JSON lines."""
-    id_name: str = "user_id"
-    """Unformatted: the external id's type. JSON lines: dotted path to the id."""
+_OURS = Clock()
 
 
 class FilesSource:
     """A `Source` over the files that match a pattern, which together are one list."""
 
-    def __init__(self, files: FileList) -> None:
+    def __init__(self, files: FileList, clock: Clock = _OURS) -> None:
         self._files = files
+        self._clock = clock
+
+    def ask(self, question: Question) -> FileListing | Unchanged:
+        """The list; or that it is byte for byte the one of the question's mark.
+
+        A look at the files decides, else all their bytes. To read the list again costs
+        nothing, so it is had wherever it is wanted. Raises nothing: what is wrong with
+        the files is said by reading them.
+        """
+        mark = Mark.parse(question.mark)
+        if mark is None or question.again:
+            return self.listing()
+        with suppress(SourceError):
+            found = find(self._files)
+            if mark.looks_like(self._files, found) or self._holds(mark, found):
+                return _unchanged(question, found)
+        return self.listing()
+
+    def listing(self) -> FileListing:
+        """The list, to be read whatever was read before."""
+        return FileListing(self._files, self._clock)
 
     def blocks(self) -> Iterator[list[bytes]]:
-        """Every file to its end, in the order of their names, then the last look.
-
-        Raises `SourceUnavailable` if there is none or one cannot be read, and
-        `SourceUntrusted` for any that is malformed or changed while it was read.
-        """
-        before = self._stamps()
-        wanted = JsonIds(self._files.id_name)
-        for path in before:
-            yield from self._read(Path(path), wanted)
-        wanted.check()
-        if self._stamps() != before:
-            raise SourceUntrusted(
-                f"files of {self._files.pattern} changed while they were read",
-                code="source.file_changed",
-                hint="write the file under another name, then rename it",
-            )
+        """See `WholeList.blocks`."""
+        return self.listing().blocks()
 
     def fingerprint(self) -> str:
-        """Pattern, audience and place of the id; not the files that match today."""
-        files = self._files
-        reads = {
-            "source": "files",
-            "pattern": files.pattern,
-            "audience": files.audience,
-            "shape": files.shape,
-        }
-        if files.shape is not Shape.JSON_LINES:
-            reads["column"] = files.column
-        if files.shape is not Shape.FORMATTED:
-            reads["id_name"] = files.id_name
-        return json.dumps(reads, sort_keys=True)
+        """See `FileList.fingerprint`."""
+        return self._files.fingerprint()
 
-    def _read(self, path: Path, wanted: JsonIds) -> Iterator[list[bytes]]:
-        files, name = self._files, str(path)
-        wanted.begin(name)
-        lines = chunks(path)
-        first = next(lines)
-        lines = chain([first], lines)
-        match _shape_of(first) if files.shape is Shape.AUTO else files.shape:
-            case Shape.FORMATTED | Shape.AUTO:
-                yield from column(lines, files.column, name)
-            case Shape.UNFORMATTED:
-                for profiles in column(lines, files.column, name):
-                    yield wanted.of_profiles(profiles)
-            case Shape.JSON_LINES:
-                yield from map(wanted.of_lines, lines)
-            case unknown:
-                assert_never(unknown)
-
-    def _stamps(self) -> dict[str, tuple[int, int, int]]:
-        """The matching files in order, each with what changes when it is written to."""
-        audience = self._files.audience
-        if not audience or os.sep in audience or audience in (".", ".."):
-            raise SourceUntrusted(
-                f"the audience key {audience!r} cannot be part of a file's name",
-                code="source.file_name",
-            )
-        pattern = self._files.pattern.replace("{audience}", glob.escape(audience))
-        stamps = {}
-        for path in sorted(glob.glob(pattern, recursive=True)):
-            try:
-                status = os.stat(path)
-            except OSError:
-                continue  # gone since: before the read no match, after it a change
-            if stat.S_ISREG(status.st_mode):
-                stamps[path] = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if not stamps:
-            raise SourceUnavailable(
-                f"no file matches {pattern}",
-                code="source.file_missing",
-                hint="see that the export was put there, or correct the pattern",
-            )
-        return stamps
+    def _holds(self, mark: Mark, found: Found) -> bool:
+        """Whether they have the mark's bytes, and kept them while those were read."""
+        digests = {path: digest_of(Path(path)) for path in found.stamps}
+        return mark.holds(self._files, digests) and find(self._files).holds_as(found)
 
 
-def _shape_of(first: bytes) -> Shape:
-    """By the first chunk, which is never empty."""
-    return Shape.JSON_LINES if first.lstrip().startswith(b"{") else Shape.FORMATTED
+def _unchanged(question: Question, found: Found) -> Unchanged:
+    since = found.written_at()
+    if not question.look_only:
+        emit(events.SOURCE_UNCHANGED, sync=question.sync, since=since)
+    return Unchanged(since=since)
