@@ -17,6 +17,7 @@ from syncd import events
 from syncd.errors import StoreInUse, StoreUnavailable
 from syncd.events import emit
 from syncd.store import installation, leases, migrate
+from syncd.store.codec import Codec
 from syncd.store.database import Database, create_file
 from syncd.store.location import is_sqlite, sqlite_path
 
@@ -32,7 +33,11 @@ class OpenStore:
 
 @contextmanager
 def opened(
-    url: str, *, migration: Literal["auto", "manual"], fast: bool
+    url: str,
+    *,
+    migration: Literal["auto", "manual"],
+    fast: bool,
+    codec: Codec = "text",
 ) -> Iterator[OpenStore]:
     """The store, locked, migrated and agreed with about the clock.
 
@@ -42,7 +47,7 @@ def opened(
     with locked(url):
         if is_sqlite(url):
             create_file(sqlite_path(url))
-        database = Database(url)
+        database = Database(url, codec=codec)
         try:
             database.require_whole()
             _bring_up_to_date(database, migration)

@@ -111,7 +111,8 @@ def me() -> dict[str, str]:
 @contextmanager
 def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
     try:
-        store = opened(url, migration=loaded.settings.store.migrate, fast=False)
+        how = loaded.settings.store
+        store = opened(url, migration=how.migrate, fast=False, codec=how.codec)
         with store as open_store:
             built = blueprint(loaded.settings, loaded.config_hash, clock)
             with Engine(built, open_store, clock) as engine:

@@ -58,8 +58,11 @@ def serve(
     )
     if stop_on_eof:
         _stop_with_stdin()
-    url = settings.store.read_url()
-    with opened(url, migration=settings.store.migrate, fast=speed != 1) as store:
+    how = settings.store
+    opening = opened(
+        how.read_url(), migration=how.migrate, fast=speed != 1, codec=how.codec
+    )
+    with opening as store:
         if clock.origin is not None:
             with store.database.begin() as connection:
                 keep_fast_clock(connection, clock.speed, clock.origin)

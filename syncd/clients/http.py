@@ -28,7 +28,7 @@ from syncd.clients.received import TooLarge, headers_of, read_body
 from syncd.clock import Clock
 from syncd.errors import SyncdError
 
-with absent("pygments"):
+with absent("pygments"), absent("zstandard"):
     import httpcore
     import httpx
 

@@ -5,12 +5,13 @@ same file is wrong, and say nothing about what the schema refuses anyway.
 """
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from syncd.config.admin import admin_problems
 from syncd.config.choices import choice
 from syncd.config.directions import direction_problems
 from syncd.config.feeding import feeding_problems
-from syncd.config.findings import key_place, node_at
+from syncd.config.findings import key_place, node_at, value_place
 from syncd.config.inbound import inbound_problems
 from syncd.config.interpolate import EnvText
 from syncd.config.loops import loop_problems
@@ -48,6 +49,7 @@ def crosschecks(root: Mapping) -> Iterator[Problem]:
     yield from _unread_connections(root)
     yield from window_problems(root)
     yield from notification_problems(root)
+    yield from _codec_without_library(root)
 
 
 def _duplicate_syncs(root: Mapping) -> Iterator[Problem]:
@@ -152,6 +154,15 @@ def _safe_holds_password(url: str) -> bool:
         return holds_password(url)
     except ValueError:
         return False
+
+
+def _codec_without_library(root: Mapping) -> Iterator[Problem]:
+    """What is asked for of the store, and can't be done by this installation."""
+    if text(root, "store", "codec") == "zstd" and find_spec("zstandard") is None:
+        message = "codec 'zstd' needs the library zstandard, which is not installed"
+        hint = "python -m pip install 'syncd[zstd]'; or codec: text"
+        place = value_place(root, ("store", "codec"))
+        yield place.problem("codec.not_installed", message, hint=hint)
 
 
 def _unread_connections(root: Mapping) -> Iterator[Problem]:

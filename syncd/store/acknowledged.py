@@ -12,13 +12,11 @@ from datetime import datetime
 from sqlalchemy import Connection, Select, func, select, update
 
 from syncd.model import BatchState, Operation
-from syncd.store import doubts
+from syncd.store import codec, doubts
 from syncd.store.bindings import Binding
-from syncd.store.buckets import (
-    bucket_hash,
-    bucket_of,
-    decode,
-)
+from syncd.store.buckets import bucket_hash, bucket_of, decode
+from syncd.store.codec import Broken, Written
+from syncd.store.database import damaged
 from syncd.store.tables import (
     batch,
     batch_ids,
@@ -90,16 +88,24 @@ def read(
     now: datetime,
     *,
     strays_too: bool = False,
+    broken_too: bool = False,
 ) -> Iterator[Bucket]:
     """Every bucket of the binding in order, empty ones too.
 
-    `strays_too`: as `load_chunks`.
+    `strays_too`, `broken_too`, and what it raises: as `load_chunks`.
     """
     in_doubt = doubts.any_of(connection, binding_id)
     for first in range(0, n_buckets, RANGE):
         last = min(first + RANGE, n_buckets) - 1
         buckets = [Bucket(index) for index in range(first, last + 1)]
-        load_chunks(connection, binding_id, n_buckets, buckets, strays_too=strays_too)
+        load_chunks(
+            connection,
+            binding_id,
+            n_buckets,
+            buckets,
+            strays_too=strays_too,
+            broken_too=broken_too,
+        )
         apply_batches(connection, binding_id, n_buckets, buckets)
         _load_unaccepted(connection, binding_id, buckets, now)
         if in_doubt:
@@ -166,6 +172,7 @@ def load_chunks(
     buckets: Sequence[Bucket],
     *,
     strays_too: bool = False,
+    broken_too: bool = False,
 ) -> None:
     """Fill consecutive buckets with what their chunks hold, without the log.
 
@@ -174,16 +181,27 @@ def load_chunks(
 
     `strays_too` leaves them in, for whoever asks `Bucket.drop_strays` about all whom
     they are about to remove: to hash everybody else costs more than to compare them.
+
+    Raises `StoreRefused` (`store.damaged`) where a chunk cannot be read back; with
+    `broken_too` that chunk is one that lost everybody, for whoever puts another in its
+    place.
     """
     first, last = buckets[0].index, buckets[-1].index
     rows = connection.execute(
-        select(chunk.c.bucket, chunk.c.n, chunk.c.ids).where(
-            chunk.c.binding_id == binding_id, chunk.c.bucket.between(first, last)
-        )
+        select(chunk.c.bucket, chunk.c.n, chunk.c.codec, chunk.c.ids, chunk.c.packed)
+        .where(chunk.c.binding_id == binding_id)
+        .where(chunk.c.bucket.between(first, last))
     )
-    for index, n, ids in rows:
+    for index, n, *columns in rows:
         found, mask = buckets[index - first], n_buckets - 1
-        held = decode(ids)
+        try:
+            held = codec.read(Written(*columns))
+        except Broken as error:
+            if not broken_too:
+                what = f"chunk {index} of binding {binding_id} is damaged: {error}"
+                raise damaged(what) from None
+            found.chunk_intact = False
+            continue
         if strays_too:
             found.acknowledged = set(held)
         else:

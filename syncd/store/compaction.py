@@ -7,14 +7,14 @@ somebody else says is what the destination holds.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from syncd.errors import StoreInUse
 from syncd.model import BatchState, IdType
-from syncd.store import doubts, forgotten, traces
+from syncd.store import codec, doubts, forgotten, traces
 from syncd.store.acknowledged import (
     RANGE,
     Bucket,
@@ -23,16 +23,9 @@ from syncd.store.acknowledged import (
     bare,
     load_chunks,
 )
-from syncd.store.buckets import SPLIT_ABOVE, bucket_of, buckets_for, encode
-from syncd.store.database import Database, insert_into
-from syncd.store.tables import (
-    CODEC_TEXT,
-    batch,
-    batch_ids,
-    binding,
-    chunk,
-    unaccepted,
-)
+from syncd.store.buckets import SPLIT_ABOVE, bucket_of, buckets_for
+from syncd.store.database import Database, codec_of, insert_into
+from syncd.store.tables import batch, batch_ids, binding, chunk, unaccepted
 
 COMPACT_ABOVE = 50_000
 COMPACT_SHARE = 0.02
@@ -92,7 +85,7 @@ def accept_baseline(connection: Connection, binding_id: int) -> int:
     members, n_buckets = 0, _figures(connection, binding_id).n_buckets
     for first in range(0, n_buckets, RANGE):
         buckets = [Bucket(index) for index in range(first, first + RANGE)]
-        load_chunks(connection, binding_id, n_buckets, buckets)
+        load_chunks(connection, binding_id, n_buckets, buckets, broken_too=True)
         _write_chunks(
             connection, binding_id, [b for b in buckets if not b.chunk_intact]
         )
@@ -216,8 +209,14 @@ def _write_chunks(
     upsert = insert_into(connection, chunk)
     upsert = upsert.on_conflict_do_update(
         index_elements=[chunk.c.binding_id, chunk.c.bucket],
-        set_={"n": upsert.excluded.n, "ids": upsert.excluded.ids},
+        set_={
+            "n": upsert.excluded.n,
+            "codec": upsert.excluded.codec,
+            "ids": upsert.excluded.ids,
+            "packed": upsert.excluded.packed,
+        },
     )
+    how = codec_of(connection)
     connection.execute(
         upsert,
         [
@@ -225,8 +224,7 @@ def _write_chunks(
                 "binding_id": binding_id,
                 "bucket": found.index,
                 "n": len(found.acknowledged),
-                "codec": CODEC_TEXT,
-                "ids": encode(found.acknowledged),
+                **asdict(codec.write(found.acknowledged, how)),
             }
             for found in buckets
         ],

@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool
 
 from syncd import metrics
 from syncd.errors import StoreRefused, StoreUnavailable
+from syncd.store.codec import Codec
 from syncd.store.direct import run
 from syncd.store.in_order import InOrder
 
@@ -50,16 +51,21 @@ _REWRITE = metrics.STORE_SECONDS.labels("rewrite")
 class Database:
     """Engines for one store; hands out transactions and read-only connections."""
 
-    def __init__(self, url: str | URL, *, readers: int = 8) -> None:
+    def __init__(
+        self, url: str | URL, *, readers: int = 8, codec: Codec = "text"
+    ) -> None:
+        """`codec` is how chunks are written; either kind is read."""
         self.url = make_url(url)
         self._turn = InOrder()
         self._takes_writes = True
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
-            self._writer = _sqlite_engine(self.path, writes=True, size=1)
+            writer = _sqlite_engine(self.path, writes=True, size=1)
+            self._writer = writer.execution_options(**{_CODEC: codec})
             self._reader = _sqlite_engine(self.path, writes=False, size=readers)
         else:
-            self._writer = _postgres_engine(self.url, size=readers)
+            engine = _postgres_engine(self.url, size=readers)
+            self._writer = engine.execution_options(**{_CODEC: codec})
             self._reader = self._writer
 
     @property
@@ -197,6 +203,16 @@ class Database:
         """Close every connection; the last one of SQLite folds the WAL."""
         self._reader.dispose()
         self._writer.dispose()
+
+
+def codec_of(connection: Connection) -> Codec:
+    """How chunks are to be written in this transaction."""
+    found: Codec = connection.get_execution_options().get(_CODEC, "text")
+    return found
+
+
+_CODEC = "syncd_codec"
+"""SQLAlchemy hands such an option of an engine on to its connections."""
 
 
 def _damage(raw: sqlite3.Connection) -> str:

@@ -5,16 +5,17 @@ left afterwards is the HMAC of `forgotten`, and rows that name nobody.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from syncd.model import BatchState, IdType, Operation
-from syncd.store import acknowledged, compaction, doubts, traces
+from syncd.store import acknowledged, codec, compaction, doubts, traces
 from syncd.store.acknowledged import RANGE, Bucket, load_chunks
 from syncd.store.bindings import Binding
 from syncd.store.buckets import decode, encode
-from syncd.store.database import Database
+from syncd.store.database import Database, codec_of
 from syncd.store.forgotten import Forgotten, Person
 from syncd.store.tables import (
     batch,
@@ -177,10 +178,11 @@ def _from_chunk(
     gone = people.among(bucket.acknowledged)
     if gone:
         left = bucket.acknowledged.difference(gone)
+        written = codec.write(left, codec_of(connection))
         connection.execute(
             update(chunk)
             .where(chunk.c.binding_id == owner.id, chunk.c.bucket == bucket.index)
-            .values(ids=encode(left), n=chunk.c.n - len(gone))
+            .values(n=chunk.c.n - len(gone), **asdict(written))
         )
         connection.execute(
             update(binding)

@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy Core sees them; `migrations/` builds exactly these.
 
 `binding` is one sync's hold on one target. Its acknowledged set is `chunk` (hash
-buckets of newline-joined ids) plus the acknowledged batches not compacted yet, in
+buckets of ids, as text or packed) plus the acknowledged batches not compacted yet, in
 order of `batch.id`. Payloads (`batch_ids`) live apart from the narrow `batch` row,
 since SQLite rewrites a whole row on UPDATE. Instants are UTC everywhere.
 """
@@ -26,7 +26,9 @@ from sqlalchemy import (
 from syncd.store.instant import Instant
 
 CODEC_TEXT = 0
-"""`ids` holds the ids joined by newlines; the only codec so far."""
+"""`ids` holds the ids joined by newlines. Of batches the only codec."""
+CODEC_ZSTD = 1
+"""Chunks only: `packed` holds the same as a zstd frame, and `ids` is empty."""
 
 
 metadata = MetaData(
@@ -88,6 +90,7 @@ chunk = _table(
     Column("n", Integer, nullable=False),
     Column("codec", Integer, nullable=False),
     Column("ids", Text, nullable=False),
+    Column("packed", LargeBinary),
 )
 
 batch = _table(

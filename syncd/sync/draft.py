@@ -347,7 +347,15 @@ class _Lists:
         if binding is None:
             return (Bucket(index) for index in range(self.n_buckets))
         of, size = self.connection, self.n_buckets
-        return acknowledged.read(of, binding.id, size, self.now, strays_too=strays)
+        return acknowledged.read(
+            of,
+            binding.id,
+            size,
+            self.now,
+            strays_too=strays,
+            # Everybody is told once more: nobody is judged by what cannot be read.
+            broken_too=self.notes.everybody,
+        )
 
     def _elsewhere(self, bucket: Bucket) -> list[bytes]:
         """Whom the plans for the former target wanted."""

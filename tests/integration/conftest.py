@@ -12,6 +12,7 @@ from structlog.types import EventDict
 from syncd.model import IdType
 from syncd.store import bindings
 from syncd.store.bindings import Binding, Role
+from syncd.store.codec import Codec
 from syncd.store.database import Database, create_file
 from syncd.store.migrate import migrate
 from tests.builders import World, new_database
@@ -33,9 +34,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def empty_database(database_url: str) -> Iterator[Database]:
+def codec() -> Codec:
+    """How chunks are written; a test that is parametrised by `codec` has another."""
+    return "text"
+
+
+@pytest.fixture
+def empty_database(database_url: str, codec: Codec) -> Iterator[Database]:
     """A store without any table."""
-    opened = Database(database_url)
+    opened = Database(database_url, codec=codec)
     yield opened
     opened.close()
 

@@ -26,6 +26,7 @@ from syncd.store.unaccepted import Kind
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 BindingMaker = Callable[..., Binding]
+either_codec = pytest.mark.parametrize("codec", ["text", "zstd"])
 
 
 def people(count: int, start: int = 0) -> list[bytes]:
@@ -171,6 +172,7 @@ def test_the_log_is_applied_in_order_of_batches(
     assert members(database, binding) == {b"b", b"c"}
 
 
+@either_codec
 def test_one_id_can_be_asked_for(database: Database, new_binding: BindingMaker) -> None:
     binding = with_buckets(database, new_binding(), 16)
     log(database, binding, planned(people(100), 16))
@@ -190,6 +192,7 @@ def test_one_id_can_be_asked_for(database: Database, new_binding: BindingMaker) 
     assert [has(member) for member in asked] == [True, False, True, False]
 
 
+@either_codec
 def test_everybody_acknowledged_is_counted_exactly(
     database: Database, new_binding: BindingMaker
 ) -> None:
@@ -243,6 +246,7 @@ def test_whatever_is_stored_about_an_id_makes_a_binding_not_empty(
     assert found == [False, False, False]
 
 
+@either_codec
 def test_compaction_moves_the_log_into_chunks_and_changes_nobody(
     database: Database, new_binding: BindingMaker
 ) -> None:
@@ -349,6 +353,7 @@ def test_whoever_lost_the_lease_does_not_compact(
     assert count(database, "batch") == 1
 
 
+@either_codec
 def test_two_compactions_at_once_lose_nobody(
     database: Database, new_binding: BindingMaker
 ) -> None:
@@ -391,6 +396,7 @@ def test_a_compaction_stops_where_another_one_spread_the_buckets(
     assert members(database, binding) == set(people(10))
 
 
+@either_codec
 @pytest.mark.parametrize("doublings", [1, 2, 5])
 def test_buckets_that_grew_too_full_are_spread_over_more(
     database: Database, new_binding: BindingMaker, doublings: int
@@ -471,6 +477,7 @@ def test_halves_and_refused_ids_of_widened_batches_are_found_too(
     assert members(database, binding) == acknowledged_before - set(leaving)
 
 
+@either_codec
 def test_a_lost_chunk_is_missed_and_goes_on_being_missed(
     database: Database, new_binding: BindingMaker
 ) -> None:
@@ -550,6 +557,7 @@ def test_a_baseline_a_person_accepted_adds_up_again(
     assert members(database, binding) == left
 
 
+@either_codec
 def test_accepting_a_whole_baseline_changes_nothing(
     database: Database, new_binding: BindingMaker
 ) -> None:

@@ -26,6 +26,7 @@ NOT_TO_READ = {
     "starlette": "nothing is served",
     "structlog": "nothing is logged by who only reads",
     "uvicorn": "nothing is served",
+    "zstandard": "members are text",
     "syncd.simulator": "is for tests and the demo",
     "syncd.sync": "nothing is planned",
     "syncd.delivery": "nothing is sent",
@@ -36,6 +37,7 @@ NOT_TO_RUN = {
     for name in (
         *("alembic", "apscheduler", "jinja2", "mako", "markdown_it", "psycopg"),
         *("pydantic_settings", "pygments", "starlette", "uvicorn"),
+        "zstandard",
         *("sqlalchemy.dialects.postgresql", "syncd.simulator"),
     )
 } | {

@@ -14,7 +14,10 @@ RUNTIME = (ROOT / "deploy/requirements.lock").read_text()
 BUILD = (ROOT / "deploy/build.lock").read_text()
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = SETTINGS["project"]["optional-dependencies"]
-DECLARED = [*SETTINGS["project"]["dependencies"], *EXTRAS["postgres"]]
+DECLARED = [
+    *SETTINGS["project"]["dependencies"],
+    *(line for extra in ("postgres", "zstd") for line in EXTRAS[extra]),
+]
 
 both_locks = pytest.mark.parametrize("lock", [RUNTIME, BUILD], ids=["runtime", "build"])
 

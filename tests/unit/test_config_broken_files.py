@@ -1,5 +1,6 @@
 """A corpus of broken files: each with the exact `file:line:col code` it must give."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -344,6 +345,11 @@ def test_every_problem_of_all_files_comes_at_once_sorted_by_place(
             "did you mean '400d'?",
         ),
         (
+            f"{MAIN}store: {{codec: gzip}}\n",
+            "'codec' must be text or zstd",
+            "",
+        ),
+        (
             f"{MAIN}{SYNC}    schedul: hourly\n",
             "unknown key 'schedul'",
             "did you mean 'schedule'?",
@@ -370,6 +376,31 @@ def test_a_problem_names_the_fix(
 
     errors = [one for one in caught.value.problems if one.severity == "error"]
     assert [(error.message, error.hint) for error in errors] == [(message, hint)]
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "place"),
+    [
+        (f"{MAIN}store:\n  codec: zstd\n", {}, "14:10"),
+        (MAIN, {"SYNCD_STORE__CODEC": "zstd"}, "1:1"),
+    ],
+    ids=["file", "variable"],
+)
+def test_a_codec_whose_library_is_missing_is_refused_where_it_is_asked_for(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    environ: dict[str, str],
+    place: str,
+) -> None:
+    (tmp_path / "syncd.yaml").write_text(text + SYNC)
+    there = load([tmp_path / "syncd.yaml"], environ)
+    monkeypatch.setitem(sys.modules, "zstandard", None)  # as where it is not installed
+
+    codes = found(tmp_path, text + SYNC, **environ)
+
+    assert there.settings.store.codec == "zstd"
+    assert codes == [f"{place} codec.not_installed"]
 
 
 def test_two_syncs_never_write_one_cohort(tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def test_what_is_not_written_has_the_documented_default(tmp_path: Path) -> None:
     (vip,) = got.syncs
     assert got.store.url == "sqlite:///data/syncd.db"
     assert got.store.keep_runs == timedelta(days=400)
+    assert got.store.codec == "text"
     assert (got.delivery_workers, got.shutdown_grace) == (4, timedelta(seconds=8))
     assert (vip.guard.max_exit, vip.guard.max_enter) == (0.2, 10.0)
     assert (vip.guard.ignore_below, vip.guard.on_trip) == (50, "hold")
