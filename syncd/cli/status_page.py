@@ -21,6 +21,7 @@ from syncd.report.phrases import (
     quota_sentence,
     state_words,
 )
+from syncd.report.replicas import standing_words, work_words
 from syncd.report.standing import Standing
 from syncd.report.states import GLYPHS, State
 from syncd.report.words import dated, number, relative, span
@@ -50,6 +51,14 @@ _COLUMNS = (
     Column(title="LAST CHANGE", drop=3),
 )
 
+_REPLICAS = (
+    Column(title="REPLICA"),
+    Column(title="PROCESS", right=True),
+    Column(title="VERSION", drop=1),
+    Column(title="STANDING"),
+    Column(title="WORKS ON"),
+)
+
 
 def show(frame: Frame, seen: Overview) -> None:
     """Print the page."""
@@ -60,6 +69,7 @@ def show(frame: Frame, seen: Overview) -> None:
     if seen.standings:
         out.line()
         out.table(_COLUMNS, [_row(one, seen.now) for one in seen.standings])
+    _show_replicas(frame, seen)
     for one in seen.standings:
         _show_pause(frame, seen, one)
     for state in seen.connections:
@@ -71,6 +81,26 @@ def show(frame: Frame, seen: Overview) -> None:
         out.line(quota_sentence(quota, seen.now, seen.zone))
     out.line()
     out.line(f"Next: {next_command(seen)}{frame.config_flags()}")
+
+
+def _show_replicas(frame: Frame, seen: Overview) -> None:
+    """Who runs what, where several share the store."""
+    if len(seen.replicas) < 2:
+        return
+    frame.out.line()
+    frame.out.table(
+        _REPLICAS,
+        [
+            [
+                each.daemon.host,
+                str(each.daemon.pid),
+                each.daemon.version,
+                standing_words(each, seen.wall),
+                work_words(each),
+            ]
+            for each in seen.replicas
+        ],
+    )
 
 
 # --- the table ------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from syncd.config.forecast import forecast
 from syncd.config.settings import Settings, SyncSettings
 from syncd.report.arrivals import Arrivals, arrivals, arrivals_document
 from syncd.report.daemons import alive
+from syncd.report.replicas import Replica, replicas
 from syncd.report.runs import run_document
 from syncd.report.standing import Activity, Standing, standings
 from syncd.report.states import NEEDS_A_PERSON, WORST_FIRST, State
@@ -34,6 +35,8 @@ class Overview:
     wall: datetime
     """Heartbeats are real time, whatever the clock."""
     daemons: list[Daemon]
+    replicas: list[Replica]
+    """The same, with what each works on."""
     standings: list[Standing]
     """Worst first."""
     quotas: list[Quota]
@@ -66,11 +69,13 @@ def overview(
     clock: Clock,
 ) -> Overview:
     """How these syncs, and what they are connected with, are doing now."""
+    daemons = installation.daemons(connection)
     return Overview(
         settings=settings,
         now=clock.now(),
         wall=clock.wall(),
-        daemons=installation.daemons(connection),
+        daemons=daemons,
+        replicas=replicas(connection, daemons, clock.wall()),
         standings=sorted(standings(connection, settings, syncs, clock), key=_badness),
         quotas=_quotas(connection, settings),
         arrivals=arrivals(connection, settings, syncs),
@@ -134,14 +139,15 @@ def overview_document(seen: Overview) -> dict[str, Any]:
         "needs_you": sum(one.state in NEEDS_A_PERSON for one in seen.standings),
         "daemons": [
             {
-                "host": each.host,
-                "pid": each.pid,
-                "version": each.version,
-                "started_at": each.started_at,
-                "heartbeat_at": each.heartbeat_at,
-                "alive": each in seen.alive,
+                "host": each.daemon.host,
+                "pid": each.daemon.pid,
+                "version": each.daemon.version,
+                "started_at": each.daemon.started_at,
+                "heartbeat_at": each.daemon.heartbeat_at,
+                "alive": each.alive,
+                "working_on": list(each.syncs),
             }
-            for each in seen.daemons
+            for each in seen.replicas
         ],
         "connections": [
             {

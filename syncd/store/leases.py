@@ -18,6 +18,7 @@ from syncd.store.bulk import native
 from syncd.store.database import insert_into
 from syncd.store.direct import Direct
 from syncd.store.tables import lease
+from syncd.store.tables import sync as known_sync
 
 TTL = timedelta(seconds=90)
 """How long a lease lasts where nobody says otherwise (`store.lease`)."""
@@ -133,6 +134,17 @@ def in_other_hands(
     if row is None or row.released or row.holder == holder:
         return False
     return row.expires_at > now and not is_dead(row.holder)
+
+
+def worked_on(connection: Connection) -> list[tuple[str, str]]:
+    """(sync, holder) of every sync whose lease was not given back, by name."""
+    # Whoever tells notifications has a lease as well, of that.
+    syncs = select(known_sync.c.name)
+    query = select(lease.c.sync, lease.c.holder).where(
+        lease.c.released.is_(False), lease.c.sync.in_(syncs)
+    )
+    rows = connection.execute(query.order_by(lease.c.sync))
+    return [(row.sync, row.holder) for row in rows]
 
 
 def last_holder(connection: Connection, sync: str) -> str | None:

@@ -491,6 +491,29 @@ def test_status_tells_daemons_that_live_from_one_that_fell_silent(
     assert lively.endswith("\nNext: syncd schedule\n")
 
 
+def test_status_names_the_replicas_and_who_works_on_what(
+    tmp_path: Path, database: Database, now: datetime
+) -> None:
+    configured(tmp_path, "sqlite:///data/syncd.db", "calm", "other")
+    with database.begin() as connection:
+        for name in ("calm", "other"):
+            known(connection, name, now)
+        beating(connection, now, timedelta(seconds=1))
+        beating(connection, now, timedelta(minutes=5))
+        living, silent = installation.daemons(connection)
+        leases.acquire(connection, "calm", living.holder, now)
+        leases.acquire(connection, "notifications", silent.holder, now)
+
+    page = checked(syncd("status", cwd=tmp_path))
+    document = json.loads(checked(syncd("status", "--json", cwd=tmp_path)))
+
+    assert re.search(r"\nREPLICA +PROCESS +VERSION +STANDING +WORKS ON\n", page)
+    assert re.search(rf"\n{living.host} +{living.pid} .* up 6 d 2 h +calm\n", page)
+    assert re.search(r" silent, last sign of life 5 m.* ago +idle\n", page)
+    works = [each["working_on"] for each in document["daemons"]]
+    assert works == [["calm"], []]
+
+
 def test_status_knows_a_target_that_must_not_be_written_to(
     tmp_path: Path, database: Database, now: datetime
 ) -> None:

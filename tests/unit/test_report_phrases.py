@@ -91,6 +91,7 @@ def overview(*standings: Standing, **changes: Any) -> Overview:
         "now": NOW,
         "wall": NOW,
         "daemons": [daemon()],
+        "replicas": [],
         "standings": list(standings),
         "quotas": [],
         "arrivals": [],

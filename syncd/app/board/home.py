@@ -18,6 +18,7 @@ from syncd.app.board.marks import (
 )
 from syncd.report.overview import Overview, next_command, summary
 from syncd.report.phrases import connection_sentences, daemon_words, next_words
+from syncd.report.replicas import standing_words, work_words
 from syncd.report.standing import Standing
 from syncd.report.states import NEEDS_A_PERSON, State
 from syncd.report.words import number, plural
@@ -201,6 +202,10 @@ def _foot(connection: Connection, seen: Overview, file: Path | None) -> Iterator
         href="/help/batch.dead_lettered" if dead else "",
     )
     yield Fact(name="daemons", words=daemon_words(seen))
+    if len(seen.replicas) > 1:
+        for one in seen.replicas:
+            words = f"{standing_words(one, seen.wall)}, {work_words(one)}"
+            yield Fact(name=f"{one.daemon.host} {one.daemon.pid}", words=words)
     size = _bytes(figures.size(connection, file))
     if file is not None:
         backup = installation.last_backup(connection)
