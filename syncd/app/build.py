@@ -6,7 +6,7 @@ from typing import Protocol
 
 from syncd.app import writing
 from syncd.app.reading import source_of
-from syncd.app.vendors import Vendors
+from syncd.app.vendors import Vendors, pace_of
 from syncd.clock import Clock
 from syncd.config.settings import Settings, SyncSettings
 from syncd.config.settings_connections import AmplitudeConnection
@@ -14,6 +14,7 @@ from syncd.delivery.lane import Route
 from syncd.delivery.retry import RetryPolicy
 from syncd.sinks import Sink
 from syncd.sources import Source
+from syncd.store.database import Database
 from syncd.sync.guard import Limits
 from syncd.sync.identity import Identity
 from syncd.sync.spec import Spec
@@ -43,13 +44,19 @@ class Blueprint:
             client.close()
 
 
-def blueprint(settings: Settings, config_hash: str, clock: Clock) -> Blueprint:
+def blueprint(
+    settings: Settings,
+    config_hash: str,
+    clock: Clock,
+    database: Database | None = None,
+) -> Blueprint:
     """Build sources, sinks and routes. Reads secrets; asks nobody.
 
+    `database` is the store; where other processes work on it, limits are theirs too.
     Raises `SecretUnavailable` for a secret of an enabled sync that cannot be read.
     """
     enabled = [sync for sync in settings.syncs if sync.enabled]
-    vendors = Vendors(settings, clock)
+    vendors = Vendors(settings, clock, database)
     sinks = {
         name: writing.sink_of(settings.connections[name], vendors)
         for name in {sync.target.connection for sync in enabled}
@@ -69,15 +76,20 @@ def blueprint(settings: Settings, config_hash: str, clock: Clock) -> Blueprint:
         settings=settings,
         config_hash=config_hash,
         specs=specs,
-        routes={sync.name: _route(settings, sync, specs) for sync in enabled},
+        routes={
+            sync.name: _route(settings, sync, specs[sync.name], vendors)
+            for sync in enabled
+        },
         clients=(vendors,),
     )
 
 
-def _route(settings: Settings, sync: SyncSettings, specs: Mapping[str, Spec]) -> Route:
-    spec = specs[sync.name]
+def _route(
+    settings: Settings, sync: SyncSettings, spec: Spec, vendors: Vendors
+) -> Route:
+    name = sync.target.connection
     return Route(
-        connection=sync.target.connection,
+        connection=name,
         sink=spec.sink,
         policy=RetryPolicy(
             retries=sync.delivery.retries,
@@ -86,7 +98,8 @@ def _route(settings: Settings, sync: SyncSettings, specs: Mapping[str, Spec]) ->
         ),
         request_deadline=spec.request_deadline,
         late_landings=spec.late_landings,
-        ids_per_second=writing.pace_of(settings.connections[sync.target.connection]),
+        ids_per_second=pace_of(settings.connections[name]),
+        turn=vendors.turn(name),
     )
 
 

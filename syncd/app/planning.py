@@ -89,7 +89,7 @@ class Planning:
         store = settings.store
         try:
             folder = spool_folder(store.read_url(), store.spool_dir)
-            with closing(Vendors(settings, engine.clock)) as vendors:
+            with closing(Vendors(settings, engine.clock, engine.database)) as vendors:
                 look = Look(settings, engine.database, folder, vendors, engine.clock)
                 return planned_for_free(look, sync)
         except SyncdError:

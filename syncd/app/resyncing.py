@@ -61,7 +61,7 @@ def _adopt(engine: Engine, name: str, wish: Wish) -> Report | None:
     sync = sync_named(settings, name)
     with (
         engine.alone(name) as (parts, spec),
-        closing(Vendors(settings, engine.clock)) as vendors,
+        closing(Vendors(settings, engine.clock, engine.database)) as vendors,
     ):
         if why_unreadable(settings, sync):
             return stories.adopt(parts, spec, wish, Belief(reads=None))

@@ -76,7 +76,7 @@ class Server:
         self._load = load
         self._clock = clock
         self._files = loaded.files
-        built = blueprint(loaded.settings, loaded.config_hash, clock)
+        built = blueprint(loaded.settings, loaded.config_hash, clock, store.database)
         self._engine = Engine(built, store, clock)
         self._slots = Slots(self._engine, clock, self._soon)
         self._reacting = Reacting(self._engine, clock, self._soon)
@@ -262,7 +262,8 @@ class Server:
         before = self._engine.blueprint
         loaded = self._load()
         require_same_process(before.settings, loaded.settings)
-        built = blueprint(loaded.settings, loaded.config_hash, self._clock)
+        store = self._engine.database
+        built = blueprint(loaded.settings, loaded.config_hash, self._clock, store)
         self._listening.follow(loaded.settings)
         self._engine.replace(built)
         self._count_from_now(loaded.settings)

@@ -10,7 +10,14 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
-from syncd.app.turns import AT_ONCE, InTurn, Turns
+from syncd.app.turns import (
+    AT_ONCE,
+    InTurn,
+    SharedPace,
+    SharedPlace,
+    SharedTurns,
+    Turns,
+)
 from syncd.clients.http import HttpClient
 from syncd.clock import Clock
 from syncd.config.forecast import project_key
@@ -18,13 +25,16 @@ from syncd.config.secrets import SecretRef
 from syncd.config.settings import Settings
 from syncd.config.settings_connections import (
     AmplitudeConnection,
+    Connection,
     EngageConnection,
     ListApiConnection,
     PartnerAccess,
     PropertyApiConnection,
     Transport,
 )
+from syncd.delivery.turn import Turn
 from syncd.redaction import register_secret
+from syncd.store.database import Database
 
 if TYPE_CHECKING:
     from syncd.clients.amplitude import AmplitudeClient
@@ -40,14 +50,18 @@ T = TypeVar("T")
 class Vendors:
     """Makes clients from settings and keeps them. Not thread-safe: for building.
 
-    Each of them is asked for by the connection's name.
+    Each of them is asked for by the connection's name. `database` is the store: on
+    Postgres other processes may talk to the same project.
     """
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, database: Database | None = None
+    ) -> None:
         self._settings = settings
         self.clock = clock
+        self._shared_by = _shared(database)
         self._http: list[HttpClient] = []
-        self._turns: dict[str, Turns] = {}
+        self._turns = cache(self._make_turns)
         self._amplitude_http = cache(self._make_amplitude_http)
         self.amplitude = cache(self._amplitude)
         self.downloads = cache(self._downloads)
@@ -163,12 +177,37 @@ class Vendors:
         from syncd.clients import amplitude
 
         connection = self._named(name, AmplitudeConnection)
-        turns = self._turns.setdefault(project_key(connection), Turns())
+        turns = self._turns(project_key(connection))
         return self._client(
             name,
             connection.transport,
             amplitude.HOSTS[connection.region],
             make=partial(InTurn, turns=turns),
+        )
+
+    def _make_turns(self, project: str) -> Turns | SharedTurns:
+        if self._shared_by is None:
+            return Turns()
+        return SharedTurns(self._shared_by, self.clock, f"requests {project}")
+
+    def turn(self, name: str) -> Turn | None:
+        """How batches to a connection keep to what all processes may do together."""
+        connection = self._settings.connections[name]
+        if self._shared_by is None:
+            return None
+        if isinstance(connection, AmplitudeConnection):
+            turns = self._turns(project_key(connection))
+            assert isinstance(turns, SharedTurns)  # noqa: S101 - made so above
+            deadline = connection.transport.request_deadline
+            return SharedPlace(turns=turns, deadline=deadline)
+        pace = pace_of(connection)
+        if pace is None:
+            return None
+        return SharedPace(
+            database=self._shared_by,
+            clock=self.clock,
+            scope=f"ids {name}",
+            ids_per_second=pace,
         )
 
     def _client(
@@ -195,6 +234,18 @@ class Vendors:
         if not isinstance(connection, kind):
             raise TypeError(f"{name} is no {kind.__name__}")
         return connection
+
+
+def pace_of(connection: Connection) -> float | None:
+    """Ids a second that a connection may be sent; None is any number."""
+    if isinstance(connection, EngageConnection):
+        return float(connection.max_events_per_second)
+    return None
+
+
+def _shared(database: Database | None) -> Database | None:
+    """A store that other processes may work on, too."""
+    return None if database is None or database.dialect == "sqlite" else database
 
 
 def _key_pair(connection: AmplitudeConnection) -> Callable[[], tuple[str, str]]:

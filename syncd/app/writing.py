@@ -202,10 +202,3 @@ def batch_size_of(settings: Settings, sync: SyncSettings) -> int:
         case _:
             assert_never(connection)
     return min(sync.delivery.batch_size, most)
-
-
-def pace_of(connection: Connection) -> float | None:
-    """Ids a second that a connection may be sent; None is any number."""
-    if isinstance(connection, EngageConnection):
-        return float(connection.max_events_per_second)
-    return None

@@ -114,7 +114,8 @@ def _here(loaded: Loaded, url: str, clock: Clock) -> Iterator[Ask]:
         how = loaded.settings.store
         store = opened(url, migration=how.migrate, fast=False, codec=how.codec)
         with store as open_store:
-            built = blueprint(loaded.settings, loaded.config_hash, clock)
+            database = open_store.database
+            built = blueprint(loaded.settings, loaded.config_hash, clock, database)
             with Engine(built, open_store, clock) as engine:
                 engine.close_abandoned()
                 yield lambda verb, body: _interruptible(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from syncd.delivery.retry import RetryPolicy
+from syncd.delivery.turn import Turn
 from syncd.model import Settlement
 from syncd.sinks import Sink
 from syncd.store.leases import Lease
@@ -32,6 +33,8 @@ class Route:
     """How long a request without a known outcome may still take effect; 0: never."""
     ids_per_second: float | None = None
     """What the connection may be sent, all workers together; None is any."""
+    turn: Turn | None = None
+    """Where several processes may send to the connection; None: this one is alone."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -20,8 +20,10 @@ from datetime import datetime, timedelta
 from syncd import events
 from syncd.clock import Clock
 from syncd.delivery.lane import Lane, Route
-from syncd.delivery.step import Step
+from syncd.delivery.step import Step, ended
+from syncd.delivery.turn import Wait
 from syncd.delivery.worker import Worker
+from syncd.errors import StoreError
 from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Settled, Settlement
@@ -191,10 +193,8 @@ class Pool:
     def _work(self, connection: str) -> None:
         while (job := self._next_job(connection)) is not None:
             lane, waiting = job
-            started = self._clock.monotonic()
             with bound(sync=lane.lease.sync, run_id=lane.run_id):
                 step = contextvars.copy_context().run(self._safely, lane, waiting)
-            self._note_speed(lane, self._clock.monotonic() - started)
             self._apply(lane, step)
 
     def _note_speed(self, lane: Lane, seconds: float) -> None:
@@ -212,7 +212,15 @@ class Pool:
 
     def _carried_out(self, lane: Lane, waiting: Waiting, way: "_Way") -> Step:
         try:
-            return self._worker.step(lane, waiting, way.make)
+            if not self._has_turn(lane, waiting):
+                return Step(put_back=[waiting])
+            started = self._clock.monotonic()
+            step = self._worker.step(lane, waiting, way.make)
+            self._note_speed(lane, self._clock.monotonic() - started)
+            return step
+        except StoreError as error:
+            emit(events.STORE_UNAVAILABLE, operation="deliver", error=str(error))
+            return ended(Settled.LOST, error)
         except Exception as error:  # noqa: BLE001  # one bug must not stop every lane
             emit(
                 events.DAEMON_CRASHED,
@@ -222,6 +230,36 @@ class Pool:
                 exc_info=True,
             )
             return Step(ended=Settlement(state=Settled.LOST, code="internal"))
+        finally:
+            if lane.route.turn is not None:
+                lane.route.turn.leave()
+
+    def _has_turn(self, lane: Lane, waiting: Waiting) -> bool:
+        """Wait until the batch may go among those of all processes; False: not now."""
+        turn, wait, waited = lane.route.turn, Wait(granted=False), False
+        if turn is None:
+            return True
+        while not wait.granted and self._goes_on(lane):
+            wait = turn.ask(waiting.n, waited=waited)
+            waited = self._sit_out(lane, waiting, wait)
+        return wait.granted and self._goes_on(lane)
+
+    def _sit_out(self, lane: Lane, waiting: Waiting, wait: Wait) -> bool:
+        """Let the time pass, unless the lane ends; True when it has."""
+        until = self._clock.monotonic() + wait.seconds
+        with self._changed:
+            if wait.granted:
+                # Whoever of this process is next asks when this one's time is over.
+                behind = timedelta(seconds=wait.seconds * self._clock.speed)
+                self._pace(lane.route, waiting.n, self._clock.now(), behind)
+            while (left := until - self._clock.monotonic()) > 0:
+                if not self._goes_on(lane):
+                    return False
+                self._changed.wait(min(left, IDLE))
+        return True
+
+    def _goes_on(self, lane: Lane) -> bool:
+        return not self._stopping and lane.ended is None
 
     def _next_job(self, connection: str) -> tuple[Lane, Waiting] | None:
         """The next batch of a connection; None when it has no lane any more."""
@@ -286,11 +324,18 @@ class Pool:
         waits = self._throttled.get(name), self._paced.get(name)
         return max([earliest, *(_end_of(each, now) for each in waits if each)])
 
-    def _pace(self, route: Route, ids: int, now: datetime) -> None:
-        """A batch goes: the next one waits as long as this one's ids may take."""
+    def _pace(
+        self,
+        route: Route,
+        ids: int,
+        now: datetime,
+        behind: timedelta = timedelta(0),
+    ) -> None:
+        """A batch goes, `behind` others: the next one waits for those, and as long as
+        this one's ids may take."""
         if route.ids_per_second is None:
             return
-        taken = timedelta(seconds=ids / route.ids_per_second)
+        taken = behind + timedelta(seconds=ids / route.ids_per_second)
         self._paced[route.connection] = now + taken, taken
 
     def _throttle(self, connection: str, until: datetime) -> None:

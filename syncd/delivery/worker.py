@@ -7,13 +7,13 @@ failure is told to the lane as a value, never as an exception.
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, assert_never
 
 from syncd import events
 from syncd.clock import Clock
-from syncd.delivery.lane import Lane
+from syncd.delivery.lane import Lane, Route
 from syncd.delivery.record import Recorder, Sent
 from syncd.delivery.retry import (
     DeadLetter,
@@ -107,6 +107,9 @@ class Worker:
                 self.clock.wall(),
                 lane.route.request_deadline,
             )
+            until = self._throttled_elsewhere(connection, lane.route)
+            if until is not None:
+                return Step(put_back=[waiting], throttled_until=until)
             batch = outbox.claim(connection, waiting.id)
             binding = bindings.get(connection, waiting.binding_id)
             gone = _to_be_forgotten(connection, batch, binding)
@@ -138,6 +141,15 @@ class Worker:
         if receipt.created is None and not receipt.replaced:
             taken()
         return self._proven(done, receipt)
+
+    def _throttled_elsewhere(
+        self, connection: Connection, route: Route
+    ) -> datetime | None:
+        """Until when another process was told to send nothing; one alone knows."""
+        if connection.dialect.name == "sqlite":
+            return None
+        until = connections.get(connection, route.connection).throttled_until
+        return until if until is not None and until > self.clock.now() else None
 
     def _set_aside(self, lane: Lane, batch: Batch, gone: Sequence[bytes]) -> Step:
         left = self.recorder.set_aside(lane.lease, batch, gone, self.clock.now())

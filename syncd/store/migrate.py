@@ -11,7 +11,7 @@ from sqlalchemy import Connection, column, inspect, select, table, text
 from syncd.errors import StoreRefused
 from syncd.store.database import Database, damaged
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every schema there ever was, newest last; a test holds them against the steps."""
 
 _ADVISORY_KEY = 0x73796E6364  # "syncd"

@@ -408,3 +408,14 @@ forgotten = _table(
 )
 """Who asked to be forgotten: HMAC-SHA256 of an id under the installation's key. Nobody
 takes such an id in again until the row is pruned."""
+
+place = _table(
+    "place",
+    Column("scope", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("taken", BigInteger, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+"""What several processes may do at a vendor together: `scope` is a project or a pace,
+`taken` counts who had a place, `until` is when it is free again. Postgres only."""
