@@ -25,6 +25,7 @@ from syncd.config.settings import GuardSettings
 from syncd.errors import StoreError, SyncdError
 from syncd.model import Operation, Trigger
 from syncd.store.backup import backup
+from syncd.store.codec import Codec
 from syncd.store.database import Database
 from syncd.sync.spec import Report
 from tests.builders import (
@@ -39,7 +40,7 @@ from tests.builders import (
 from tests.reliability.storing.mishaps import GUARD, OK
 
 SEED = 20261122
-FEW, MANY = 49, 4_000
+FEW, FEW_PACKED, MANY = 49, 14, 4_000
 PAGE = 4096
 NAMES = 2
 """People of whom nobody may know, where one name became another one and fits: there is
@@ -138,8 +139,18 @@ def world_of(
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Good:
-    folder = tmp_path_factory.mktemp("good")
-    database = new_database(folder)
+    return made(tmp_path_factory.mktemp("good"), "text")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Good:
+    """The same, its chunks packed."""
+    return made(tmp_path_factory.mktemp("packed"), "zstd")
+
+
+def made(folder: Path, codec: Codec) -> Good:
+    new_database(folder).close()
+    database = Database(f"sqlite:///{folder / 'syncd.db'}", codec=codec)
     vendor = FakeVendor(known=people(*range(380)))
     world = world_of(database, folder, vendor)
     clock = world.clock
@@ -254,12 +265,16 @@ def test_a_store_that_is_not_damaged_is_right(good: Good, tmp_path: Path) -> Non
     assert after(good, good.file, tmp_path).kind == "right"
 
 
+@pytest.mark.parametrize("codec", ["text", "zstd"])
 def test_a_damaged_store_is_refused_or_told_or_right_and_removes_nobody(
-    good: Good, tmp_path: Path, pytestconfig: pytest.Config
+    request: pytest.FixtureRequest, tmp_path: Path, codec: Codec
 ) -> None:
+    good: Good = request.getfixturevalue("good" if codec == "text" else "packed")
+    pytestconfig = request.config
     kinds: dict[str, Counter[str]] = {each.__name__: Counter() for each in DAMAGES}
     asked = pytestconfig.getoption("--seed")
-    many = MANY if pytestconfig.getoption("--long") else FEW
+    few = FEW if codec == "text" else FEW_PACKED
+    many = MANY if pytestconfig.getoption("--long") else few
     wrong = []
 
     for seed in range(many) if asked is None else [asked]:
