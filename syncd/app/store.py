@@ -55,6 +55,8 @@ def opened(
                 if database.dialect == "sqlite":
                     leases.expire_all(connection, datetime.now(UTC))
                 installation.agree_on_clock(connection, fast=fast)
+                # Again: a copy may have kept us from writing until it was over.
+                migrate.require_in_place(connection)
                 key = installation.hash_key(connection)
             yield OpenStore(database=database, hash_key=key)
         finally:

@@ -1,4 +1,4 @@
-"""`syncd db`: a copy of the store, and its schema brought up to date by hand."""
+"""`syncd db`: a backup of the store, its schema brought up to date, another place."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from syncd.app.store import locked
 from syncd.cli.configured import load
 from syncd.cli.engine import asking_daemon, log_quietly, me
 from syncd.cli.frame import Frame, common_flags, verb
+from syncd.cli.moving import copy
 from syncd.cli.store import NoStore
 from syncd.config.settings import Loaded
 from syncd.errors import StoreError, SyncdError
@@ -26,7 +27,7 @@ from syncd.store.location import is_sqlite, sqlite_path
 @click.group("db")
 @common_flags
 def db() -> None:
-    """Back the store up, or bring its schema up to date."""
+    """Back the store up, bring its schema up to date, or move it elsewhere."""
 
 
 @verb("backup", reads=True)
@@ -127,3 +128,4 @@ def _migration(before: str | None, after: str) -> dict[str, Any]:
 
 db.add_command(backup)
 db.add_command(migrate)
+db.add_command(copy)

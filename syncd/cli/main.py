@@ -205,7 +205,7 @@ VERBS = {
     "db": Verb(
         target="syncd.cli.database:db",
         section=OPERATE,
-        summary="backup or migrate: copy the store, update its schema",
+        summary="backup, migrate or copy: a move to another store",
     ),
     "completion": Verb(
         target="syncd.cli.completion:completion",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from syncd.errors import StoreRefused
@@ -27,3 +27,22 @@ def is_sqlite(url: str) -> bool:
 def sqlite_path(url: str) -> Path:
     """The database file of a SQLite URL."""
     return Path(make_url(url).database or "").absolute()
+
+
+def place(url: str) -> str:
+    """What a URL points at, to be shown and compared: without user and password."""
+    if is_sqlite(url):
+        return f"sqlite:///{sqlite_path(url).resolve()}"
+    given = make_url(url)
+    # Where libpq looks for the server; a password could stand there, too.
+    where = {key: given.query[key] for key in _WHERE if key in given.query}
+    return URL.create(
+        "postgresql",
+        host=given.host,
+        port=given.port,
+        database=given.database,
+        query=where,
+    ).render_as_string()
+
+
+_WHERE = ("host", "port", "service")

@@ -6,16 +6,16 @@ command asks, and nearly always the answer is that nothing is to be done: one SE
 says so. Alembic is loaded only to carry steps out (`upgrade`).
 """
 
-from sqlalchemy import Connection, column, inspect, select, table, text
+from sqlalchemy import Connection, inspect, select, text
 
 from syncd.errors import StoreRefused
+from syncd.store import gate
 from syncd.store.database import Database, damaged
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every schema there ever was, newest last; a test holds them against the steps."""
 
 _ADVISORY_KEY = 0x73796E6364  # "syncd"
-_VERSION = table("alembic_version", column("version_num"))
 
 
 def head() -> str:
@@ -24,10 +24,20 @@ def head() -> str:
 
 
 def current(connection: Connection) -> str | None:
-    """The schema revision of the store; None when it is empty."""
-    if not inspect(connection).has_table(_VERSION.name):
+    """The schema revision of the store; None when it is empty.
+
+    Raises `StoreRefused` for a store that was moved, and for half a copy.
+    """
+    revision = standing(connection)
+    gate.refuse(connection, revision)
+    return revision
+
+
+def standing(connection: Connection) -> str | None:
+    """What stands there, be it a revision or one of the words of `gate`."""
+    if not inspect(connection).has_table(gate.VERSION.name):
         return None
-    heads = connection.scalars(select(_VERSION.c.version_num)).all()
+    heads = connection.scalars(select(gate.VERSION.c.version_num)).all()
     if len(heads) > 1:
         raise damaged("the store names several schemas: it is damaged")
     return str(heads[0]) if heads else None
@@ -63,6 +73,12 @@ def require_current(database: Database) -> None:
             f"the store has schema {found or 'none'}, this program needs {head()}",
             hint="syncd db migrate, or store.migrate: auto",
         )
+
+
+def require_in_place(connection: Connection) -> None:
+    """Raise `StoreRefused` for a store that was moved since it was opened."""
+    query = select(gate.VERSION.c.version_num)
+    gate.refuse(connection, connection.execute(query).scalar_one())
 
 
 def refuse_newer(revision: str | None) -> None:

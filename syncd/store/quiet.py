@@ -1,0 +1,68 @@
+"""That nobody works on a store of Postgres, and that nobody begins to.
+
+On SQLite a lock on a file says so (`app.store`). Here daemons and leases do, and locks
+on the tables keep everybody else from writing until the transaction ends.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import OperationalError
+
+from syncd.errors import StoreInUse
+from syncd.store import gate, installation, leases
+from syncd.store.tables import lease, metadata
+
+_PLACE = 0x73796E636463  # "syncdc"
+_PATIENCE = "2s"
+_NOT_GIVEN = "55P03"
+"""SQLSTATE lock_not_available."""
+
+
+def hold(connection: Connection, now: datetime, silent_after: timedelta) -> None:
+    """Keep every writer out until this transaction ends.
+
+    A daemon without a sign of life for `silent_after` is gone. Raises `StoreInUse`
+    while one lives, a lease is held or somebody writes.
+    """
+    _require_nobody(connection, now, silent_after)
+    quoted = connection.dialect.identifier_preparer
+    names = ", ".join(map(quoted.format_table, metadata.sorted_tables))
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}'"))
+    try:
+        # Nobody writes, and nobody else takes this lock; everybody may read.
+        connection.execute(text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) != _NOT_GIVEN:
+            raise
+        raise StoreInUse("somebody is writing to the store") from None
+    _require_nobody(connection, now, silent_after)
+
+
+def take_place(connection: Connection) -> None:
+    """Let nobody else begin a copy into this database meanwhile.
+
+    Raises `StoreInUse`.
+    """
+    query = text("SELECT pg_try_advisory_xact_lock(:key)")
+    if not connection.execute(query, {"key": _PLACE}).scalar_one():
+        raise StoreInUse(
+            "another `syncd db copy` fills this database",
+            hint="wait for it, or end it: then the same command again",
+        )
+
+
+def _require_nobody(
+    connection: Connection, now: datetime, silent_after: timedelta
+) -> None:
+    for each in installation.daemons(connection):
+        if now - each.heartbeat_at < silent_after and not leases.is_dead(each.holder):
+            raise StoreInUse(f"a daemon works on it: {each.host}, process {each.pid}")
+    held = select(lease).where(
+        lease.c.released.is_(False),
+        lease.c.expires_at > now,
+        lease.c.holder != gate.MOVED,
+    )
+    for row in connection.execute(held):
+        if not leases.is_dead(row.holder):
+            raise StoreInUse(f"{row.holder} works on sync {row.sync}")
