@@ -13,14 +13,14 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from syncd.sources.files import FileList, FilesSource
 from syncd.store import bindings, compaction
 from syncd.store.buckets import buckets_for
+from syncd.store.codec import Codec
 from syncd.store.database import Database
 from syncd.sync.spill import PARTITIONS, Partition
 from tests.benchmarks.servers import cpu_of
 
-FILE = 1 << 24
-"""Bytes of a list read at once."""
 SIZES = """SELECT sum(pg_total_relation_size(oid)) FROM pg_class
 WHERE relname IN ('chunk', 'batch', 'batch_ids')"""
 
@@ -147,36 +147,33 @@ class PostgresStore:
         return (Path(row[0]) / file).read_text().split("\n")[0]
 
 
-def adopt(store: Store, sync: str, path: Path, spool: Path) -> None:
-    """Make everybody of a list, whose first line is a header, acknowledged members.
+def adopt(
+    store: Store, sync: str, files: FileList, spool: Path, codec: Codec = "text"
+) -> None:
+    """Make everybody of a list acknowledged members, as if it had been read and sent.
 
-    The sync ran once before. The list counts as the one its last plan was made from.
+    The sync ran once before. The list counts as the one its last plan was made from,
+    with its mark where the sync reads these very files.
     """
-    with closing(Database(store.url)) as database:
+    listing = FilesSource(files).listing()
+    with closing(Database(store.url, codec=codec)) as database:
         with database.read() as connection:
             owner = bindings.current(connection, sync)
         assert owner is not None
+        # The connection's name stands before it.
+        reads = owner.source_fingerprint.endswith(f"\n{files.fingerprint()}")
         with closing(Partition(spool, PARTITIONS)) as people:
-            _read(path, people)
+            for block in listing.blocks():
+                people.add(block)
             digest = people.seal()
             n_buckets = buckets_for(digest.count)
+            buckets = enumerate(people.buckets(n_buckets))
             with database.begin() as connection:
-                compaction.adopt(
+                compaction.adopt(connection, owner.id, n_buckets, buckets)
+                bindings.plan_went_out(
                     connection,
                     owner.id,
-                    n_buckets,
-                    enumerate(people.buckets(n_buckets)),
+                    digest,
+                    owner.source_fingerprint,
+                    listing.mark() if reads else None,
                 )
-                bindings.plan_went_out(
-                    connection, owner.id, digest, owner.source_fingerprint, None
-                )
-
-
-def _read(path: Path, people: Partition) -> None:
-    with path.open("rb") as file:
-        file.readline()
-        rest = b""
-        while block := file.read(FILE):
-            *ids, rest = (rest + block).split(b"\n")
-            people.add(ids)
-    assert not rest

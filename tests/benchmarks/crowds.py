@@ -5,7 +5,7 @@ order in both lists. The same seed makes the same people.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,17 +52,22 @@ class Crowd:
             for nth, size in self._blocks():
                 file.write(self._people(nth, size))
 
+    def write_otherwise(self, path: Path) -> None:
+        """The list as it was, in another order."""
+        self._write_shuffled(path, self._people)
+
     def write_now(self, path: Path) -> None:
         """The list as it is: of each block some have left, as many have entered."""
+        self._write_shuffled(path, self._people_now)
+
+    def _write_shuffled(self, path: Path, people: Callable[[int, int], bytes]) -> None:
         order = list(self._blocks())
         chance = _chance(str(self.seed))
         chance.shuffle(order)
         with path.open("wb") as file:
             file.write(f"{HEADER}\n".encode())
             for nth, size in order:
-                gone = self._moving(nth)
-                stayed = self._people(nth, size)[gone * _TEXT :]
-                lines = (stayed + self._strangers(nth)).splitlines(keepends=True)
+                lines = people(nth, size).splitlines(keepends=True)
                 chance.shuffle(lines)
                 file.write(b"".join(lines))
 
@@ -98,6 +103,10 @@ class Crowd:
 
     def _people(self, nth: int, size: int) -> bytes:
         return uuids(f"{self.seed} member {nth}", size)
+
+    def _people_now(self, nth: int, size: int) -> bytes:
+        stayed = self._people(nth, size)[self._moving(nth) * _TEXT :]
+        return stayed + self._strangers(nth)
 
     def _strangers(self, nth: int) -> bytes:
         return uuids(f"{self.seed} stranger {nth}", self._moving(nth))

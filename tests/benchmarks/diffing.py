@@ -4,10 +4,14 @@ The bench makes the lists, the state that a run begins with, and the truth: who 
 who entered, which is what the simulator must have been told.
 """
 
+import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from syncd.sources.files import FileList, Shape
+from syncd.store.codec import Codec
 from tests.benchmarks import comparers
 from tests.benchmarks.baselines import PostgresStore, SqliteStore, adopt
 from tests.benchmarks.crowds import Crowd
@@ -23,8 +27,12 @@ MEMBERS = 10
 """Of the sync that shows what a run costs which has nearly nothing to do."""
 FIRST = "first load"
 MOVED = "some in, as many out"
-SAME = "no change"
+PACKED = f"{MOVED}: zstd"
+SAME = "no change: the same file"
+OTHERWISE = "no change: another order"
 START = "start: a sync of 10"
+DUCKDB = "DuckDB EXCEPT"
+"""Compared where the extra `bench` is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,21 +64,22 @@ class Bench:
         simulator: Simulator,
         installation: Installation,
         lists: Path,
+        codec: Codec = "text",
     ) -> None:
-        self.crowd, self.store = crowd, store
+        self.crowd, self.store, self.codec = crowd, store, codec
         self.simulator, self.installation, self.lists = simulator, installation, lists
         self.before, self.now = lists / "before.csv", lists / "now.csv"
+        self.otherwise = lists / "otherwise.csv"
         self.left, self.entered = crowd.left(), crowd.entered()
         self._configure()
 
     def _configure(self) -> None:
         config, lists = self.installation.config, self.lists
-        config["store"]["url"] = self.store.url
+        config["store"] |= {"url": self.store.url, "codec": self.codec}
         # What an operator has; the tests' own is debug.
         config["log"]["level"] = "info"
-        config["connections"]["engage"]["snapshot"]["path"] = (
-            f"{lists}/{{audience}}.csv"
-        )
+        snapshot = config["connections"]["engage"]["snapshot"]
+        snapshot["path"] = f"{lists}/{{audience}}.csv"
         # The simulator shares two cores with all of this.
         config["connections"]["amplitude"]["request_deadline"] = "60s"
         config["store"]["spool_dir"] = str(lists)
@@ -95,7 +104,11 @@ class Bench:
         self._list(self.lists / "few.csv")
         for sync in ("crowd", "few"):
             self._syncd(sync)
-        adopt(self.store, "crowd", self.before, self.lists)
+        self._list(self.before)
+        files = FileList(
+            pattern=f"{self.lists}/{{audience}}.csv", audience="crowd", shape=Shape.AUTO
+        )
+        adopt(self.store, "crowd", files, self.lists, self.codec)
         self._back()
         self.store.keep()
 
@@ -108,10 +121,11 @@ class Bench:
                 self.simulator.users(one.rstrip("\n") for one in piece)
 
     def _list(self, path: Path) -> None:
-        """What the large sync reads."""
+        """What the large sync reads. A symbolic link: another hard one would change
+        the file, as far as anybody can see without reading it."""
         link = self.lists / "crowd.csv"
         link.unlink(missing_ok=True)
-        link.hardlink_to(path)
+        link.symlink_to(path)
 
     # ---- what is measured -----------------------------------------------------------
 
@@ -120,7 +134,7 @@ class Bench:
         self.store.fresh()
         self._list(self.now)
         since = self.simulator.last()
-        told = self._run(MOVED, "crowd")
+        told = self._run(MOVED if self.codec == "text" else PACKED, "crowd")
         assert _as_set(self.simulator.sent("ADD", since)) == self.entered
         assert _as_set(self.simulator.sent("REMOVE", since)) == self.left
         self._expect(told, "success", len(self.entered), len(self.left))
@@ -140,10 +154,20 @@ class Bench:
         self.simulator.control.delete("/_sim/log").raise_for_status()
 
     def same(self) -> Cost:
-        """The run that finds the list as it was."""
+        """The run that finds the file as it was."""
         self.store.fresh()
         self._list(self.before)
         told = self._run(SAME, "crowd")
+        self._expect(told, "no_change", 0, 0, read=False)
+        return told
+
+    def same_otherwise(self) -> Cost:
+        """The run that finds the same people in another order."""
+        if not self.otherwise.exists():
+            self.crowd.write_otherwise(self.otherwise)
+        self.store.fresh()
+        self._list(self.otherwise)
+        told = self._run(OTHERWISE, "crowd")
         self._expect(told, "no_change", 0, 0)
         return told
 
@@ -156,14 +180,29 @@ class Bench:
         """The run that sends everybody to a new cohort."""
         self.store.empty()
         self._list(self.before)
+        since = self.simulator.last()
         told = self._run(FIRST, "crowd")
         self._expect(told, "success", self.crowd.count, 0)
-        for cohort in self.simulator.cohorts():
-            if cohort["members_count"] == self.crowd.count:
-                where = f"/_sim/cohorts/{cohort['id']}"
-                self.simulator.control.delete(where).raise_for_status()
-                return told
-        raise AssertionError("no cohort of everybody")
+        asked = self.simulator.get(f"/_sim/log?endpoint=membership&since={since}")
+        assert sum(one["id_count"] for one in asked["entries"]) == self.crowd.count
+        (cohort,) = self.simulator.cohorts()
+        self._require_everybody(cohort["id"])
+        where = f"/_sim/cohorts/{cohort['id']}"
+        self.simulator.control.delete(where).raise_for_status()
+        return told
+
+    def _require_everybody(self, cohort: str) -> None:
+        """The cohort holds the people of the first list, by name, and nobody else."""
+        with self.before.open("rb") as file:
+            next(file)
+            found = self.simulator.control.post(
+                f"/_sim/cohorts/{cohort}/compare",
+                content=iter(partial(file.read, 1 << 20), b""),
+                headers={"content-type": "text/plain"},
+            )
+        told = found.raise_for_status().json()
+        assert told["equal"], told
+        assert told["actual"] == self.crowd.count
 
     def others(self) -> list[Cost]:
         """The peers, in this round; all count who differs."""
@@ -175,7 +214,7 @@ class Bench:
             "two Python sets": comparers.in_python("sets", before, now),
         }
         if comparers.has_duckdb():
-            commands["DuckDB EXCEPT"] = comparers.in_python("duckdb", before, now)
+            commands[DUCKDB] = comparers.in_python("duckdb", before, now)
         found = [
             Cost(name=name, cost=self._measured(command))
             for name, command in commands.items()
@@ -202,7 +241,9 @@ class Bench:
         assert cost.code == 0, cost.err[-4000:]
         return cost
 
-    def _expect(self, told: Cost, outcome: str, entered: int, exited: int) -> None:
+    def _expect(
+        self, told: Cost, outcome: str, entered: int, exited: int, *, read: bool = True
+    ) -> None:
         end = told.finished
         assert end is not None
         assert (end["outcome"], end["entered"], end["exited"]) == (
@@ -210,7 +251,8 @@ class Bench:
             entered,
             exited,
         )
-        assert end["snapshot"] == self.crowd.count
+        assert end.get("snapshot") == (self.crowd.count if read else None)
+        assert ("unchanged_since" in json.loads(told.cost.out)["runs"][0]) is not read
 
 
 def _as_set(sent: list[str]) -> set[str]:

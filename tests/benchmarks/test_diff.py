@@ -12,9 +12,10 @@ from statistics import median
 
 import pytest
 
+from syncd.store.codec import Codec
 from tests.benchmarks.baselines import PostgresStore, SqliteStore
 from tests.benchmarks.crowds import Crowd
-from tests.benchmarks.diffing import FIRST, MOVED, SAME, Bench, Cost
+from tests.benchmarks.diffing import DUCKDB, FIRST, MOVED, PACKED, SAME, Bench, Cost
 from tests.benchmarks.table import load, table
 from tests.installed import Installation
 from tests.simulated import Simulator
@@ -29,7 +30,7 @@ SORTING, SORTING_NEW = "A: sort both, comm", "B: sort new, comm"
 HEAD = "what, wall s, CPU s, of it server, CPU / A, CPU / B, peak MB, bytes an id"
 
 Rounds = list[list[Cost]]
-NewBench = Callable[[Crowd, str], Bench]
+NewBench = Callable[..., Bench]
 
 
 @pytest.fixture
@@ -41,18 +42,18 @@ def new_bench(
     """Makes a bench of a crowd on a kind of store, with a simulator of its own."""
     with ExitStack() as stack:
 
-        def make(crowd: Crowd, kind: str) -> Bench:
-            installation, lists = tmp_path / "installation", tmp_path / "lists"
+        def make(crowd: Crowd, kind: str, codec: Codec = "text") -> Bench:
+            installation, lists = tmp_path / codec, tmp_path / "lists"
             installation.mkdir()
-            lists.mkdir()
+            lists.mkdir(exist_ok=True)
             store: SqliteStore | PostgresStore = SqliteStore(installation / "syncd.db")
             if kind == "postgresql":
                 url = request.getfixturevalue("postgres_url")
-                store = PostgresStore(url, f"bench_{crowd.count}")
+                store = PostgresStore(url, f"bench_{crowd.count}_{codec}")
                 stack.callback(store.gone)
             simulator = new_simulator("--latency", "0")
             made = Installation(installation, simulator, stack)
-            return Bench(crowd, store, simulator, made, lists)
+            return Bench(crowd, store, simulator, made, lists, codec)
 
         yield make
 
@@ -63,6 +64,9 @@ def new_bench(
 def shown(rounds: Rounds, people: int) -> str:
     """Medians, and of the last round's run its phases."""
     rows = [_line(rounds, name, people) for name in _names(rounds)]
+    if DUCKDB not in _names(rounds):
+        blank = [""] * (HEAD.count(",") - 1)
+        rows.append([DUCKDB, "left out: the extra `bench` is not installed", *blank])
     ends = [each for each in rounds[-1] if each.finished is not None]
     phases = [f"{each.name}: {_phases(each)}" for each in ends]
     return "\n".join([table(HEAD, rows), load(), *phases])
@@ -113,6 +117,19 @@ def peak(rounds: Rounds) -> float:
     )
 
 
+Goal = tuple[str, float, float]
+"""(what, found, at most)."""
+
+
+def missed(*goals: Goal) -> list[str]:
+    """Those that are not reached, in words: all of them are told, not the first."""
+    return [
+        f"{what}: {found:.2f}, at most {most}"
+        for what, found, most in goals
+        if found > most
+    ]
+
+
 # ---- what must hold -----------------------------------------------------------------
 
 
@@ -127,18 +144,51 @@ def test_a_run_costs_less_than_sorting_the_lists(
     bench.prepare()
 
     rounds = [
-        [*bench.others(), bench.few(), bench.same(), bench.moved()]
+        [
+            *bench.others(),
+            bench.few(),
+            bench.same(),
+            bench.same_otherwise(),
+            bench.moved(),
+        ]
         for _ in range(ROUNDS if full else 1)
     ]
 
     print(shown(rounds, bench.crowd.count))
     assert peak(rounds) <= DECENT
     if full:
-        bar = 0.50 if kind == "sqlite" else 1.0
-        assert multiple(rounds, MOVED, SORTING) <= bar
-        assert multiple(rounds, SAME, SORTING) <= 0.25
-        assert peak(rounds) <= 120
-        assert bench.store.size() <= 40 * bench.crowd.count
+        assert not missed(
+            (MOVED, multiple(rounds, MOVED, SORTING), 0.50 if kind == "sqlite" else 1),
+            (SAME, multiple(rounds, SAME, SORTING), 0.25),
+            ("peak MB", peak(rounds), 120),
+            ("bytes an id", bench.store.size() / bench.crowd.count, 40),
+        )
+
+
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_packed_members_take_half_the_room_and_no_more_cpu(
+    new_bench: NewBench, kind: str, pytestconfig: pytest.Config
+) -> None:
+    full = pytestconfig.getoption("--full-size")
+    crowd = TWO_MILLION if full else SMALL
+    text, packed = new_bench(crowd, kind), new_bench(crowd, kind, "zstd")
+    text.write_lists()
+    for each in (text, packed):
+        each.prepare()
+
+    rounds = [
+        [*text.others(), text.moved(), packed.moved()]
+        for _ in range(ROUNDS if full else 1)
+    ]
+
+    print(shown(rounds, crowd.count))
+    assert packed.store.size() <= text.store.size() - 14 * crowd.count
+    if full:
+        assert not missed(
+            ("bytes an id", packed.store.size() / crowd.count, 22),
+            (f"{PACKED} / {MOVED}", multiple(rounds, PACKED, MOVED), 1.1),
+        )
 
 
 @pytest.mark.timeout(1_800)
@@ -156,8 +206,12 @@ def test_a_first_load_costs_little_more_than_sorting_the_list(
     print(shown(rounds, bench.crowd.count))
     assert peak(rounds) <= DECENT
     if full:
-        assert multiple(rounds, FIRST, SORTING_NEW) <= (
-            2.2 if kind == "sqlite" else 3.5
+        assert not missed(
+            (
+                FIRST,
+                multiple(rounds, FIRST, SORTING_NEW),
+                2.2 if kind == "sqlite" else 3.5,
+            )
         )
 
 
@@ -175,5 +229,7 @@ def test_ten_million_cost_no_more_memory(
     print(shown(rounds, bench.crowd.count))
     assert peak(rounds) <= DECENT
     if full:
-        assert multiple(rounds, MOVED, SORTING) <= 0.55
-        assert peak(rounds) <= 150
+        assert not missed(
+            (MOVED, multiple(rounds, MOVED, SORTING), 0.55),
+            ("peak MB", peak(rounds), 150),
+        )

@@ -15,6 +15,7 @@ from statistics import median
 
 import pytest
 
+from syncd.sources.files import FileList
 from tests.benchmarks import packed
 from tests.benchmarks.baselines import SqliteStore, adopt
 from tests.benchmarks.bench import BATCH, FIRST, PREFIX, Bench, Floor, Told
@@ -60,7 +61,8 @@ class Life:
         path.write_text(
             "user_id\n" + "".join(f"{PREFIX}{number}\n" for number in people)
         )
-        adopt(self.store, "big", path, self.folder)
+        files = FileList(pattern=str(path), audience="big")
+        adopt(self.store, "big", files, self.folder)
         path.unlink()
 
     def round(self) -> None:
