@@ -556,6 +556,7 @@ def settings_of(
             password=None,
             migrate="auto",
             lease=timedelta(seconds=90),
+            replication="asynchronous",
             keep_runs=timedelta(days=400),
             spool_dir=spool,
         ),

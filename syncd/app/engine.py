@@ -155,6 +155,11 @@ class Engine:
         """The configuration in use."""
         return self._blueprint
 
+    @property
+    def lossless(self) -> bool:
+        """The database loses no commit when it fails over."""
+        return self._blueprint.settings.store.replication == "synchronous"
+
     def active(self) -> list[str]:
         """The syncs being worked on in this process."""
         with self._lock:
@@ -342,6 +347,7 @@ class Engine:
             spool=self._spool,
             holder=self.holder,
             lease_ttl=self._blueprint.settings.store.lease,
+            lossless=self.lossless,
             stop=self.stop_event,
             readers=self._readers,
             quiet_until=self._quiet_until,

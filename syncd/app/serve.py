@@ -37,7 +37,7 @@ from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
 from syncd.report.backlog import folded
 from syncd.scheduler import Ticker
-from syncd.store import inbox, installation, shared_clock
+from syncd.store import failovers, inbox, installation, shared_clock
 from syncd.store.installation import Daemon
 
 HEARTBEAT = timedelta(seconds=10)
@@ -196,6 +196,11 @@ class Server:
                     heartbeat_at=self._clock.wall(),
                 ),
             )
+            marked = failovers.look(
+                connection, self._clock.now(), lossless=self._engine.lossless
+            )
+        if marked is not None:
+            emit(events.STORE_FAILED_OVER, syncs=marked)
 
     def _prune(self) -> None:
         keep = self._engine.blueprint.settings.store.keep_runs

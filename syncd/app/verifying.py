@@ -22,7 +22,14 @@ from syncd.errors import SourceUnavailable, SyncdError
 from syncd.events import Level, emit
 from syncd.model import Outcome
 from syncd.sources import Listing, Postponed
-from syncd.store import acknowledged, authorship, bindings, runs, verifications
+from syncd.store import (
+    acknowledged,
+    authorship,
+    bindings,
+    failovers,
+    runs,
+    verifications,
+)
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.verifications import Verification
@@ -90,6 +97,8 @@ def verify(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
         with parts.database.begin() as connection:
             done = Verification(at=parts.clock.now(), drift=drift)
             verifications.note(connection, name, done)
+            if not drift:
+                failovers.reconciled(connection, name)
     _tell(name, found)
     return _shown(found, with_ids=bool(body.get("ids")))
 

@@ -138,6 +138,7 @@ def _store(shape: StoreShape, locator: Locator) -> StoreSettings:
         migrate=shape.migrate,
         codec=shape.codec,
         lease=_first(shape.lease, LEASE),
+        replication=shape.replication,
         keep_runs=_first(shape.keep_runs, KEEP_RUNS),
         spool_dir=locator.path(spool, shape.spool_dir) if shape.spool_dir else None,
     )

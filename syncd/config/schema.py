@@ -86,6 +86,7 @@ class StoreShape(Shape):
     migrate: Literal["auto", "manual"] = "auto"
     codec: Literal["text", "zstd"] = "text"
     lease: OneSecond | None = None
+    replication: Literal["asynchronous", "synchronous"] = "asynchronous"
     keep_runs: Days | None = None
     spool_dir: Text | None = None
 

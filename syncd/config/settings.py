@@ -34,6 +34,8 @@ class StoreSettings:
     migrate: Literal["auto", "manual"]
     lease: timedelta
     """How long a process may be silent before another one takes its syncs over."""
+    replication: Literal["asynchronous", "synchronous"]
+    """Whether a failover of the database may lose its last commits."""
     keep_runs: timedelta
     """Age at which finished runs and the ledger are pruned."""
     spool_dir: Path | None

@@ -94,6 +94,13 @@ STORE_MIGRATED = _info(
     "store schema {from_version} -> {to_version}",
     "from_version to_version backup duration_ms",
 )
+STORE_FAILED_OVER = _warning(
+    "store.failed_over",
+    "the database failed over: what was acknowledged last may be lost, {syncs} syncs "
+    "must be reconciled",
+    "syncs",
+    then="syncd verify SYNC --repair",
+)
 STORE_UNAVAILABLE = _error(
     "store.unavailable",
     "the store cannot be used: {error}",

@@ -22,7 +22,7 @@ from syncd.store import (
 )
 from syncd.store.bindings import Role
 from syncd.store.database import Connection, Database
-from syncd.sync import landings
+from syncd.sync import failing_over, landings
 from syncd.sync.commit import drop_plan
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
@@ -90,6 +90,7 @@ def _close(run: Run, now: datetime) -> bool:
         _retire_emptied(connection, run)
         report.numbers |= _proven(connection, run) | {"members_after": members}
         _judge(report)
+        marked = failing_over.judge(connection, run)
         _drop_untold_plan(connection, run)
         closed = runs.finish(
             connection,
@@ -102,6 +103,7 @@ def _close(run: Run, now: datetime) -> bool:
         # Not released, it makes the next process wait for what may still land.
         if run.is_quiet():
             leases.release(connection, run.lease)
+    failing_over.noticed(marked)
     return closed
 
 

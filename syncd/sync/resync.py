@@ -29,6 +29,7 @@ from syncd.sources import Listing, Postponed, Unchanged
 from syncd.store import (
     bindings,
     compaction,
+    failovers,
     forgotten,
     installation,
     leases,
@@ -319,6 +320,8 @@ def _store(run: Run, told: _Told, wish: Wish) -> int:
         source = run.spec.identity.source
         bindings.plan_went_out(connection, work.id, digest, source, mark)
         installation.record(connection, action(run, wish, "resync adopt"))
+        if told.belief.reads is not None:
+            failovers.reconciled(connection, run.spec.name)
     run.binding, run.change = work, None
     return members
 

@@ -25,12 +25,13 @@ from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
 from syncd.sources import Listing, Postponed, Pushed, Unchanged
-from syncd.store import bindings, doubts, leases, pauses, runs
+from syncd.store import bindings, doubts, failovers, leases, pauses, runs
 from syncd.store.database import Connection
 from syncd.store.leases import Held, Lease
 from syncd.sync import (
     commit,
     credentials,
+    failing_over,
     landings,
     settling,
     steps,
@@ -132,6 +133,7 @@ def _begin(
     )
     with parts.database.begin() as connection:
         lease = _acquire(connection, parts, spec)
+        marked = failovers.look(connection, now, lossless=parts.lossless)
         if not even_paused:
             # An approval too: who paused it was told that nothing of it is sent.
             pauses.require_none(connection, spec.name, now)
@@ -151,6 +153,7 @@ def _begin(
             if not lease.taken_over:
                 leases.release(connection, lease)
             return None
+    failing_over.noticed(marked)
     _mind_late_landings(parts, spec, lease)
     emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
     return Run(parts=parts, spec=spec, lease=lease, report=report)

@@ -68,6 +68,8 @@ class Parts:
     """This process, in leases."""
     lease_ttl: timedelta
     """How long they last without being renewed."""
+    lossless: bool
+    """The database loses no commit when it fails over."""
     stop: threading.Event
     """Set when the process was asked to stop."""
     readers: Readers

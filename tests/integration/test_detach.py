@@ -447,6 +447,7 @@ def test_doctor_names_a_sync_that_left_the_files_and_whom_the_store_still_keeps(
         password=None,
         migrate="auto",
         lease=timedelta(seconds=90),
+        replication="asynchronous",
         keep_runs=timedelta(days=400),
         spool_dir=None,
     )

@@ -20,6 +20,7 @@ def settings(url: str, migration: str = "auto") -> StoreSettings:
         password=None,
         migrate="manual" if migration == "manual" else "auto",
         lease=timedelta(seconds=90),
+        replication="asynchronous",
         keep_runs=timedelta(days=400),
         spool_dir=None,
     )

@@ -63,6 +63,7 @@ IMPURE = {
     "steps": "the steps of the story",
     "settling": "the steps of the story after its plan is durable",
     "telling": "logs what a plan would do",
+    "failing_over": "asks the store whether it went back in time",
     "landings": "reads and drops what may land late",
     "news": "reads what was pushed",
     "readers": "makes threads wait for a place",

@@ -390,6 +390,7 @@ def store_settings(database: Database) -> StoreSettings:
         password=None,
         migrate="auto",
         lease=timedelta(seconds=90),
+        replication="asynchronous",
         keep_runs=timedelta(days=400),
         spool_dir=None,
     )

@@ -1,0 +1,102 @@
+"""Syncs of which a failover of the database may have lost what was acknowledged.
+
+A standby that is promoted begins a new timeline, and without synchronous replication it
+lacks the last commits of its primary. Whom those named is nobody's knowledge any more:
+who entered and left again since would stay a member, who left and came back would be
+missing, and every later run would find nothing to do. So each sync that has a target is
+marked, until it was compared with what is really there, or everybody was sent again.
+A base backup that is restored begins a timeline as well.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, exists, select, text
+from sqlalchemy.exc import DBAPIError
+
+from syncd.store.database import insert_into
+from syncd.store.tables import binding, meta
+
+TIMELINE = "timeline"
+_MARK = "unreconciled:"
+# Of the file that is being written: the last checkpoint's may be of before.
+_SHOWN = text(
+    "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) "
+    "WHERE NOT pg_is_in_recovery()"
+)
+
+
+def look(connection: Connection, now: datetime, *, lossless: bool) -> int | None:
+    """Mark every sync with a target where the database failed over; None: it did not.
+
+    Returns how many were marked. `lossless`: no commit is ever lost, and marks of
+    before are dropped. Does nothing on SQLite, nor where the server has no timelines.
+    """
+    shown = _timeline(connection)
+    if shown is None:
+        return None
+    if lossless:
+        _drop_all(connection)
+    if _value(connection, TIMELINE) == shown:
+        return None
+    # Whoever comes second finds it noticed.
+    known = _value(connection, TIMELINE, lock=True)
+    if known == shown:
+        return None
+    _put(connection, TIMELINE, shown)
+    if known is None:
+        return None
+    return 0 if lossless else _mark_all(connection, now)
+
+
+def since(connection: Connection, sync: str) -> datetime | None:
+    """When the failover was noticed since which a sync waits to be reconciled."""
+    found = _value(connection, _MARK + sync)
+    return None if found is None else datetime.fromisoformat(found)
+
+
+def reconciled(connection: Connection, sync: str) -> None:
+    """What is there was compared with what is acknowledged, or sent again."""
+    connection.execute(delete(meta).where(meta.c.key == _MARK + sync))
+
+
+def _timeline(connection: Connection) -> str | None:
+    if connection.dialect.name == "sqlite":
+        return None
+    try:
+        # An error would be the end of the transaction otherwise.
+        with connection.begin_nested():
+            shown: str | None = connection.execute(_SHOWN).scalar_one_or_none()
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        return None  # no right to ask, or a server that keeps no such log
+    return shown
+
+
+def _mark_all(connection: Connection, now: datetime) -> int:
+    names = connection.scalars(select(binding.c.sync).distinct()).all()
+    for name in names:
+        _put(connection, _MARK + name, now.isoformat())
+    return len(names)
+
+
+def _drop_all(connection: Connection) -> None:
+    marked = meta.c.key.startswith(_MARK, autoescape=True)
+    if connection.execute(select(exists().where(marked))).scalar_one():
+        connection.execute(delete(meta).where(marked))
+
+
+def _value(connection: Connection, key: str, *, lock: bool = False) -> str | None:
+    query = select(meta.c.value).where(meta.c.key == key)
+    found: str | None = connection.execute(
+        query.with_for_update() if lock else query
+    ).scalar_one_or_none()
+    return found
+
+
+def _put(connection: Connection, key: str, value: str) -> None:
+    connection.execute(
+        insert_into(connection, meta)
+        .values(key=key, value=value)
+        .on_conflict_do_update(index_elements=[meta.c.key], set_={"value": value})
+    )
