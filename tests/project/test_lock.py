@@ -16,7 +16,7 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = SETTINGS["project"]["optional-dependencies"]
 DECLARED = [
     *SETTINGS["project"]["dependencies"],
-    *(line for extra in ("postgres", "zstd") for line in EXTRAS[extra]),
+    *(line for extra in ("postgres", "zstd", "cluster") for line in EXTRAS[extra]),
 ]
 
 both_locks = pytest.mark.parametrize("lock", [RUNTIME, BUILD], ids=["runtime", "build"])
