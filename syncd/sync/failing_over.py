@@ -13,7 +13,7 @@ from syncd.store import failovers, runs
 from syncd.store.database import Connection
 from syncd.sync.steps import Run
 
-FAILED_OVER = "failed_over"
+FAILED_OVER = "store.failed_over"
 """The reason of such a run."""
 _RECONCILING = (Trigger.REPAIR, Trigger.RESYNC)
 """Their success is that what is there was compared, or everybody sent again."""

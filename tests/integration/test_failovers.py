@@ -79,7 +79,7 @@ def test_no_run_is_a_success_after_a_failover_until_the_sync_is_reconciled(
         healed = ran(engine, world)
 
     for each in (first, second):
-        assert (each.outcome, each.reason) == (Outcome.PARTIAL, "failed_over")
+        assert (each.outcome, each.reason) == (Outcome.PARTIAL, "store.failed_over")
         assert each.hint == "syncd verify vip --repair"
     assert pushed is not None
     assert (pushed.outcome, healed.outcome) == (Outcome.SUCCESS, Outcome.NO_CHANGE)
@@ -96,7 +96,7 @@ def test_a_failover_in_the_middle_of_a_run_is_no_success_of_that_run(
 
         during = ran(engine, world)
 
-    assert (during.outcome, during.reason) == (Outcome.PARTIAL, "failed_over")
+    assert (during.outcome, during.reason) == (Outcome.PARTIAL, "store.failed_over")
     assert told(lines) == [1]
 
 
