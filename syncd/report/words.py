@@ -70,8 +70,10 @@ def dated(t: datetime, zone: str) -> str:
 def unchanged_words(since: str) -> str:
     """`unchanged since 2026-07-29 03:01 UTC, not read again`, of a run's
     `unchanged_since`: an instant, or nothing where the source does not say when."""
-    last = f"{datetime.fromisoformat(since):%Y-%m-%d %H:%M} UTC" if since else ""
-    return f"unchanged since {last or 'the last plan'}, not read again"
+    when = "the last plan"
+    if since:
+        when = f"{datetime.fromisoformat(since).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"unchanged since {when}, not read again"
 
 
 def zone_name(local: datetime) -> str:

@@ -239,6 +239,14 @@ def test_each_step_says_how_long_it_took_and_what_it_came_to() -> None:
     }
 
 
+def test_a_run_that_read_nothing_says_so_where_it_asked() -> None:
+    numbers = {"phase_ms": {"ask": 3}, "unchanged_since": "2026-07-29T01:01:05+00:00"}
+
+    (told,) = steps(page(run(numbers)))
+
+    assert told.did == "source unchanged since 2026-07-29 01:01 UTC, not read again"
+
+
 def test_who_is_no_member_is_counted_by_reason() -> None:
     numbers = {
         "members_after": 21_621,

@@ -12,6 +12,7 @@ from syncd.report.words import (
     relative,
     signed,
     span,
+    unchanged_words,
     utc_clock,
 )
 
@@ -72,3 +73,10 @@ def test_a_local_time_and_its_utc_clock() -> None:
     assert utc_clock(t, BERLIN) == "Tue 22:01:05Z"
     assert utc_clock(t - timedelta(hours=3), BERLIN) == "19:01:05Z"
     assert dated(t, "Asia/Kathmandu") == "Wed 13 May 03:46:05 +0545"
+
+
+def test_a_source_that_was_not_read_may_not_say_since_when() -> None:
+    assert unchanged_words("2026-07-29T03:01:05+02:00") == (
+        "unchanged since 2026-07-29 01:01 UTC, not read again"
+    )
+    assert unchanged_words("") == "unchanged since the last plan, not read again"
