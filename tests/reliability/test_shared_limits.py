@@ -55,7 +55,7 @@ def on_postgres(installation, url: str, *names: str) -> None:
     """These one-time syncs of this project, and no others."""
     installation.config["store"]["url"] = url
     installation.config["defaults"]["delivery"]["batch_size"] = OF_EACH
-    installation.config["connections"]["amplitude"]["request_deadline"] = "5s"
+    installation.config["connections"]["amplitude"]["request_deadline"] = "20s"
     installation.config["syncs"].clear()
     for name in names:
         installation.sync(name, schedule="once", max_runtime="1h")
@@ -65,7 +65,8 @@ def on_postgres(installation, url: str, *names: str) -> None:
 def test_two_daemons_and_a_person_share_five_requests_of_a_project(
     new_installation, new_simulator, postgres_database
 ):
-    simulator = new_simulator("--latency", "0.08")
+    # Slow, until both are at work.
+    simulator = new_simulator("--latency", "2")
     halves = [f"a{n}" for n in range(4)], [f"b{n}" for n in range(4)]
     every = [*halves[0], *halves[1], "by-hand"]
     simulator.users(one for name in every for one in people(name))
@@ -75,6 +76,8 @@ def test_two_daemons_and_a_person_share_five_requests_of_a_project(
         on_postgres(installation, postgres_database, *names)
         daemons.append(installation.start("serve"))
         assert daemons[-1].reached("daemon.started")
+    assert daemons[-1].reached("batch.sent")
+    simulator.post("/_sim/latency", {"all": 0.05})
     on_postgres(installation, postgres_database, "by-hand")
 
     by_hand = installation.run("by-hand")
