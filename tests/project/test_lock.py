@@ -14,10 +14,8 @@ RUNTIME = (ROOT / "deploy/requirements.lock").read_text()
 BUILD = (ROOT / "deploy/build.lock").read_text()
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = SETTINGS["project"]["optional-dependencies"]
-DECLARED = [
-    *SETTINGS["project"]["dependencies"],
-    *(line for extra in ("postgres", "zstd", "cluster") for line in EXTRAS[extra]),
-]
+SHIPPED = [line for extra in ("postgres", "zstd", "cluster") for line in EXTRAS[extra]]
+DECLARED = [*dict.fromkeys([*SETTINGS["project"]["dependencies"], *SHIPPED])]
 
 both_locks = pytest.mark.parametrize("lock", [RUNTIME, BUILD], ids=["runtime", "build"])
 
