@@ -29,6 +29,7 @@ from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from syncd.store.tables import CODEC_TEXT, CODEC_ZSTD, chunk
 from syncd.store.upgrade import folder
+from syncd.store.views import MEMBER_VIEW
 from syncd.sync import resync
 from syncd.sync.resync import Belief, Wish
 from syncd.sync.spec import Report
@@ -387,12 +388,15 @@ def test_either_way_to_begin_anew_makes_a_damaged_frame_good(
 # ---- the step of the schema ----------------------------------------------------------
 
 
-def at_0006(database: Database, binding_of_text: str) -> None:
-    """A store as the version before left it, with a large chunk."""
+def at_0006(database: Database, ids: str) -> None:
+    """A store as the version before left it: with a chunk, and the view of its time."""
     config = folder()
+    view = MEMBER_VIEW[database.dialect].replace(" AND c.codec = 0", "")
     with database.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0006")
+        connection.execute(text("DROP VIEW member"))
+        connection.execute(text(view))
         connection.execute(
             text(
                 "INSERT INTO binding (id, sync, role, connection, target, owner, "
@@ -406,7 +410,7 @@ def at_0006(database: Database, binding_of_text: str) -> None:
                 "INSERT INTO chunk (binding_id, bucket, n, codec, ids) "
                 "VALUES (1, 0, :n, 0, :ids)"
             ),
-            {"n": len(binding_of_text.split("\n")), "ids": binding_of_text},
+            {"n": len(ids.split("\n")), "ids": ids},
         )
 
 
@@ -427,6 +431,20 @@ def test_the_step_to_packed_members_rewrites_nothing_and_keeps_every_member(
     assert len(bucket.acknowledged) == 100_000
     assert rows(store, "SELECT count(*) FROM member") == [(100_000,)]
     assert rows(store, "SELECT codec, packed FROM chunk") == [(CODEC_TEXT, None)]
+
+
+@packed
+def test_the_view_of_a_store_that_was_brought_up_to_date_shows_no_packed_members(
+    empty_database: Database,
+) -> None:
+    at_0006(empty_database, "ann\nbob")
+    migrate(empty_database)
+
+    with empty_database.begin() as connection:
+        compaction.adopt(connection, 1, 1, [(0, [b"ann", b"bob"])])
+
+    assert codecs(empty_database) == [CODEC_ZSTD]
+    assert rows(empty_database, "SELECT member_id FROM member") == []
 
 
 def place_of_chunks(store: Database) -> object:
