@@ -13,7 +13,9 @@ from functools import partial
 
 from syncd import events, metrics
 from syncd.app.engine import Engine
+from syncd.app.turns import one_at_a_time
 from syncd.clock import Clock
+from syncd.cluster.job import Job, Jobs, Queued
 from syncd.config.settings import Settings, SyncSettings
 from syncd.errors import PutOff, StoreError, SyncdError
 from syncd.events import emit
@@ -59,8 +61,12 @@ def shift(settings: Settings, sync: SyncSettings) -> timedelta:
 class Slots:
     """Turns due times into runs and rows."""
 
-    def __init__(self, engine: Engine, clock: Clock, soon: Soon) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, soon: Soon, jobs: Jobs | None = None
+    ) -> None:
+        """`jobs`: where runs are deferred to; without it they are run here."""
         self._engine = engine
+        self._jobs = jobs
         self._clock = clock
         self._soon = soon
 
@@ -75,9 +81,12 @@ class Slots:
     def make_up_put_off(self, name: str) -> None:
         """One run for the due times that a pause or a blackout put off, once over."""
         try:
-            if self._has_put_off(name):
-                with suppress(Busy, PutOff, WaitsForPerson):
-                    self._engine.run(name, Trigger.CATCH_UP)
+            # Of several replicas that see it, one runs; the others then see its run.
+            what, database = f"make up {name}", self._engine.database
+            with one_at_a_time(database, what, PATIENCE) as alone:
+                if alone and self._has_put_off(name):
+                    with suppress(Busy, PutOff, WaitsForPerson):
+                        self._begin(Job(sync=name, trigger=Trigger.CATCH_UP))
         except SyncdError as error:
             emit(events.STORE_UNAVAILABLE, operation="run", error=str(error))
 
@@ -108,8 +117,12 @@ class Slots:
             due_at=slot,
             lag_ms=round(lag.total_seconds() * 1000),
         )
+        self._begin_slot(name, slot, trigger)
+
+    def _begin_slot(self, name: str, slot: datetime, trigger: Trigger) -> None:
+        """Run a due time, or record why not."""
         try:
-            self._engine.run(name, trigger, slot)
+            self._begin(Job(sync=name, trigger=trigger, slot=slot))
         except PutOff as why:
             self._put_off(name, slot, why)
         except WaitsForPerson:
@@ -118,6 +131,31 @@ class Slots:
             self._skip(name, slot, "overlap")
         except SyncdError as error:
             emit(events.STORE_UNAVAILABLE, operation="run", error=str(error))
+
+    def _begin(self, job: Job) -> None:
+        """Run it here, or have a worker do so. Raises what `Engine.run` does."""
+        if self._jobs is None:
+            self._engine.run(job.sync, job.trigger, job.slot)
+        elif self._jobs.put(job) is Queued.OVERLAP:
+            raise Busy(f"{job.sync} waits or runs", hint=f"syncd show {job.sync}")
+
+    def carry_out(self, job: Job) -> None:
+        """What a process without `jobs` does for one that has them.
+
+        Its reason is looked at again: another process may have been faster.
+        """
+        sync = self._sync(job.sync)
+        if job.slot is not None:
+            self._begin_slot(job.sync, job.slot, job.trigger)
+        elif job.trigger is Trigger.RESUME:
+            self.resume(job.sync)
+        elif job.trigger is Trigger.CATCH_UP:
+            self.make_up_put_off(job.sync)
+        elif job.trigger is Trigger.SCHEDULE and sync is not None:
+            self._run_once(sync)
+        else:
+            with suppress(Busy, PutOff, WaitsForPerson):
+                self._begin(job)
 
     def overlapped(self, name: str) -> None:
         """A sync's time has come while its last run goes on: record that."""
@@ -172,10 +210,13 @@ class Slots:
             return None
 
     def _newest_slot(self, name: str) -> datetime | None:
-        """The newest due time that nobody has run or skipped yet."""
+        """The newest due time that nobody has run, skipped or queued yet."""
         sync = self._sync(name)
         slot = self._newest_due(sync) if sync is not None else None
-        return self._unless_settled(name, slot) if slot is not None else None
+        slot = self._unless_settled(name, slot) if slot is not None else None
+        if slot is not None and self._jobs is not None and self._jobs.waits(name, slot):
+            return None
+        return slot
 
     def _newest_due(self, sync: SyncSettings) -> datetime | None:
         """The newest due time, handled or not."""
@@ -231,6 +272,9 @@ class Slots:
 
     def resume(self, name: str) -> None:
         """Go on where a run was cut off. While the sync is put off, that waits too."""
+        if self._jobs is not None:
+            self._jobs.put(Job(sync=name, trigger=Trigger.RESUME))
+            return
         with suppress(PutOff):
             self._engine.resume(name)
 
@@ -285,7 +329,7 @@ class Slots:
         done = any(each.trigger is not Trigger.FORGET for each in well)
         if not done and not pause:
             with suppress(Busy, PutOff, WaitsForPerson):
-                self._engine.run(sync.name, Trigger.SCHEDULE)
+                self._begin(Job(sync=sync.name, trigger=Trigger.SCHEDULE))
 
     def _sync(self, name: str) -> SyncSettings | None:
         for sync in self._engine.blueprint.settings.syncs:

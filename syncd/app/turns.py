@@ -195,6 +195,27 @@ class SharedPace:
         """See `Turn`: a time is not given back."""
 
 
+@contextmanager
+def one_at_a_time(database: Database, what: str, lasts: timedelta) -> Iterator[bool]:
+    """Whether this process alone does `what` now, of all that share the store.
+
+    One that dies over it keeps the others from it for `lasts` at most. Who is alone
+    asks nothing. Raises `StoreError`.
+    """
+    if database.dialect == "sqlite":
+        yield True
+        return
+    with database.begin() as connection:
+        places.prepare(connection, what, 1)
+        place = places.take(connection, what, lasts, waited=True)
+    try:
+        yield place is not None
+    finally:
+        if place is not None:
+            with suppress(StoreError), database.begin() as connection:
+                places.give_back(connection, place)
+
+
 class InTurn(HttpClient):
     """An HTTP client whose requests wait for a place of their project."""
 

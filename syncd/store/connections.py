@@ -6,7 +6,7 @@ It lives in rows, so that a rejected key or a long Retry-After survives a restar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, case, select
+from sqlalchemy import Connection, case, select, update
 from sqlalchemy.engine import Row
 
 from syncd.redaction import redacted
@@ -59,6 +59,16 @@ def stop(connection: Connection, name: str, reason: str, now: datetime) -> None:
         stopped_reason=redacted(reason),
         probe_at=now + PROBE_EVERY,
     )
+
+
+def take_probe(connection: Connection, state: ConnectionState, now: datetime) -> bool:
+    """Put the next probe off, to make this one; False where another process did."""
+    taken = connection.execute(
+        update(table)
+        .where(table.c.name == state.name, table.c.probe_at == state.probe_at)
+        .values(probe_at=now + PROBE_EVERY)
+    )
+    return taken.rowcount == 1
 
 
 def resume(connection: Connection, name: str) -> None:

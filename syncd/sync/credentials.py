@@ -94,11 +94,15 @@ def of_source(run: Run) -> Iterator[None]:
 def probe(
     database: Database, clock: Clock, name: str, free_call: Callable[[], object]
 ) -> None:
-    """Try a stopped connection's credentials if its probe is due."""
+    """Try a stopped connection's credentials if its probe is due, in one process."""
+    now = clock.now()
     with database.read() as connection:
         state = connections.get(connection, name)
-    if state.probe_at is None or state.probe_at > clock.now():
+    if state.probe_at is None or state.probe_at > now:
         return
+    with database.begin() as connection:
+        if not connections.take_probe(connection, state, now):
+            return
     try:
         free_call()
     except DeliveryError as error:

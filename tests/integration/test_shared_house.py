@@ -1,0 +1,106 @@
+"""What is done once, though several processes on one Postgres see that it is due."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from syncd.app.slots import Slots
+from syncd.app.turns import one_at_a_time
+from syncd.errors import DeliveryError, Fault
+from syncd.model import Outcome
+from syncd.schedule import Every
+from syncd.store import connections
+from syncd.store.database import Database
+from syncd.store.migrate import migrate
+from syncd.sync import credentials
+from tests.builders import World, people, rows
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def shared(postgres_database: str) -> Iterator[Database]:
+    """A store on Postgres."""
+    opened = Database(postgres_database)
+    migrate(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def world(shared: Database, tmp_path: Path) -> World:
+    """One hourly sync of three people."""
+    made = World(database=shared, spool=tmp_path)
+    made.sync(members=people(1, 2, 3), schedule=Every(HOUR))
+    made.vendor.known |= people(1, 2, 3)
+    return made
+
+
+def at_once(_: str, action: Callable[[], object]) -> None:
+    action()
+
+
+class Slow(Slots):
+    """Another process is through with all of it between this one's look and its run."""
+
+    meanwhile: Callable[[str], None]
+
+    def _has_put_off(self, name: str) -> bool:
+        found = super()._has_put_off(name)
+        self.meanwhile(name)
+        return found
+
+
+def test_what_was_put_off_is_made_up_for_by_one_of_two_daemons(world: World) -> None:
+    with world.engine() as one, world.engine() as other:
+        slot = world.clock.now()
+        one.skip("vip", slot, "paused")
+        world.clock.advance(HOUR)  # type: ignore[attr-defined]
+        quick = Slots(one, world.clock, at_once)
+        slow = Slow(other, world.clock, at_once)
+        slow.meanwhile = quick.make_up_put_off
+
+        slow.make_up_put_off("vip")
+        world.clock.advance(HOUR)  # type: ignore[attr-defined]
+        quick.make_up_put_off("vip")
+
+    ran = rows(world.database, "SELECT trigger, outcome FROM run WHERE slot IS NULL")
+    assert ran == [("catch_up", Outcome.SUCCESS)]
+
+
+def test_stopped_credentials_are_tried_by_one_of_two_daemons(world: World) -> None:
+    now, calls = world.clock.now(), []
+    with world.database.begin() as connection:
+        connections.stop(connection, "amplitude", "Invalid API key", now)
+    world.clock.advance(connections.PROBE_EVERY)  # type: ignore[attr-defined]
+
+    def refused() -> None:
+        calls.append("asked")
+        if len(calls) == 1:  # meanwhile, the other one
+            credentials.probe(world.database, world.clock, "amplitude", refused)
+        raise DeliveryError("no", fault=Fault.CREDENTIALS, error_type="auth")
+
+    credentials.probe(world.database, world.clock, "amplitude", refused)
+
+    with world.database.read() as connection:
+        state = connections.get(connection, "amplitude")
+    assert calls == ["asked"]
+    assert state.probe_at == world.clock.now() + connections.PROBE_EVERY
+
+
+def test_of_two_processes_one_does_it_and_a_dead_one_keeps_nobody_from_it_for_long(
+    shared: Database,
+) -> None:
+    with one_at_a_time(shared, "house", HOUR) as first:
+        with one_at_a_time(shared, "house", HOUR) as second:
+            pass
+        with one_at_a_time(shared, "elsewhere", HOUR) as another:
+            pass
+    with one_at_a_time(shared, "house", timedelta(0)) as again:
+        # It is taken for no time at all, as by one that died long ago.
+        with one_at_a_time(shared, "house", HOUR) as after:
+            pass
+
+    assert [first, second, another, again, after] == [True, False, True, True, True]
