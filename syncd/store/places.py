@@ -106,7 +106,7 @@ def in_turn(connection: Connection, scope: str, lasts: timedelta) -> timedelta:
             },
         ).returning(
             type_coerce(table.c.until - _LASTS - table.c.since, Interval).label("wait"),
-            _WITHOUT_THE_DISK,
+            *_BRIEFLY,
         ),
         {"lasts": lasts},
     ).one()
@@ -119,8 +119,13 @@ def in_turn(connection: Connection, scope: str, lasts: timedelta) -> timedelta:
 _NOW = func.clock_timestamp()
 _LASTS = bindparam("lasts", type_=Interval)
 _LATER = _NOW + _LASTS
-_WITHOUT_THE_DISK = func.set_config("synchronous_commit", "off", True)
-"""For this transaction alone; what it takes is worth nothing after a crash."""
+_BRIEFLY = (
+    func.set_config("synchronous_commit", "off", True),
+    func.set_config("idle_in_transaction_session_timeout", "5000", True),
+)
+"""For this transaction alone. What it takes is worth nothing after a crash; and where
+its process stands still, Postgres ends it rather than let all others wait for its row.
+"""
 _ITS = table.c.scope == bindparam("its")
 
 
@@ -141,7 +146,7 @@ def _taking(*more: ColumnElement[bool]) -> Update:
         update(table)
         .where(_ITS, table.c.number == free)
         .values(taken=table.c.taken + 1, since=_NOW, until=_LATER)
-        .returning(table.c.number, table.c.taken, _WITHOUT_THE_DISK)
+        .returning(table.c.number, table.c.taken, *_BRIEFLY)
     )
 
 
@@ -159,15 +164,15 @@ _WAIT = (
     update(table)
     .where(_ITS, table.c.number == LINE)
     .values(since=_NOW, until=_LATER)
-    .returning(_WITHOUT_THE_DISK)
+    .returning(*_BRIEFLY)
 )
 _OWN = update(table).where(
     _ITS,
     table.c.number == bindparam("its_number"),
     table.c.taken == bindparam("had"),
 )
-_KEEP = _OWN.values(since=_NOW, until=_LATER).returning(_WITHOUT_THE_DISK)
-_GIVE_BACK = _OWN.values(until=_NOW).returning(_WITHOUT_THE_DISK)
+_KEEP = _OWN.values(since=_NOW, until=_LATER).returning(*_BRIEFLY)
+_GIVE_BACK = _OWN.values(until=_NOW).returning(*_BRIEFLY)
 
 
 def _own(place: Place) -> dict[str, object]:
