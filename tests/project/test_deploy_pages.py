@@ -137,6 +137,44 @@ def test_a_restored_postgres_store_makes_the_cohort_right_again(
     assert simulator.members() == set(AFTER)
 
 
+def test_the_commands_of_a_move_take_everything_along_and_back(
+    installed: Installation, simulator: Simulator, postgres_database: str
+) -> None:
+    installed.secret("database_url", postgres_database)
+    shell = Shell(
+        installed,
+        old=str(installed.database),
+        copy=str(installed.folder / "before.db"),
+        url_file=str(installed.folder / "secrets/database_url"),
+    )
+    (variables, a_try, move_it, look, back) = blocks(
+        "backup.md", "Move from SQLite to Postgres"
+    )
+    move(installed, BEFORE)
+    asked = simulator.last()
+
+    tried = shell.type(a_try)
+    moved = shell.type(move_it)
+    in_a_file = installed.config["store"]
+    installed.config["store"] = {"url_file": "database_url"}
+    installed.command("status")  # writes the configuration
+    looked = shell.type(look)
+    move(installed, BEFORE)
+    shell.type(back)
+    installed.config["store"] = in_a_file
+    move(installed, BEFORE)
+
+    assert re.findall(r"^(\w+)=", variables, re.MULTILINE) == [
+        "old",
+        "copy",
+        "url_file",
+    ]
+    assert "still works" in tried
+    assert "is retired" in moved
+    assert SYNC in looked
+    assert simulator.sent("ADD", asked) == simulator.sent("REMOVE", asked) == []
+
+
 def test_the_commands_of_an_upgrade_work(installed: Installation) -> None:
     shell = Shell(installed, copy=str(installed.folder / "before.db"))
     (commands,) = blocks("UPGRADING.md", "Each time")
