@@ -187,6 +187,26 @@ def test_a_clock_that_was_set_back_lets_go_of_every_place(shared: Database) -> N
     assert take(shared) is not None
 
 
+def test_nobody_waits_for_a_process_that_stands_still_over_a_row(
+    shared: Database,
+) -> None:
+    prepared(shared)
+    settings = text(
+        "SELECT current_setting('idle_in_transaction_session_timeout'),"
+        " current_setting('synchronous_commit')"
+    )
+
+    with shared.begin() as connection:
+        before = connection.execute(settings).one()
+        places.take(connection, PROJECT, MINUTE, waited=False)
+        within = connection.execute(settings).one()
+    with shared.begin() as connection:
+        after = connection.execute(settings).one()
+
+    assert tuple(within) == ("5s", "off")
+    assert before[0] == after[0] == "0"
+
+
 def test_projects_have_places_of_their_own(shared: Database) -> None:
     prepared(shared, 1)
     taken(shared)

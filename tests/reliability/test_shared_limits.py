@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -113,6 +113,39 @@ def test_what_a_killed_daemon_had_keeps_nobody_from_sending(
     assert late.run["outcome"] == "success"
     assert simulator.downloads()["most_concurrent_requests"] <= 5
     assert simulator.get("/_sim/stats")["status_429"] == 0
+
+
+def test_two_daemons_download_as_one_may(
+    new_installation, new_simulator, postgres_database
+):
+    fast = ("--speed", "120", "--origin", datetime.now(UTC).isoformat())
+    simulator = new_simulator(*fast, "--latency", "0")
+    installation = new_installation(simulator)
+    installation.config["store"]["url"] = postgres_database
+    installation.config["defaults"]["max_runtime"] = "2d"
+    halves = [f"a{n}" for n in range(6)], [f"b{n}" for n in range(6)]
+    for name in [*halves[0], *halves[1]]:
+        simulator.cohort(name, members=people(name))
+    daemons = []
+    for names in halves:
+        installation.config["syncs"].clear()
+        for name in names:
+            installation.cohort_sync(name, name, schedule="once")
+        daemons.append(installation.start("serve", *fast))
+        assert daemons[-1].reached("daemon.started")
+
+    for daemon, names in zip(daemons, halves, strict=True):
+        for name in names:
+            assert daemon.reached("run.finished", sync=name, outcome="success")
+
+    seen = simulator.downloads()
+    assert seen["counted"] == 12
+    assert seen["most_in_60_seconds"] <= 4
+    assert seen["most_running_jobs"] <= 4
+    assert seen["most_concurrent_requests"] <= 5
+    assert set(seen["refused"].values()) == {0}
+    for name in [*halves[0], *halves[1]]:
+        assert simulator.with_trait(name) == set(people(name))
 
 
 # ---- two engines --------------------------------------------------------------------
