@@ -298,6 +298,8 @@ class Engine:
         """Go on where a run was cut off: its open batches, or else a new run."""
         with self.database.read() as connection:
             newest = runs.latest(connection, sync_name=name, outcomes=latest_runs.RAN)
+            if newest and newest[0].outcome not in _CUT_OFF:
+                return None  # another process did so before
             own = outbox.waiting(connection, newest[0].id) if newest else []
         made = self.run(name, Trigger.RESUME if own else Trigger.CATCH_UP)
         if newest and made is not None:

@@ -37,7 +37,7 @@ from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
 from syncd.report.backlog import folded
 from syncd.scheduler import Ticker
-from syncd.store import failovers, inbox, installation, shared_clock
+from syncd.store import failovers, inbox, installation, leases, shared_clock
 from syncd.store.installation import Daemon
 
 HEARTBEAT = timedelta(seconds=10)
@@ -46,6 +46,9 @@ PRUNE = timedelta(hours=24)
 """On the daemon's clock, as all that is pruned grows by it."""
 REFUSED = timedelta(seconds=60)
 RECOVER = timedelta(seconds=60)
+"""Between two looks for what nobody went on with."""
+HAND_OVER = timedelta(seconds=5)
+"""The same where others may die, or give back what they hold as they end."""
 FORGET = timedelta(seconds=60)
 """Between two looks for syncs that have to let go of somebody."""
 FOLLOW = timedelta(seconds=5)
@@ -148,7 +151,7 @@ class Server:
         prune = max(PRUNE / self._clock.speed, HEARTBEAT)
         self._ticker.every(prune, "prune", partial(_say_refused, self._prune))
         recover = partial(_say_refused, self._recover)
-        self._ticker.every(RECOVER, "recover", recover)
+        self._ticker.every(self._recover_every(), "recover", recover)
         missed = partial(_say_refused, self._slots.catch_up)
         self._ticker.every(RECOVER, "missed", missed)
         self._ticker.every(REFUSED, "refused", self._listening.say_refused)
@@ -164,6 +167,11 @@ class Server:
         """Look for news, from now on where a configuration asks for it first."""
         if self._reacting.is_wanted:
             self._ticker.every(self._reacting.period(), "news", self._reacting.look)
+
+    def _recover_every(self) -> timedelta:
+        if self._engine.database.dialect == "sqlite":
+            return RECOVER
+        return min(HAND_OVER, leases.renew_every(self._settings().store.lease))
 
     def _recover(self) -> None:
         """Go on where another process died meanwhile (several on one Postgres)."""

@@ -17,6 +17,8 @@ from typing import Any
 
 import httpcore
 
+from syncd.clients.beginning import is_too_late
+
 _PIECE = 64 * 1024
 """Bytes handed to the socket at once: the deadline is looked at between pieces."""
 
@@ -41,9 +43,13 @@ class Budget(threading.local):
         """Whether any byte of the request may have left."""
 
     def start(self, seconds: float) -> None:
-        """Begin a request that may take `seconds` in all."""
-        self._ends_at = self._monotonic() + seconds
+        """Begin a request that may take `seconds` in all; raises where it is too late
+        to begin."""
+        now = self._monotonic()
+        self._ends_at = now + seconds
         self.sent = False
+        if is_too_late(now):
+            raise httpcore.TimeoutException("the request began too late")
 
     def within(self, limit: float | None) -> float:
         """The time-out of the next step: at most `limit`; raises when none is left."""

@@ -208,8 +208,8 @@ class HttpClient:
         deadline: float,
     ) -> Answer:
         started = self._clock.monotonic()
-        self._budget.start(deadline)
         try:
+            self._budget.start(deadline)
             with self._pool.stream(
                 asked.method,
                 _address(self._base_url + asked.path),

@@ -6,12 +6,14 @@ failure is told to the lane as a value, never as an exception.
 
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, assert_never
 
 from syncd import events
+from syncd.clients.beginning import begun_by
 from syncd.clock import Clock
 from syncd.delivery.lane import Lane, Route
 from syncd.delivery.record import Recorder, Sent
@@ -116,7 +118,8 @@ class Worker:
         if gone:
             return self._set_aside(lane, batch, gone)
         at, started = self.clock.now(), self.clock.monotonic()
-        if started - asked > leases.soon_enough(lane.lease.ttl).total_seconds():
+        latest = asked + leases.soon_enough(lane.lease.ttl).total_seconds()
+        if started > latest:
             # This process stood still: another one may have the sync by now.
             return Step(put_back=[waiting])
 
@@ -132,7 +135,8 @@ class Worker:
             )
 
         try:
-            receipt = lane.route.sink.deliver(batch, target_of(binding))
+            with self._begun_by(latest):
+                receipt = lane.route.sink.deliver(batch, target_of(binding))
         except DeliveryError as error:
             return self._failed(lane, sent(), error)
         except TargetUnusable as error:
@@ -141,6 +145,11 @@ class Worker:
         if receipt.created is None and not receipt.replaced:
             taken()
         return self._proven(done, receipt)
+
+    def _begun_by(self, latest: float) -> AbstractContextManager[None]:
+        """Only where there may be others: one process alone waits for its turns."""
+        alone = self.database.dialect == "sqlite"
+        return nullcontext() if alone else begun_by(latest)
 
     def _throttled_elsewhere(
         self, connection: Connection, route: Route

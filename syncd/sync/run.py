@@ -150,7 +150,10 @@ def _begin(
             now=now,
         )
         if not began:
-            if not lease.taken_over:
+            if lease.taken_over:
+                # Kept, for this process's next run, which must know why.
+                _mind_late_landings(parts, spec, lease)
+            else:
                 leases.release(connection, lease)
             return None
     failing_over.noticed(marked)

@@ -1,0 +1,220 @@
+"""A worker: runs what daemons defer to it, on any machine beside the same Postgres.
+
+It looks at no schedule. Whatever it runs it runs as a daemon would: under the sync's
+lease, and after a look whether it is paused, in a blackout or held. Its stop is a
+daemon's: no new jobs, requests in flight finish within the grace, and who was cut off
+is queued again, so that another worker goes on at once.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from datetime import timedelta
+from functools import partial
+from signal import SIGHUP, Signals
+from typing import Any
+
+from syncd import __version__, events, metrics
+from syncd.app.build import Blueprint, blueprint
+from syncd.app.engine import Engine
+from syncd.app.jobs import open_jobs
+from syncd.app.reloading import Reloads, changes, require_same_process
+from syncd.app.resting import Resting
+from syncd.app.signals import STOP, end_at_once, next_signal, say_refused
+from syncd.app.slots import Slots
+from syncd.app.store import OpenStore
+from syncd.clock import Clock
+from syncd.cluster.job import Job
+from syncd.config.settings import Loaded, Settings
+from syncd.errors import DaemonError, StoreError
+from syncd.events import emit
+from syncd.model import Trigger
+from syncd.scheduler import Ticker
+from syncd.store import installation, runs, shared_clock
+from syncd.store.installation import Daemon, Role
+
+HEARTBEAT = timedelta(seconds=10)
+FOLLOW = timedelta(seconds=5)
+"""Until this process knows whom another one was told to forget."""
+LOOK = 5.0
+"""Real seconds between two looks of the main thread."""
+
+
+class Working:
+    """One worker process."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        load: Callable[[], Loaded],
+        store: OpenStore,
+        clock: Clock,
+        at_once: int,
+    ) -> None:
+        """Raises `DaemonError` where the configuration has no workers."""
+        self._load = load
+        self._clock = clock
+        self._at_once = at_once
+        jobs = open_jobs(loaded.settings, store.database)
+        if jobs is None:
+            raise DaemonError(
+                "this configuration has no workers: the daemon runs everything itself",
+                code="cluster.embedded",
+                hint="cluster: procrastinate, on Postgres",
+            )
+        self._jobs = jobs
+        built = blueprint(loaded.settings, loaded.config_hash, clock, store.database)
+        self._engine = Engine(built, store, clock)
+        self._ticker = Ticker(clock, due=_nothing, overlapped=_nothing)
+        self._slots = Slots(self._engine, clock, _at_once)
+        from syncd.cluster.taking import Taking  # the library is an extra
+
+        self._taking = Taking(
+            store.database, at_once, carry_out=self._carry_out, left=self._left
+        )
+        self._started_at = clock.wall()
+        self._reloads = Reloads(self._engine.stop_event, clock)
+        self._retired: list[Blueprint] = []
+
+    def work(self) -> None:
+        """Work until a signal says stop. Call it in the main thread, after `block`."""
+        with ExitStack() as stack:
+            stack.callback(self._engine.close)
+            self._engine.start()
+            self._beat()
+            self._ticker.start(())
+            self._ticker.every(HEARTBEAT, "heartbeat", partial(say_refused, self._beat))
+            follow = partial(say_refused, self._engine.remembered.follow)
+            self._ticker.every(FOLLOW, "forgotten", follow)
+            self._say_started()
+            self._taking.start()
+            forced = self._stop(self._watch())
+        if forced:
+            end_at_once()
+
+    # ---- jobs ------------------------------------------------------------------------
+
+    def _carry_out(self, job: Job) -> None:
+        """In a thread of the queue's worker."""
+        self._slots.carry_out(job)
+        if self._engine.stop_event.is_set():
+            say_refused(partial(self._hand_on, job.sync))
+
+    def _hand_on(self, sync: str) -> None:
+        """Whoever was cut off here is gone on with elsewhere, at once."""
+        if sync in self._engine.close_abandoned():
+            self._jobs.put(Job(sync=sync, trigger=Trigger.RESUME))
+
+    def _left(self, job: Job) -> bool:
+        """A silent worker had this job: whether another one is to have it.
+
+        Not where its run began: that is gone on with by a job of its own. Raises
+        `StoreError`.
+        """
+        for sync in self._engine.close_abandoned():
+            self._jobs.put(Job(sync=sync, trigger=Trigger.RESUME))
+        if job.slot is None:
+            return True
+        with self._engine.database.read() as connection:
+            return not runs.is_taken(connection, job.sync, job.slot)
+
+    # ---- housekeeping ----------------------------------------------------------------
+
+    def _beat(self) -> None:
+        shared_clock.follow(self._engine.database, self._clock)
+        with self._engine.database.begin() as connection:
+            installation.beat(
+                connection,
+                Daemon(
+                    holder=self._engine.holder,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    version=__version__,
+                    started_at=self._started_at,
+                    heartbeat_at=self._clock.wall(),
+                    role=Role.WORKER,
+                ),
+            )
+
+    def _say_started(self) -> None:
+        metrics.config_read(good=True, at=self._clock.wall().timestamp())
+        emit(
+            events.WORKER_STARTED,
+            config_hash=self._engine.blueprint.config_hash,
+            syncs=len(self._engine.blueprint.specs),
+            at_once=self._at_once,
+            pid=os.getpid(),
+            store=self._engine.database.library,
+            speed=self._clock.speed if self._clock.speed != 1 else None,
+        )
+
+    def _settings(self) -> Settings:
+        return self._engine.blueprint.settings
+
+    # ---- signals and the end ---------------------------------------------------------
+
+    def _watch(self) -> int:
+        """Wait for signals; returns the one that ends it."""
+        while True:
+            number = next_signal(LOOK)
+            if number in STOP:
+                return number
+            if number == SIGHUP:
+                self._reloads.answer(self._reload)
+
+    def _reload(self) -> Mapping[str, Any]:
+        """Use the changed configuration. Raises `SyncdError`, and the old one stays."""
+        before, loaded = self._engine.blueprint, self._load()
+        require_same_process(before.settings, loaded.settings)
+        built = blueprint(
+            loaded.settings, loaded.config_hash, self._clock, self._engine.database
+        )
+        self._engine.replace(built)
+        # Runs in progress finish with what they began with.
+        self._retired.append(before)
+        done = changes(before.settings, loaded, before.config_hash)
+        emit(
+            events.CONFIG_LOADED,
+            files=list(loaded.files),
+            config_hash=loaded.config_hash,
+            syncs=len(built.specs),
+            added=done["added"],
+            removed=done["removed"],
+            changed=done["changed"],
+        )
+        return done
+
+    def _stop(self, number: int) -> bool:
+        """Come to rest; True when requests or reads had to be left alone."""
+        resting = Resting(self._engine, self._clock)
+        emit(
+            events.DAEMON_STOPPING,
+            signal=Signals(number).name,
+            runs_in_flight=len(self._engine.active()),
+        )
+        self._taking.stop()
+        self._engine.stop()
+        self._ticker.stop(wait=False)
+        forced = resting.wait_for_runs()
+        rested = self._taking.is_at_rest(resting.left)
+        rested = self._ticker.is_at_rest(resting.left) and rested
+        if rested:
+            with suppress(StoreError), self._engine.database.begin() as connection:
+                installation.leave(connection, self._engine.holder)
+        elif not forced:
+            forced = True
+            resting.give_up()
+        for old in self._retired:
+            old.close()
+        emit(events.DAEMON_STOPPED, duration_ms=resting.elapsed_ms)
+        return forced
+
+
+def _at_once(_name: str, action: Callable[[], object]) -> None:
+    """A job has a thread already."""
+    action()
+
+
+def _nothing(_sync: str) -> None:
+    """A worker is told what to run."""

@@ -1,0 +1,194 @@
+"""Procrastinate's worker: takes jobs and has them carried out, each in a thread.
+
+It polls, so that it works through PgBouncer in transaction mode: LISTEN would not. It
+is asynchronous, and has an event loop in a thread of its own; nothing else of syncd
+runs there. While the database is away it takes nothing and begins anew afterwards.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.exceptions import ConnectorException, UniqueViolation
+from procrastinate.jobs import DeleteJobCondition, Status
+from procrastinate.jobs import Job as Row
+from procrastinate.worker import Worker
+
+from syncd import events
+from syncd.cluster.job import QUEUE, TASK, Job
+from syncd.errors import StoreError
+from syncd.events import emit
+from syncd.store.database import Database
+
+POLL = 1.0
+"""Real seconds between two looks for a job where none was found."""
+BEAT = 5.0
+"""Real seconds between two signs of life, and between two looks for workers that
+give none."""
+SILENT = 4 * BEAT
+"""Real seconds without one, after which a worker's jobs are given to others."""
+AGAIN = 2.0
+"""Real seconds until it begins anew after the database was away."""
+_NEVER = 3600.0
+"""Nobody asks for a job to be aborted."""
+_AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
+"""Due by anybody's clock."""
+
+CarryOut = Callable[[Job], object]
+"""Carries a job out to its end, whatever that is; must not raise."""
+
+
+class Taking:
+    """Takes jobs from its start until it is stopped."""
+
+    def __init__(
+        self,
+        database: Database,
+        at_once: int,
+        carry_out: CarryOut,
+        left: Callable[[Job], bool],
+    ) -> None:
+        """`left` says whether a job that a silent worker had is for others to do; it
+        may raise `StoreError`."""
+        # What matters of its own log is told by events of ours.
+        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+        self._arguments = database.driver_arguments()
+        self._at_once = at_once
+        self._carry_out = carry_out
+        self._left_behind = left
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+        self._stopping = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._story: asyncio.Task[None] | None = None
+        self._carried: set[int] = set()
+        """The ids of the jobs that are being carried out here."""
+        self._left: set[int] = set()
+        """Those whose end could not be written down, as of the last look."""
+
+    def start(self) -> None:
+        """Take jobs from now on."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more; those taken come to their end."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        loop, story = self._loop, self._story
+        if loop is not None and story is not None:
+            with suppress(RuntimeError):  # it has just come to its end
+                loop.call_soon_threadsafe(story.cancel)
+
+    def is_at_rest(self, patience: float) -> bool:
+        """Whether all is over, within that many real seconds."""
+        self._thread.join(patience)
+        return not self._thread.is_alive()
+
+    # ---- in its own thread -------------------------------------------------------
+
+    def _run(self) -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._take())
+
+    async def _take(self) -> None:
+        self._loop, self._story = asyncio.get_running_loop(), asyncio.current_task()
+        threads = ThreadPoolExecutor(self._at_once + 1, thread_name_prefix="job")
+        self._loop.set_default_executor(threads)
+        # A job whose end could not be written down is found by `_finish_left`.
+        self._loop.set_exception_handler(lambda _loop, _context: None)
+        while not self._stopping.is_set():
+            try:
+                await self._take_until_it_fails()
+            except Exception as error:  # noqa: BLE001  # whatever a driver may raise
+                name = type(error.__cause__ or error).__name__
+                emit(events.STORE_UNAVAILABLE, operation="jobs", error=name)
+            # Without an error it ends where a sign of life could not be given.
+            await asyncio.sleep(AGAIN)
+
+    async def _take_until_it_fails(self) -> None:
+        connector = PsycopgConnector(
+            min_size=1, max_size=4, timeout=10.0, kwargs=self._arguments
+        )
+        app = App(connector=connector)
+        app.task(name=TASK, queue=QUEUE, pass_context=True)(self._carry)
+        async with app.open_async():
+            worker = Worker(
+                app,
+                queues=[QUEUE],
+                concurrency=self._at_once,
+                fetch_job_polling_interval=POLL,
+                abort_job_polling_interval=_NEVER,
+                listen_notify=False,
+                delete_jobs=DeleteJobCondition.ALWAYS,
+                install_signal_handlers=False,
+                update_heartbeat_interval=BEAT,
+                stalled_worker_timeout=SILENT,
+            )
+            looking = asyncio.create_task(self._look_after_others(app, worker))
+            try:
+                await worker.run()  # type: ignore[no-untyped-call]
+            finally:
+                looking.cancel()
+
+    def _carry(self, context: JobContext, /, **arguments: Any) -> None:
+        number = context.job.id or 0
+        self._carried.add(number)
+        try:
+            self._carry_out(Job.of(arguments))
+        except Exception as error:  # noqa: BLE001  # one bug must not take a worker down
+            name = type(error).__name__
+            emit(events.DAEMON_CRASHED, error=name, thread="job", exc_info=True)
+        finally:
+            self._carried.discard(number)
+
+    # ---- what workers left -------------------------------------------------------
+
+    async def _look_after_others(self, app: App, worker: Worker) -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            # While the database is away the worker itself says so.
+            with suppress(ConnectorException, StoreError):
+                await self._give_back(app)
+                await self._finish_left(app, worker)
+
+    async def _give_back(self, app: App) -> None:
+        """Let others have the jobs of workers that gave no sign of life."""
+        silent = await app.job_manager.get_stalled_jobs(
+            queue=QUEUE, seconds_since_heartbeat=SILENT
+        )
+        for row in silent:
+            emit(events.JOB_GIVEN_BACK, sync=row.lock)
+            wanted = await asyncio.to_thread(self._left_behind, Job.of(row.task_kwargs))
+            if not wanted:
+                await self._drop(app, row)
+                continue
+            try:
+                await app.job_manager.retry_job(row, retry_at=_AT_ONCE)
+            except UniqueViolation:
+                await self._drop(app, row)  # the same waits already
+            except ConnectorException:
+                continue  # another worker was faster
+
+    async def _finish_left(self, app: App, worker: Worker) -> None:
+        """End own jobs whose end could not be written down: they lock their sync."""
+        if worker.worker_id is None:
+            return
+        rows = await app.job_manager.list_jobs_async(
+            queue=QUEUE, status="doing", worker_id=worker.worker_id
+        )
+        idle = {row.id: row for row in rows if row.id not in self._carried}
+        for row in idle.values():
+            # Not at first sight: one that was just taken is about to begin.
+            if row.id in self._left:
+                await self._drop(app, row)
+        self._left = {number for number in idle if number is not None}
+
+    async def _drop(self, app: App, row: Row) -> None:
+        with suppress(ConnectorException):
+            await app.job_manager.finish_job(row, Status.FAILED, delete_job=True)

@@ -1,0 +1,117 @@
+"""A process that stands still: what it locked is freed, what it was to send stays.
+
+Replicas on one Postgres meet both when one of them is stopped, swaps, or loses its
+network in the middle of something.
+"""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from syncd.clients.beginning import begun_by, is_too_late
+from syncd.clients.http import HttpClient, TransportError
+from syncd.clock import Clock
+from syncd.errors import StoreUnavailable
+from syncd.model import Trigger
+from syncd.store import leases, runs
+from syncd.store.database import Database
+from syncd.store.leases import Lease
+from syncd.store.migrate import migrate
+from syncd.sync.run import run
+from tests.builders import World
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SHORT = timedelta(seconds=1)
+A, B = "elsewhere/1/100", "elsewhere/2/200"
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def postgres(postgres_database: str) -> Iterator[Database]:
+    made = Database(postgres_database)
+    migrate(made)
+    yield made
+    made.close()
+
+
+def taken(database: Database, holder: str, now: datetime = NOW) -> Lease:
+    with database.begin() as connection:
+        got = leases.acquire(connection, "vip", holder, now, SHORT)
+    assert isinstance(got, Lease)
+    return got
+
+
+@pytest.mark.parametrize("by", ["taking it", "renewing it"])
+def test_who_stands_still_in_a_transaction_locks_nobody_out_for_longer_than_a_lease(
+    postgres: Database, by: str
+) -> None:
+    lease, over = taken(postgres, A), []
+
+    def stand_still() -> None:
+        with postgres.begin() as connection:
+            if by == "taking it":
+                leases.acquire(connection, "vip", A, NOW, SHORT)
+            else:
+                leases.check(connection, lease, NOW)
+            over.append(taken(postgres, B, NOW + HOUR))
+            leases.check(connection, lease, NOW)
+
+    with pytest.raises(StoreUnavailable):
+        stand_still()
+
+    assert [each.taken_over for each in over] == [True]
+
+
+def test_a_request_that_begins_later_than_it_may_is_not_made() -> None:
+    clock = Clock()
+    nobody = "http://127.0.0.1:9"
+
+    with (
+        HttpClient(nobody, clock=clock) as client,
+        begun_by(clock.monotonic() - 0.001),
+        pytest.raises(TransportError) as late,
+    ):
+        client.request("POST", "/")
+
+    assert late.value.kind == "timeout"
+    assert not late.value.sent
+
+
+def test_only_the_first_request_has_to_begin_in_time() -> None:
+    now = time.monotonic()
+
+    with begun_by(now):
+        first, second = is_too_late(now + 1), is_too_late(now + 1)
+
+    assert first
+    assert not second
+    assert not is_too_late(now + 1)
+
+
+def test_who_takes_over_and_finds_its_due_time_handled_waits_for_late_requests_too(
+    database: Database, tmp_path: Path
+) -> None:
+    world = World(database=database, spool=tmp_path)
+    world.sync("vip", [b"person-1"])
+    slot = world.clock.now()
+
+    with world.engine() as engine:
+        with database.begin() as connection:
+            leases.acquire(connection, "vip", A, slot - HOUR, SHORT)
+            runs.begin(
+                connection,
+                run_id="of-the-other",
+                sync_name="vip",
+                slot=slot,
+                trigger=Trigger.SCHEDULE,
+                config_hash="",
+                now=slot - HOUR,
+            )
+        with engine.alone("vip") as (parts, spec):
+            made = run(parts, spec, Trigger.SCHEDULE, slot=slot)
+
+    assert made is None
+    assert parts.quiet_until["vip"] == slot + spec.request_deadline
