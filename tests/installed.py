@@ -265,8 +265,12 @@ class Installation:
 
     def start(self, verb: str, *args: str) -> Running:
         """Start a command; it is killed at the end of the test if it still runs."""
+        return self.begin(verb, self.command(verb, *args))
+
+    def begin(self, verb: str, command: list[str]) -> Running:
+        """The same, where the command line is the test's own."""
         process = subprocess.Popen(
-            self.command(verb, *args),
+            command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
