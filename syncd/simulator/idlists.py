@@ -4,7 +4,6 @@ Upload and membership share these rules: at most 100,000 ids in a request (in to
 strings, matched exactly (R16, R18, R19).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +43,10 @@ def check_count(count: int) -> None:
 
 def match(ids: list[str], people: People, *, by_number: bool) -> Matched:
     """Look everybody up, by Amplitude ID or by user id."""
-    find: Callable[[str], int | None]
-    find = people.known_id if by_number else people.id_of
-    found = {item: find(item) for item in dict.fromkeys(ids)}
-    known = {number for number in found.values() if number is not None}
-    unknown = [item for item, number in found.items() if number is None]
-    return Matched(known, unknown)
+    distinct = list(dict.fromkeys(ids))
+    found = people.known_ids(distinct) if by_number else people.ids_of(distinct)
+    known = {number for number in found if number is not None}
+    if len(known) == len(distinct):
+        return Matched(known, [])
+    pairs = zip(distinct, found, strict=True)
+    return Matched(known, [item for item, number in pairs if number is None])

@@ -103,6 +103,14 @@ class People:
         """The user id of a member; None for an anonymous one."""
         return self._names.get(number)
 
+    def ids_of(self, names: Iterable[str]) -> list[int | None]:
+        """`id_of` each."""
+        return list(map(self._ids.get, names))
+
+    def known_ids(self, texts: Iterable[str]) -> list[int | None]:
+        """`known_id` each."""
+        return list(map(self.known_id, texts))
+
     def ids(self, names: Iterable[str]) -> set[int]:
         """The Amplitude IDs of those who exist."""
         found = set(map(self._ids.get, names))

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import select
+import selectors
 import signal
 import socket
 import sys
@@ -69,8 +71,27 @@ def serve(options: Options) -> int:
     """
     if not ipaddress.ip_address(options.host).is_loopback:
         raise ValueError("the simulator listens on a loopback address only")
-    asyncio.run(_run(options))
+    with asyncio.Runner(loop_factory=_loop) as runner:
+        runner.run(_run(options))
     return 0
+
+
+class _Punctual(selectors.DefaultSelector):
+    """Waits to the microsecond: epoll by itself takes whole milliseconds, rounded up,
+    and a lane that waits for each answer would have half of one more each time."""
+
+    def select(
+        self, timeout: float | None = None
+    ) -> list[tuple[selectors.SelectorKey, int]]:
+        """The events there are, or those of the first moment that has any."""
+        if timeout is not None and timeout > 0:
+            select.select([self.fileno()], [], [], timeout)
+            timeout = 0
+        return super().select(timeout)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.SelectorEventLoop(_Punctual())
 
 
 class Server(uvicorn.Server):

@@ -6,6 +6,7 @@ client that dies meanwhile leaves an effect that lands after it.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -41,7 +42,7 @@ class Turn:
 
 async def serve(sim: Simulator, turn: Turn, line: Line, visit: Visit) -> None:
     """Play the scripted fault, if one is due, else answer truly."""
-    carry_out = partial(_answer, sim, turn, visit.entry)
+    carry_out = partial(_answer, sim, turn, visit.entry, line.arrived)
     fault = sim.faults.take(turn.call)
     if fault is not None:
         visit.entry.fault = fault.kind
@@ -55,12 +56,14 @@ async def serve(sim: Simulator, turn: Turn, line: Line, visit: Visit) -> None:
     await line.answer(answer)
 
 
-async def _answer(sim: Simulator, turn: Turn, entry: Entry) -> Answer:
+async def _answer(sim: Simulator, turn: Turn, entry: Entry, arrived: float) -> Answer:
     try:
         with turn.enter():
             seconds = sim.service_times.get(turn.call.endpoint, 0.0)
             if seconds:
-                await asyncio.sleep(seconds)
+                # From its arrival: what it takes us to read a request is in the time
+                # set, or those that come together would wait for one another.
+                await asyncio.sleep(max(0.0, arrived + seconds - time.monotonic()))
             outcome = turn.act()
     except Refusal as refusal:
         return turn.refuse(refusal)

@@ -10,6 +10,7 @@ import asyncio
 import gzip
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
@@ -50,6 +51,8 @@ class Line:
         self._receive = receive
         self._send = send
         self._transport: asyncio.Transport = scope["state"][TRANSPORT]
+        self.arrived = time.monotonic()
+        """Real seconds of this machine at which its headers were there."""
 
     def is_closing(self) -> bool:
         """True once the client has hung up or we have."""

@@ -1,8 +1,11 @@
 """R23: one writing request per cohort, and the counters that watch it."""
 
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import orjson
 
 from syncd.simulator.state import Simulator
 
@@ -128,3 +131,23 @@ def test_service_time_is_200_ms_for_writes_unless_told_otherwise():
     slow = {name for name, seconds in times.items() if seconds == 0.2}
     assert slow >= {"upload", "membership", "segment_batch", "partner_add"}
     assert (times["list"], times["usage"], times["segment_settings"]) == (0, 0, 0)
+
+
+def test_service_time_counts_from_the_arrival_of_a_request_not_from_its_end(sim):
+    first, other = sim.cohort("first"), sim.cohort("other")
+    sim.users("ann-1")
+    sim.post("/_sim/latency", {"membership": 1.0})
+    change = {"ids": ["ann-1"], "id_type": "BY_NAME", "operation": "ADD"}
+    body = orjson.dumps({"cohort_id": first, "memberships": [change]})
+    rest_left = []
+
+    def in_two_parts() -> Iterator[bytes]:
+        yield body[:10]
+        sim.change(other, "ADD", ["ann-1"])  # takes as long as the service time
+        rest_left.append(time.monotonic())
+        yield body[10:]
+
+    answer = sim.api.post("/api/3/cohorts/membership", content=in_two_parts())
+
+    assert answer.status_code == 200
+    assert time.monotonic() - rest_left[0] < 1.0
