@@ -98,6 +98,11 @@ class Sent:
         return load.ideal(self.steady) / self.wall
 
     @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.steady / self.wall
+
+    @property
     def cost(self) -> float:
         """Milliseconds of CPU for a request."""
         return 1e3 * self.cpu / self.requests
@@ -135,13 +140,13 @@ class Sending:
         assert code == 0, syncd.said[-4000:]
         return self._told(load, syncd, since, cpu_of(self._pid) - spent)
 
-    def installation(self, load: Load) -> Installation:
+    def installation(self, load: Load, deadline: str = "30s") -> Installation:
         """A new one, with a new store and new targets."""
         folder = self.folder / f"installation-{next(self._numbers)}"
         folder.mkdir()
         made = Installation(folder, self.simulator, self._stack)
         made.config["log"]["level"] = "info"
-        made.config["connections"]["amplitude"]["request_deadline"] = "30s"
+        made.config["connections"]["amplitude"]["request_deadline"] = deadline
         if not load.cohorts:
             self._dynamic(folder.name, load.each * BATCH)
             made.cohort_sync("big-1", folder.name, to={"connection": "partner-lists"})
@@ -164,7 +169,8 @@ class Sending:
             self.simulator.post("/_sim/config", {"record_ids": False})
 
     def _sent_again(self, load: Load, seconds: float) -> int:
-        installation = self.installation(load)
+        # What was killed waits for its requests' deadline before it sends again.
+        installation = self.installation(load, deadline="5s")
         since, _ = self._begin(load)
         command = installation.command("serve")
         with Watched(command, installation.folder) as killed:

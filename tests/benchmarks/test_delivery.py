@@ -27,6 +27,7 @@ LONG = (
     Load(name="1 cohort, 0 ms", cohorts=1, batches=1_000, latency=0.0),
     Load(name="12 cohorts, 0 ms", cohorts=12, batches=996, latency=0.0),
     Load(name="1 cohort, 50 ms", cohorts=1, batches=100, latency=0.05, floor=50),
+    Load(name="4 cohorts, 50 ms", cohorts=4, batches=200, latency=0.05),
     Load(name="12 cohorts, 50 ms", cohorts=12, batches=396, latency=0.05),
 )
 FIRST_SYNCS = (
@@ -46,8 +47,8 @@ LIST_BESIDE, COHORT_BESIDE = 1.10, 1.05
 """A first sync of 100,000, as multiples of the floor, and of one request after the
 other."""
 ROUNDS = 5
-HEAD = "what, who, requests, wall s, ideal s, efficiency, gap ms, CPU ms / request, "
-HEAD += "simulator ms / request, whole s, peak MB"
+HEAD = "what, who, requests, wall s, ideal s, efficiency, of floor, gap ms, "
+HEAD += "CPU ms / request, simulator ms / request, whole s, peak MB"
 
 Rounds = dict[Load, list[tuple[Sent, Sent]]]
 
@@ -76,14 +77,15 @@ def shown(rounds: Rounds) -> str:
     head = HEAD.split(", ")
     lines = [head, ["---"] * len(head)]
     for load, pairs in rounds.items():
-        lines.append(line_of(load, "floor", [floor for floor, _ in pairs]))
-        lines.append(line_of(load, "syncd", [syncd for _, syncd in pairs]))
+        lines.append(line_of(load, "floor", [floor for floor, _ in pairs], ""))
+        of_floor = f"{median(syncd.rate / floor.rate for floor, syncd in pairs):.3f}"
+        lines.append(line_of(load, "syncd", [syncd for _, syncd in pairs], of_floor))
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     load_average = ", ".join(f"{each:.1f}" for each in getloadavg())
     return f"{table}\nload: {load_average}"
 
 
-def line_of(load: Load, who: str, sent: list[Sent]) -> list[str]:
+def line_of(load: Load, who: str, sent: list[Sent], of_floor: str) -> list[str]:
     """One sender's line."""
     requests = sent[0].requests
     ideal = load.ideal(round(median(each.steady for each in sent)))
@@ -94,6 +96,7 @@ def line_of(load: Load, who: str, sent: list[Sent]) -> list[str]:
         f"{median(each.wall for each in sent):.2f}",
         f"{ideal:.2f}" if ideal else "",
         f"{efficiency(load, sent):.3f}" if ideal else "",
+        of_floor,
         f"{1e3 * median(each.gap for each in sent):.1f}" if load.has_gaps else "",
         f"{median(each.cost for each in sent):.2f}",
         f"{median(1e3 * each.simulator / each.requests for each in sent):.2f}",
