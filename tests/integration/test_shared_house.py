@@ -90,6 +90,19 @@ def test_stopped_credentials_are_tried_by_one_of_two_daemons(world: World) -> No
     assert state.probe_at == world.clock.now() + connections.PROBE_EVERY
 
 
+def test_a_probe_that_two_daemons_saw_due_is_made_by_one(world: World) -> None:
+    now = world.clock.now()
+    with world.database.begin() as connection:
+        connections.stop(connection, "amplitude", "Invalid API key", now)
+        seen = connections.get(connection, "amplitude")
+
+    with world.database.begin() as connection:
+        one = connections.take_probe(connection, seen, now)
+        other = connections.take_probe(connection, seen, now)
+
+    assert (one, other) == (True, False)
+
+
 def test_of_two_processes_one_does_it_and_a_dead_one_keeps_nobody_from_it_for_long(
     shared: Database,
 ) -> None:
