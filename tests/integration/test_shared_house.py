@@ -97,8 +97,9 @@ def test_a_probe_that_two_daemons_saw_due_is_made_by_one(world: World) -> None:
         seen = connections.get(connection, "amplitude")
 
     with world.database.begin() as connection:
-        one = connections.take_probe(connection, seen, now)
-        other = connections.take_probe(connection, seen, now)
+        due = now + connections.PROBE_EVERY
+        one = connections.take_probe(connection, seen, due)
+        other = connections.take_probe(connection, seen, due)
 
     assert (one, other) == (True, False)
 
