@@ -14,6 +14,7 @@ from functools import partial
 
 from syncd.app.engine import Engine
 from syncd.clock import Clock
+from syncd.cluster.job import Job, Jobs
 from syncd.config.feeds import fed
 from syncd.config.settings import Settings
 from syncd.errors import PutOff, StoreError, SyncdError
@@ -69,8 +70,12 @@ class _Asking:
 class Reacting:
     """Runs syncs after what arrives. `look` is called by one thread at a time."""
 
-    def __init__(self, engine: Engine, clock: Clock, soon: Soon) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, soon: Soon, jobs: Jobs | None = None
+    ) -> None:
+        """`jobs`: where runs are deferred to; without it they are run here."""
         self._engine = engine
+        self._jobs = jobs
         self._clock = clock
         self._soon = soon
         self._news: dict[str, News] = {}
@@ -137,7 +142,10 @@ class Reacting:
 
     def _run(self, name: str) -> None:
         try:
-            self._engine.run(name, Trigger.PUSH)
+            if self._jobs is not None:
+                self._jobs.put(Job(sync=name, trigger=Trigger.PUSH))
+            else:
+                self._engine.run(name, Trigger.PUSH)
         except (Busy, PutOff, StoreError):
             self._busy.add(name)
         except SyncdError:

@@ -93,8 +93,8 @@ def require_same_process(before: Settings, after: Settings) -> None:
     """Raise `StoreRefused` where what changed is fixed while the daemon runs."""
     if _fixed(before) != _fixed(after):
         raise StoreRefused(
-            "store.url, store.codec, store.lease, delivery.workers and web change "
-            "only with a restart",
+            "store.url, store.codec, store.lease, cluster, delivery.workers and web "
+            "change only with a restart",
             code="config.restart",
             hint="restart the daemon",
         )
@@ -103,7 +103,7 @@ def require_same_process(before: Settings, after: Settings) -> None:
 def _fixed(settings: Settings) -> tuple[object, ...]:
     store = settings.store
     fixed = store.url, store.codec, store.lease
-    return *fixed, settings.delivery_workers, settings.web
+    return *fixed, settings.cluster, settings.delivery_workers, settings.web
 
 
 _NOWHERE = Place(file="", line=1, column=1)

@@ -7,7 +7,6 @@ uncertain and the next start asserts them again.
 """
 
 import gc
-import logging
 import os
 import signal
 import socket
@@ -25,15 +24,18 @@ from syncd.app.engine import Engine
 from syncd.app.forgetting import LettingGo
 from syncd.app.gauges import StoreGauges, expect
 from syncd.app.health import Health
+from syncd.app.jobs import Unattended, open_jobs
 from syncd.app.listening import Listening
 from syncd.app.reacting import Reacting
 from syncd.app.reloading import Reloads, changes, require_same_process
+from syncd.app.resting import Resting
+from syncd.app.signals import STOP, end_at_once, next_signal, say_refused
 from syncd.app.slots import Slots, timings
 from syncd.app.store import OpenStore
 from syncd.app.telling import Telling
 from syncd.clock import Clock
 from syncd.config.settings import Loaded, Settings
-from syncd.errors import StoreError, SyncdError
+from syncd.errors import StoreError
 from syncd.events import emit
 from syncd.report.backlog import folded
 from syncd.scheduler import Ticker
@@ -57,14 +59,10 @@ PAUSES = timedelta(seconds=5)
 """On the daemon's clock: how late the end of a pause is noticed."""
 SHORTEST = timedelta(milliseconds=200)
 """Real time between two looks, however fast that clock runs."""
-LAST_WORDS = 1.0
-"""Real seconds of the grace in which abandoned runs write how far they got."""
 LOOK = timedelta(seconds=5)
 """The main thread looks at its signals and at the machine's clock this often."""
 CLOCK_STEP = timedelta(seconds=30)
 """A wall clock that moved this much more or less than the monotonic one was set."""
-
-STOP = (signal.SIGTERM, signal.SIGINT)
 
 Load = Callable[[], Loaded]
 """Reads the configuration again; raises `ConfigError`."""
@@ -81,8 +79,10 @@ class Server:
         self._files = loaded.files
         built = blueprint(loaded.settings, loaded.config_hash, clock, store.database)
         self._engine = Engine(built, store, clock)
-        self._slots = Slots(self._engine, clock, self._soon)
-        self._reacting = Reacting(self._engine, clock, self._soon)
+        jobs = open_jobs(loaded.settings, store.database)
+        self._slots = Slots(self._engine, clock, self._soon, jobs)
+        self._reacting = Reacting(self._engine, clock, self._soon, jobs)
+        self._unattended = Unattended(store.database, clock, jobs) if jobs else None
         self._ticker = Ticker(
             clock, due=self._slots.due, overlapped=self._slots.overlapped
         )
@@ -129,7 +129,7 @@ class Server:
             self._slots.start(cut_off)
             forced = self._stop(self._watch(shown))
         if forced:
-            _end_at_once()
+            end_at_once()
 
     def _count_from_now(self, settings: Settings) -> None:
         """A configuration was read: what it names is counted from zero."""
@@ -140,26 +140,29 @@ class Server:
         return self._engine.blueprint.settings
 
     def _soon(self, name: str, action: Callable[[], object]) -> None:
-        self._ticker.soon(name, partial(_say_refused, action))
+        self._ticker.soon(name, partial(say_refused, action))
 
     # ---- housekeeping --------------------------------------------------------------
 
     def _keep_house(self) -> None:
-        self._ticker.every(HEARTBEAT, "heartbeat", partial(_say_refused, self._beat))
+        self._ticker.every(HEARTBEAT, "heartbeat", partial(say_refused, self._beat))
         probe = self._engine.probe_connections
-        self._ticker.every(PROBE, "probe", partial(_say_refused, probe))
+        self._ticker.every(PROBE, "probe", partial(say_refused, probe))
         prune = max(PRUNE / self._clock.speed, HEARTBEAT)
-        self._ticker.every(prune, "prune", partial(_say_refused, self._prune))
-        recover = partial(_say_refused, self._recover)
+        self._ticker.every(prune, "prune", partial(say_refused, self._prune))
+        recover = partial(say_refused, self._recover)
         self._ticker.every(self._recover_every(), "recover", recover)
-        missed = partial(_say_refused, self._slots.catch_up)
+        if self._unattended is not None:
+            unattended = partial(say_refused, self._unattended.look)
+            self._ticker.every(RECOVER, "unattended", unattended)
+        missed = partial(say_refused, self._slots.catch_up)
         self._ticker.every(RECOVER, "missed", missed)
         self._ticker.every(REFUSED, "refused", self._listening.say_refused)
         pauses = max(PAUSES / self._clock.speed, SHORTEST)
-        self._ticker.every(pauses, "pauses", partial(_say_refused, self._end_pauses))
-        letting_go = partial(_say_refused, self._letting_go.look)
+        self._ticker.every(pauses, "pauses", partial(say_refused, self._end_pauses))
+        letting_go = partial(say_refused, self._letting_go.look)
         self._ticker.every(FORGET, "forget", letting_go)
-        self._ticker.every(FOLLOW, "forgotten", partial(_say_refused, self._follow))
+        self._ticker.every(FOLLOW, "forgotten", partial(say_refused, self._follow))
         self._soon("prune", self._prune)
         self._react()
 
@@ -257,7 +260,7 @@ class Server:
         Returns the signal that ends it.
         """
         while True:
-            number = _next_signal(LOOK.total_seconds())
+            number = next_signal(LOOK.total_seconds())
             if number in STOP:
                 return number
             if number == signal.SIGHUP:
@@ -301,7 +304,7 @@ class Server:
 
     def _stop(self, number: int) -> bool:
         """Come to rest; True when requests or reads had to be left alone."""
-        started = self._clock.monotonic()
+        resting = Resting(self._engine, self._clock)
         emit(
             events.DAEMON_STOPPING,
             signal=signal.Signals(number).name,
@@ -309,40 +312,19 @@ class Server:
         )
         self._engine.stop()
         self._ticker.stop(wait=False)
-        rested = self._listening.stop(max(0.0, self._grace_left(started)))
-        forced = self._wait_for_runs(started)
-        rested = self._ticker.is_at_rest(max(0.0, self._grace_left(started))) and rested
+        rested = self._listening.stop(resting.left)
+        forced = resting.wait_for_runs()
+        rested = self._ticker.is_at_rest(resting.left) and rested
         if rested:
             with suppress(StoreError), self._engine.database.begin() as connection:
                 installation.leave(connection, self._engine.holder)
         elif not forced:
             forced = True
-            self._give_up()
+            resting.give_up()
         for old in self._retired:
             old.close()
-        elapsed = self._clock.monotonic() - started
-        emit(events.DAEMON_STOPPED, duration_ms=round(elapsed * 1000))
+        emit(events.DAEMON_STOPPED, duration_ms=resting.elapsed_ms)
         return forced
-
-    def _wait_for_runs(self, started: float) -> bool:
-        """Until every run came to rest, the grace is over or a second signal came."""
-        while self._engine.active():
-            left = self._grace_left(started)
-            again = _next_signal(min(max(left, 0.0), 0.05))
-            if left <= 0 or again in STOP:
-                self._give_up()
-                return True
-        return False
-
-    def _grace_left(self, started: float) -> float:
-        """Seconds, without those for the last words."""
-        grace = self._engine.blueprint.settings.shutdown_grace.total_seconds()
-        return grace - LAST_WORDS - (self._clock.monotonic() - started)
-
-    def _give_up(self) -> None:
-        emit(events.DAEMON_FORCED_STOP, run_ids=self._engine.active())
-        self._engine.abandon()
-        _next_signal(LAST_WORDS)
 
 
 Shown = tuple[datetime, datetime, float]
@@ -357,39 +339,6 @@ def _was_set(before: Shown, now: Shown) -> bool:
     passed = timedelta(seconds=now[2] - before[2])
     drifts = (now[0] - before[0] - passed, now[1] - before[1] - passed)
     return any(abs(drift) > CLOCK_STEP for drift in drifts)
-
-
-def block() -> None:
-    """Block the signals in this thread and all that it starts; `serve` waits for them.
-
-    No handler, no race: nothing of ours runs in the middle of something else.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*STOP, signal.SIGHUP))
-
-
-def _end_at_once() -> None:
-    """End though a thread is stuck in a read: it must not write once the lock is free.
-
-    Safe as any kill is. The interpreter would wait for that thread otherwise.
-    """
-    logging.shutdown()
-    os._exit(0)
-
-
-def _next_signal(patience: float) -> int | None:
-    """The next signal that was sent to this process, within `patience` seconds."""
-    found = signal.sigtimedwait((*STOP, signal.SIGHUP), patience)
-    return found.si_signo if found is not None else None
-
-
-def _say_refused(action: Callable[[], object]) -> None:
-    """Carry out something nobody waits for; a refusal becomes a log line."""
-    try:
-        action()
-    except StoreError as error:
-        emit(events.STORE_UNAVAILABLE, error=str(error), code=error.code)
-    except SyncdError as error:
-        emit(events.RUN_SKIPPED, reason=str(error), code=error.code)
 
 
 def shorten_pauses() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from syncd import events
-from syncd.app import backups
+from syncd.app import backups, jobs
 from syncd.app.store import locked
 from syncd.cli.configured import load
 from syncd.cli.engine import asking_daemon, log_quietly, me
@@ -98,14 +98,29 @@ def migrate(frame: Frame) -> None:
     """
     loaded = load(frame)
     log_quietly(frame, loaded)
-    before, after = _migrated(loaded.settings.store.read_url())
+    url = loaded.settings.store.read_url()
+    before, after = _migrated(url)
+    document = _migration(before, after)
+    words = [_migration_words("schema", before, after)]
+    if loaded.settings.cluster == "procrastinate":
+        before, after = _jobs_migrated(url)
+        document["jobs"] = _migration(before, after)
+        words.append(_migration_words("job queue", before, after))
     if frame.as_json:
-        frame.out.json("migrate", _migration(before, after))
-    elif before == after:
-        frame.out.line(f"schema {after}: nothing to do")
-    else:
-        frame.out.line(f"schema {before or 'none'} → {after}")
+        frame.out.json("migrate", document)
+        return
+    for line in words:
+        frame.out.line(line)
+    if document["changed"]:
         frame.out.message(f"Next: syncd serve{frame.config_flags()}")
+
+
+def _jobs_migrated(url: str) -> tuple[str | None, str]:
+    database = Database(url, readers=1)
+    try:
+        return jobs.bring_up_to_date(database, "auto")
+    finally:
+        database.close()
 
 
 def _migrated(url: str) -> tuple[str | None, str]:
@@ -124,6 +139,12 @@ def _migrated(url: str) -> tuple[str | None, str]:
 
 def _migration(before: str | None, after: str) -> dict[str, Any]:
     return {"from": before, "to": after, "changed": before != after}
+
+
+def _migration_words(what: str, before: str | None, after: str) -> str:
+    if before == after:
+        return f"{what} {after}: nothing to do"
+    return f"{what} {before or 'none'} → {after}"
 
 
 db.add_command(backup)

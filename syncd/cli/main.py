@@ -107,6 +107,11 @@ VERBS = {
         section=OPERATE,
         summary="the daemon: runs every sync when it is due",
     ),
+    "worker": Verb(
+        target="syncd.cli.worker:worker",
+        section=OPERATE,
+        summary="run what daemons defer; for several machines",
+    ),
     "simulate": Verb(
         target="syncd.cli.simulate:simulate",
         section=START,

@@ -11,7 +11,8 @@ import click
 
 from syncd import __version__, log
 from syncd.app.memory import share_arenas
-from syncd.app.serve import Server, block
+from syncd.app.serve import Server
+from syncd.app.signals import block
 from syncd.app.store import opened
 from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
@@ -45,7 +46,7 @@ def serve(
     block()
     share_arenas()
     loaded = load(frame)
-    clock = _clock(loaded, speed, origin)
+    clock = clock_of(loaded, speed, origin)
     settings = loaded.settings
     log.configure(
         settings.log.format,
@@ -83,7 +84,8 @@ def _stop_with_stdin() -> None:
     threading.Thread(target=wait, name="stdin", daemon=True).start()
 
 
-def _clock(loaded: Loaded, speed: float, origin: str | None) -> Clock:
+def clock_of(loaded: Loaded, speed: float, origin: str | None) -> Clock:
+    """The clock that was asked for; a fast one only among vendors on loopback."""
     if speed == 1:
         return Clock()
     if origin is None:

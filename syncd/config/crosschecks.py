@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from syncd.config.admin import admin_problems
 from syncd.config.choices import choice
+from syncd.config.clustering import cluster_problems
 from syncd.config.directions import direction_problems
 from syncd.config.feeding import feeding_problems
 from syncd.config.findings import key_place, node_at, value_place
@@ -50,6 +51,7 @@ def crosschecks(root: Mapping) -> Iterator[Problem]:
     yield from window_problems(root)
     yield from notification_problems(root)
     yield from _codec_without_library(root)
+    yield from cluster_problems(root)
 
 
 def _duplicate_syncs(root: Mapping) -> Iterator[Problem]:

@@ -94,6 +94,7 @@ def resolve(document: Document, root: Mapping, lookup: Lookup) -> Settings:
         delivery_workers=document.defaults.delivery.workers or WORKERS,
         log=LogSettings(format=document.log.format, level=document.log.level),
         shutdown_grace=_first(document.shutdown_grace, SHUTDOWN_GRACE),
+        cluster=document.cluster,
         notifications=notifications_of(document.notifications, locator),
     )
 

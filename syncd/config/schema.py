@@ -251,6 +251,7 @@ class Document(Shape):
     instance: Text = "syncd"
     secrets_dir: Text | None = None
     store: StoreShape = StoreShape()
+    cluster: Literal["embedded", "procrastinate"] = "embedded"
     connections: dict[Name, Annotated[ConnectionShape, Field(discriminator="type")]] = (
         Field(default_factory=dict)
     )

@@ -257,6 +257,8 @@ class Settings:
     web: WebSettings
     log: LogSettings
     shutdown_grace: timedelta
+    cluster: Literal["embedded", "procrastinate"] = "embedded"
+    """Whether due runs are run by the daemon, or deferred to workers."""
     notifications: NotificationSettings = field(default_factory=NotificationSettings)
 
 

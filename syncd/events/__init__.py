@@ -62,6 +62,22 @@ DAEMON_FORCED_STOP = _warning(
 DAEMON_CRASHED = _error(
     "daemon.crashed", "an unexpected error: {error}", "thread", then="syncd serve"
 )
+WORKER_STARTED = _info(
+    "worker.started",
+    "taking up to {at_once} runs at once of {syncs} syncs, state in {store}",
+    "config_hash syncs at_once pid store speed",
+)
+JOB_GIVEN_BACK = _warning(
+    "job.given_back",
+    "{sync}: the worker that ran it fell silent, its job was taken from it",
+    then="syncd status",
+)
+JOBS_UNATTENDED = _warning(
+    "jobs.unattended",
+    "{jobs} runs are due and wait: no worker gives a sign of life",
+    "jobs",
+    then="syncd worker",
+)
 CONFIG_LOADED = _info(
     "config.loaded",
     "configuration {config_hash}: {syncs} syncs",
@@ -93,6 +109,11 @@ STORE_MIGRATED = _info(
     "store.migrated",
     "store schema {from_version} -> {to_version}",
     "from_version to_version backup duration_ms",
+)
+JOBS_MIGRATED = _info(
+    "jobs.migrated",
+    "tables of the job queue {from_version} -> {to_version}",
+    "from_version to_version",
 )
 STORE_FAILED_OVER = _warning(
     "store.failed_over",

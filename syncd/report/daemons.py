@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from syncd.store.installation import Daemon
+from syncd.store.installation import Daemon, Role
 
 SILENT_AFTER = timedelta(seconds=60)
 """Real time without a heartbeat after which the scheduler counts as stuck."""
@@ -11,3 +11,8 @@ SILENT_AFTER = timedelta(seconds=60)
 def alive(daemons: list[Daemon], now: datetime) -> list[Daemon]:
     """The daemons whose heartbeat is young enough."""
     return [each for each in daemons if now - each.heartbeat_at < SILENT_AFTER]
+
+
+def ticks(one: Daemon) -> bool:
+    """Whether it looks what is due; a worker runs what others tell it."""
+    return one.role is Role.DAEMON

@@ -12,7 +12,7 @@ from syncd.config.feeds import fed_by
 from syncd.config.forecast import forecast
 from syncd.config.settings import Settings, SyncSettings
 from syncd.report.arrivals import Arrivals, arrivals, arrivals_document
-from syncd.report.daemons import alive
+from syncd.report.daemons import alive, ticks
 from syncd.report.replicas import Replica, replicas
 from syncd.report.runs import run_document
 from syncd.report.standing import Activity, Standing, standings
@@ -47,7 +47,7 @@ class Overview:
     @property
     def alive(self) -> list[Daemon]:
         """The daemons that tick."""
-        return alive(self.daemons, self.wall)
+        return [each for each in alive(self.daemons, self.wall) if ticks(each)]
 
     @property
     def connections(self) -> list[ConnectionState]:
@@ -139,6 +139,7 @@ def overview_document(seen: Overview) -> dict[str, Any]:
         "needs_you": sum(one.state in NEEDS_A_PERSON for one in seen.standings),
         "daemons": [
             {
+                "role": each.daemon.role,
                 "host": each.daemon.host,
                 "pid": each.daemon.pid,
                 "version": each.daemon.version,

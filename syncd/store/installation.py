@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -17,9 +18,18 @@ FAST_CLOCK = "fast_clock"
 LAST_BACKUP = "last_backup"
 
 
+class Role(StrEnum):
+    """What a long-lived process does."""
+
+    DAEMON = "daemon"
+    """`syncd serve`."""
+    WORKER = "worker"
+    """`syncd worker`: runs what daemons defer to it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Daemon:
-    """A daemon that says it is alive."""
+    """A daemon, or a worker, that says it is alive."""
 
     holder: str
     host: str
@@ -27,6 +37,7 @@ class Daemon:
     version: str
     started_at: datetime
     heartbeat_at: datetime
+    role: Role = Role.DAEMON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +130,7 @@ def beat(connection: Connection, me: Daemon) -> None:
             version=me.version,
             started_at=me.started_at,
             heartbeat_at=me.heartbeat_at,
+            role=me.role,
         )
         .on_conflict_do_update(
             index_elements=[daemon.c.holder], set_={"heartbeat_at": me.heartbeat_at}
@@ -127,12 +139,12 @@ def beat(connection: Connection, me: Daemon) -> None:
 
 
 def leave(connection: Connection, holder: str) -> None:
-    """This daemon stopped cleanly."""
+    """This daemon, or worker, stopped cleanly."""
     connection.execute(delete(daemon).where(daemon.c.holder == holder))
 
 
 def daemons(connection: Connection) -> list[Daemon]:
-    """Every daemon that did not say goodbye, newest heartbeat first."""
+    """Every daemon and worker that did not say goodbye, newest heartbeat first."""
     rows = connection.execute(select(daemon).order_by(daemon.c.heartbeat_at.desc()))
     return [
         Daemon(
@@ -142,6 +154,7 @@ def daemons(connection: Connection) -> list[Daemon]:
             version=row.version,
             started_at=row.started_at,
             heartbeat_at=row.heartbeat_at,
+            role=Role(row.role),
         )
         for row in rows
     ]

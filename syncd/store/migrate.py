@@ -12,7 +12,7 @@ from syncd.errors import StoreRefused
 from syncd.store import gate
 from syncd.store.database import Database, damaged
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every schema there ever was, newest last; a test holds them against the steps."""
 
 _ADVISORY_KEY = 0x73796E6364  # "syncd"

@@ -321,6 +321,7 @@ daemon = _table(
     Column("version", Text, nullable=False),
     Column("started_at", Instant, nullable=False),
     Column("heartbeat_at", Instant, nullable=False),
+    Column("role", Text, nullable=False, server_default="daemon"),
 )
 
 action = _table(

@@ -14,7 +14,8 @@ import pytest
 from structlog.types import EventDict
 
 from syncd import config
-from syncd.app.serve import LOOK, Server, block
+from syncd.app.serve import LOOK, Server
+from syncd.app.signals import block
 from syncd.app.store import opened
 from syncd.clock import Clock
 from syncd.store.runs import OK

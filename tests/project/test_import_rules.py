@@ -32,6 +32,7 @@ STARTED = "Only a command starts the simulator"
 HTTPX = "One owner for httpx"
 APSCHEDULER = "One owner for apscheduler"
 CRONSIM = "One owner for cronsim"
+PROCRASTINATE = "One owner for procrastinate"
 SQL = "SQL lives in the store and in the warehouse source"
 
 SEEDS = [
@@ -53,6 +54,7 @@ SEEDS = [
     (HTTPX, "syncd/clients/amplitude.py", "import httpx"),
     (APSCHEDULER, "syncd/schedule.py", "import apscheduler.triggers.cron"),
     (CRONSIM, "syncd/config/seeded.py", "import cronsim"),
+    (PROCRASTINATE, "syncd/app/jobs.py", "import procrastinate"),
     (SQL, "syncd/sources/files.py", "import sqlalchemy.exc"),
     (SQL, "syncd/cli/seeded.py", "import sqlite3"),
 ]

@@ -1,0 +1,57 @@
+"""`syncd worker`: a process that runs what daemons defer to it."""
+
+import sys
+
+import click
+
+from syncd import __version__, log
+from syncd.app.memory import share_arenas
+from syncd.app.signals import block
+from syncd.app.store import opened
+from syncd.app.working import Working
+from syncd.cli.configured import load
+from syncd.cli.frame import Frame, verb
+from syncd.cli.serve import clock_of
+from syncd.events import help_links
+
+AT_ONCE = 8
+"""Twice the requests that a process sends at once: a run mostly waits for its turn."""
+
+
+@verb("worker")
+@click.option(
+    "--at-once",
+    type=click.IntRange(min=1, max=200),
+    default=AT_ONCE,
+    show_default=True,
+    metavar="N",
+    help="Runs that this process carries out at the same time.",
+)
+@click.option("--speed", type=click.FloatRange(min=1), default=1.0, show_default=True)
+@click.option("--origin", metavar="TIME", help="With --speed: as the daemon has it.")
+def worker(frame: Frame, at_once: int, speed: float, origin: str | None) -> None:
+    """Run what daemons defer to workers, until stopped.
+
+    For `cluster: procrastinate`: any number of workers, on any number of machines,
+    beside one Postgres and at least one `syncd serve`.
+    """
+    block()
+    share_arenas()
+    loaded = load(frame)
+    clock = clock_of(loaded, speed, origin)
+    settings = loaded.settings
+    log.configure(
+        settings.log.format,
+        settings.log.level,
+        clock,
+        sys.stdout,
+        settings.instance,
+        __version__,
+        further=help_links(settings.web.page.base_url),
+    )
+    how = settings.store
+    opening = opened(
+        how.read_url(), migration=how.migrate, fast=speed != 1, codec=how.codec
+    )
+    with opening as store:
+        Working(loaded, lambda: load(frame), store, clock, at_once).work()
