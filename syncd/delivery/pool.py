@@ -19,9 +19,16 @@ from datetime import datetime, timedelta
 
 from syncd import events
 from syncd.clock import Clock
+from syncd.delivery.endings import (
+    interrupted,
+    knows_nobody,
+    outcome_of,
+    rejects_everybody,
+)
 from syncd.delivery.lane import Lane, Route
 from syncd.delivery.step import Step, ended
 from syncd.delivery.turn import Wait
+from syncd.delivery.way import Way
 from syncd.delivery.worker import Worker
 from syncd.errors import StoreError
 from syncd.events import emit
@@ -79,7 +86,7 @@ class Pool:
         with self._changed:
             self._stopping = True
             for lane in self._lanes:
-                lane.end(_interrupted())
+                lane.end(interrupted())
             self._changed.notify_all()
             self._wake_runs()
 
@@ -118,7 +125,7 @@ class Pool:
                 self._lanes.remove(lane)
                 self._rested.pop(run_id, None)
                 in_flight = not lane.at_rest()
-        return replace(_outcome_of(lane), in_flight=in_flight)
+        return replace(outcome_of(lane), in_flight=in_flight)
 
     def _open_lane(
         self, route: Route, lease: Lease, run_id: str, not_before: datetime
@@ -145,7 +152,7 @@ class Pool:
             if state.throttled_until is not None:
                 self._throttle(route.connection, state.throttled_until)
             if self._stopping:
-                lane.end(_interrupted())
+                lane.end(interrupted())
             self._employ(lane)
             self._lanes.append(lane)
             self._rested[run_id] = threading.Condition(self._lock)
@@ -206,11 +213,11 @@ class Pool:
                 self._slow.discard(lane.lease.sync)
 
     def _safely(self, lane: Lane, waiting: Waiting) -> Step:
-        way = _Way(lane, self._changed)
+        way = Way(lane, self._changed)
         step = self._carried_out(lane, waiting, way)
         return replace(step, made_way=way.made)
 
-    def _carried_out(self, lane: Lane, waiting: Waiting, way: "_Way") -> Step:
+    def _carried_out(self, lane: Lane, waiting: Waiting, way: Way) -> Step:
         try:
             if not self._has_turn(lane, waiting):
                 return Step(put_back=[waiting])
@@ -378,36 +385,14 @@ class Pool:
     def _count_empty_creation(self, lane: Lane) -> None:
         lane.empty_creations += 1
         if lane.empty_creations >= MAX_EMPTY_CREATIONS and lane.queue:
-            lane.end(
-                Settlement(
-                    state=Settled.WAITING,
-                    code="target.nobody_known",
-                    message="the destination knows nobody of the first "
-                    f"{MAX_EMPTY_CREATIONS} batches, so the cohort was not created",
-                )
-            )
+            lane.end(knows_nobody(MAX_EMPTY_CREATIONS))
 
     def _count_rejections(self, lane: Lane, step: Step) -> None:
         lane.accepted += step.accepted
         lane.rejected += step.rejected
         lane.rejections = 0 if step.accepted else lane.rejections + step.rejected
         if lane.rejections >= MAX_REJECTIONS and lane.queue:
-            lane.end(_rejects_everybody(Settled.REFUSED, lane.rejections))
-
-
-class _Way:
-    """The way of a lane for its next batch, while one is made durable."""
-
-    def __init__(self, lane: Lane, changed: threading.Condition) -> None:
-        self.made = False
-        self._lane, self._changed = lane, changed
-
-    def make(self) -> None:
-        """The destination took the batch: let the lane go on, where it may."""
-        with self._changed:
-            self.made = self._lane.make_way()
-            if self.made:
-                self._changed.notify_all()
+            lane.end(rejects_everybody(Settled.REFUSED, lane.rejections))
 
 
 def _end_of(wait: tuple[datetime, timedelta], now: datetime) -> datetime:
@@ -415,24 +400,3 @@ def _end_of(wait: tuple[datetime, timedelta], now: datetime) -> datetime:
     was set back since."""
     until, length = wait
     return until if until - now <= length else now
-
-
-def _outcome_of(lane: Lane) -> Settlement:
-    if lane.ended is not None:
-        return lane.ended
-    if lane.rejected and not lane.accepted:
-        return _rejects_everybody(Settled.WAITING, lane.rejected)
-    return Settlement(state=Settled.DONE)
-
-
-def _rejects_everybody(state: Settled, count: int) -> Settlement:
-    return Settlement(
-        state=state,
-        code="target.rejects_everybody",
-        message=f"the destination refused everybody ({count:,}, one by one) and "
-        "accepted nobody: does the list still exist?",
-    )
-
-
-def _interrupted() -> Settlement:
-    return Settlement(state=Settled.INTERRUPTED, code="shutdown")
