@@ -383,3 +383,21 @@ def test_text_that_is_no_text_any_more_is_told_without_quoting_anybody(
     assert found.kind in {"refused", "told"}
     assert any("damaged" in each or "malformed" in each for each in said)
     assert not any("person-" in each for each in said)
+
+
+@pytest.mark.parametrize("place", [0, 5, 6, 40, 200])
+def test_a_bit_of_a_packed_chunk_fails_its_runs_and_removes_nobody(
+    packed: Good, tmp_path: Path, place: int
+) -> None:
+    """Of the frame's mark, its header, and what it holds."""
+    content = bytearray(packed.file)
+    (frame,) = _places(content, b"\x28\xb5\x2f\xfd")
+    content[frame + place] ^= 0x10
+
+    found = after(packed, bytes(content), tmp_path)
+
+    assert found.kind == "told"
+    assert [each.reason for each in found.ended if isinstance(each, Report)] == [
+        "store.damaged",
+        "store.damaged",
+    ]
