@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from syncd import __version__, events, metrics
-from syncd.app import forgetting, pausing, unread
+from syncd.app import pausing, pruning
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.control_socket import open_control_socket
 from syncd.app.engine import Engine
@@ -37,9 +37,8 @@ from syncd.clock import Clock
 from syncd.config.settings import Loaded, Settings
 from syncd.errors import StoreError
 from syncd.events import emit
-from syncd.report.backlog import folded
 from syncd.scheduler import Ticker
-from syncd.store import failovers, inbox, installation, leases, shared_clock
+from syncd.store import failovers, installation, leases, shared_clock
 from syncd.store.installation import Daemon
 
 HEARTBEAT = timedelta(seconds=10)
@@ -149,7 +148,8 @@ class Server:
         probe = self._engine.probe_connections
         self._ticker.every(PROBE, "probe", partial(say_refused, probe))
         prune = max(PRUNE / self._clock.speed, HEARTBEAT)
-        self._ticker.every(prune, "prune", partial(say_refused, self._prune))
+        pruned = partial(pruning.prune, self._engine)
+        self._ticker.every(prune, "prune", partial(say_refused, pruned))
         recover = partial(say_refused, self._recover)
         self._ticker.every(self._recover_every(), "recover", recover)
         if self._unattended is not None:
@@ -163,7 +163,7 @@ class Server:
         letting_go = partial(say_refused, self._letting_go.look)
         self._ticker.every(FORGET, "forget", letting_go)
         self._ticker.every(FOLLOW, "forgotten", partial(say_refused, self._follow))
-        self._soon("prune", self._prune)
+        self._soon("prune", pruned)
         self._react()
 
     def _react(self) -> None:
@@ -212,29 +212,6 @@ class Server:
             )
         if marked is not None:
             emit(events.STORE_FAILED_OVER, syncs=marked)
-
-    def _prune(self) -> None:
-        keep = self._engine.blueprint.settings.store.keep_runs
-        with self._engine.database.begin() as connection:
-            rows = installation.prune(connection, now=self._clock.now(), keep=keep)
-        rows += self._prune_inbox()
-        rows += forgetting.prune(self._engine)
-        rows += unread.prune(self._engine)
-        self._engine.database.give_space_back()
-        if rows:
-            emit(events.PRUNE_FINISHED, rows=rows)
-
-    def _prune_inbox(self) -> int:
-        """In steps of their own transaction, so that what arrives waits for none."""
-        rows, settings = 0, self._engine.blueprint.settings
-        while not self._engine.stop_event.is_set():
-            with self._engine.database.begin() as connection:
-                reached = folded(connection, settings)
-                dropped = inbox.prune(connection, self._clock.now(), reached)
-            if not dropped:
-                break
-            rows += dropped
-        return rows
 
     def _say_started(self) -> None:
         emit(

@@ -1,21 +1,24 @@
 """What is done once, though several processes on one Postgres see that it is due."""
 
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from syncd.app import pruning
 from syncd.app.slots import Slots
 from syncd.app.turns import one_at_a_time
 from syncd.errors import DeliveryError, Fault
-from syncd.model import Outcome
+from syncd.model import Outcome, Trigger
 from syncd.schedule import Every
 from syncd.store import connections
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from syncd.sync import credentials
-from tests.builders import World, people, rows
+from tests.builders import PATIENCE, World, people, rows
 
 HOUR = timedelta(hours=1)
 
@@ -118,3 +121,29 @@ def test_of_two_processes_one_does_it_and_a_dead_one_keeps_nobody_from_it_for_lo
             pass
 
     assert [first, second, another, again, after] == [True, False, True, True, True]
+
+
+def test_of_two_daemons_one_prunes_and_neither_fails(world: World) -> None:
+    with world.engine() as one, world.engine() as other:
+        one.skip("vip", world.clock.now(), "overlap")
+        one.run("vip", Trigger.MANUAL)
+        world.clock.advance(timedelta(days=500))  # type: ignore[attr-defined]
+        meanwhile = partial(one_at_a_time, world.database, "prune", HOUR)
+
+        with meanwhile() as alone:
+            pruning.prune(other)
+        kept = rows(world.database, "SELECT count(*) FROM run")
+        threads = [
+            threading.Thread(target=pruning.prune, args=(each,))
+            for each in (one, other)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+
+    assert alone
+    assert kept == [(2,)]
+    # Whose batches are not compacted yet stays.
+    left = rows(world.database, "SELECT outcome FROM run")
+    assert left == [(Outcome.SUCCESS,)]
