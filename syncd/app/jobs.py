@@ -24,8 +24,11 @@ def open_jobs(settings: Settings, database: Database) -> "Queue | None":
 
     None where the daemon runs everything by itself. Raises `StoreRefused`.
     """
-    if settings.cluster == "embedded":
-        return None
+    return None if settings.cluster == "embedded" else open_queue(settings, database)
+
+
+def open_queue(settings: Settings, database: Database) -> "Queue":
+    """The queue whose tables are as this program needs them. Raises `StoreRefused`."""
     bring_up_to_date(database, settings.store.migrate)
     from syncd.cluster.queue import Queue
 

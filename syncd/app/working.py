@@ -18,7 +18,7 @@ from typing import Any
 from syncd import __version__, events, metrics
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
-from syncd.app.jobs import open_jobs
+from syncd.app.jobs import open_queue
 from syncd.app.reloading import Reloads, changes, require_same_process
 from syncd.app.resting import Resting
 from syncd.app.signals import STOP, end_at_once, next_signal, say_refused
@@ -27,7 +27,7 @@ from syncd.app.store import OpenStore
 from syncd.clock import Clock
 from syncd.cluster.job import Job
 from syncd.config.settings import Loaded, Settings
-from syncd.errors import DaemonError, StoreError
+from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
 from syncd.model import Trigger
 from syncd.scheduler import Ticker
@@ -41,6 +41,22 @@ LOOK = 5.0
 """Real seconds between two looks of the main thread."""
 
 
+class NoWorkers(SyncdError):
+    """The daemon runs everything by itself."""
+
+    code = "cluster.embedded"
+
+
+def require_workers(settings: Settings) -> None:
+    """Raise `NoWorkers` where nothing is ever queued for one."""
+    if settings.cluster == "embedded":
+        raise NoWorkers(
+            "this configuration has no workers: the daemon runs everything by itself "
+            "(cluster: embedded)",
+            hint="syncd serve",
+        )
+
+
 class Working:
     """One worker process."""
 
@@ -52,18 +68,11 @@ class Working:
         clock: Clock,
         at_once: int,
     ) -> None:
-        """Raises `DaemonError` where the configuration has no workers."""
+        """`at_once`: runs that it carries out at the same time."""
         self._load = load
         self._clock = clock
         self._at_once = at_once
-        jobs = open_jobs(loaded.settings, store.database)
-        if jobs is None:
-            raise DaemonError(
-                "this configuration has no workers: the daemon runs everything itself",
-                code="cluster.embedded",
-                hint="cluster: procrastinate, on Postgres",
-            )
-        self._jobs = jobs
+        self._jobs = open_queue(loaded.settings, store.database)
         built = blueprint(loaded.settings, loaded.config_hash, clock, store.database)
         self._engine = Engine(built, store, clock)
         self._ticker = Ticker(clock, due=_nothing, overlapped=_nothing)
@@ -148,9 +157,6 @@ class Working:
             store=self._engine.database.library,
             speed=self._clock.speed if self._clock.speed != 1 else None,
         )
-
-    def _settings(self) -> Settings:
-        return self._engine.blueprint.settings
 
     # ---- signals and the end ---------------------------------------------------------
 

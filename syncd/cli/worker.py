@@ -8,7 +8,7 @@ from syncd import __version__, log
 from syncd.app.memory import share_arenas
 from syncd.app.signals import block
 from syncd.app.store import opened
-from syncd.app.working import Working
+from syncd.app.working import Working, require_workers
 from syncd.cli.configured import load
 from syncd.cli.frame import Frame, verb
 from syncd.cli.serve import clock_of
@@ -38,6 +38,7 @@ def worker(frame: Frame, at_once: int, speed: float, origin: str | None) -> None
     block()
     share_arenas()
     loaded = load(frame)
+    require_workers(loaded.settings)
     clock = clock_of(loaded, speed, origin)
     settings = loaded.settings
     log.configure(

@@ -28,7 +28,7 @@ from syncd.store.database import Database
 
 POLL = 1.0
 """Real seconds between two looks for a job where none was found."""
-BEAT = 5.0
+BEAT = 3.0
 """Real seconds between two signs of life, and between two looks for workers that
 give none."""
 SILENT = 4 * BEAT

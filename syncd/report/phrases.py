@@ -8,6 +8,7 @@ from syncd.config.settings_connections import (
     ListApiConnection,
     PropertyApiConnection,
 )
+from syncd.report.daemons import ticks
 from syncd.report.due import without_times
 from syncd.report.overview import Overview
 from syncd.report.runs import change_words
@@ -74,8 +75,9 @@ def daemon_words(seen: Overview) -> str:
         count = len(seen.alive)
         who = "daemon" if count == 1 else f"{count} daemons"
         return f"{who} up {span(max(seen.wall - oldest, timedelta(0)))}"
-    if seen.daemons:
-        last = relative(seen.daemons[0].heartbeat_at, seen.wall)
+    silent = [each for each in seen.daemons if ticks(each)]
+    if silent:
+        last = relative(silent[0].heartbeat_at, seen.wall)
         return f"no daemon (last sign of life {last})"
     return "no daemon"
 

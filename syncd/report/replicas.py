@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from syncd.report.daemons import alive
+from syncd.report.daemons import alive, ticks
 from syncd.report.words import plural, relative, span
 from syncd.store import leases
 from syncd.store.database import Connection
@@ -53,10 +53,11 @@ def _by_holder(connection: Connection) -> Mapping[str, list[str]]:
 
 
 def standing_words(one: Replica, wall: datetime) -> str:
-    """`up 6 d 2 h`, `silent, last sign of life 3 h ago`."""
+    """`up 6 d 2 h`, `worker, up 3 min`, `silent, last sign of life 3 h ago`."""
+    who = "" if ticks(one.daemon) else "worker, "
     if one.alive:
-        return f"up {span(max(wall - one.daemon.started_at, timedelta(0)))}"
-    return f"silent, last sign of life {relative(one.daemon.heartbeat_at, wall)}"
+        return f"{who}up {span(max(wall - one.daemon.started_at, timedelta(0)))}"
+    return f"{who}silent, last sign of life {relative(one.daemon.heartbeat_at, wall)}"
 
 
 def work_words(one: Replica) -> str:

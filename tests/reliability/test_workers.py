@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from syncd.cli.exit_codes import ExitCode
 from syncd.store.database import Database
 from tests.builders import rows
 from tests.installed import Installation, Running
@@ -83,3 +84,124 @@ def test_every_due_time_is_run_once_however_many_tick_and_work(
         )
     assert all(not each.events("run.started") for each in daemons)
     assert rows(store, "SELECT * FROM procrastinate_jobs") == []
+
+
+def slowed(cluster: Installation, seconds: float = 0.3) -> None:
+    """One sync, whose run takes some seconds: small batches, slow answers."""
+    del cluster.config["syncs"][1:]
+    cluster.config["defaults"]["delivery"]["batch_size"] = 2
+    cluster.simulator.post("/_sim/latency", {"membership": seconds, "upload": seconds})
+
+
+def runs_of(store: Database, trigger: str, outcome: str) -> int:
+    query = "SELECT count(*) FROM run WHERE trigger = :trigger AND outcome = :outcome"
+    ((count,),) = rows(store, query, trigger=trigger, outcome=outcome)
+    return int(count)
+
+
+def require_right(cluster: Installation, store: Database) -> None:
+    """Nobody was told two things at once, nobody is missing, no slot ran twice."""
+    stats = cluster.simulator.get("/_sim/stats")
+    assert stats["overlaps"] == 0
+    assert stats["status_429"] == 0
+    wanted = {f"person-s0-{each}" for each in range(20)}
+    assert cluster.simulator.members() == wanted
+    query = "SELECT slot FROM run WHERE slot IS NOT NULL GROUP BY slot"
+    assert rows(store, f"{query} HAVING count(*) > 1") == []
+
+
+def test_another_worker_goes_on_once_where_one_was_killed(
+    cluster: Installation, origin: str, store: Database
+) -> None:
+    slowed(cluster)
+    first = started(cluster, origin, "worker")
+    daemon = started(cluster, origin, "serve")
+    assert first.reached("batch.sent", count=2)
+    second = started(cluster, origin, "worker")
+
+    assert first.kill()
+
+    assert second.reached("job.given_back")
+    assert second.reached("run.finished", trigger="resume", outcome="success")
+    assert second.reached("run.finished", trigger="schedule")
+    for process in (daemon, second):
+        assert process.stop() == 0, process.text[-3000:]
+    ((abandoned,),) = rows(
+        store, "SELECT count(*) FROM run WHERE outcome = 'abandoned'"
+    )
+    assert abandoned == 1
+    assert runs_of(store, "resume", "success") == 1
+    require_right(cluster, store)
+
+
+def test_a_worker_that_is_asked_to_stop_hands_its_run_on_at_once(
+    cluster: Installation, origin: str, store: Database
+) -> None:
+    slowed(cluster)
+    first = started(cluster, origin, "worker")
+    daemon = started(cluster, origin, "serve")
+    assert first.reached("batch.sent", count=2)
+    second = started(cluster, origin, "worker")
+
+    assert first.stop() == 0
+    assert first.events("run.finished", outcome="interrupted")
+
+    assert second.reached("run.finished", trigger="resume", outcome="success")
+    for process in (daemon, second):
+        assert process.stop() == 0, process.text[-3000:]
+    assert not second.events("job.given_back")
+    assert runs_of(store, "resume", "success") == 1
+    require_right(cluster, store)
+
+
+def test_workers_finish_what_is_queued_while_no_daemon_ticks(
+    cluster: Installation, origin: str, store: Database
+) -> None:
+    slowed(cluster)
+    worker = started(cluster, origin, "worker")
+    daemon = started(cluster, origin, "serve")
+    assert worker.reached("batch.sent")
+
+    assert daemon.kill()
+
+    assert worker.reached("run.finished", outcome="success")
+    again = started(cluster, origin, "serve")
+    assert worker.reached("run.finished", outcome="no_change")
+    for process in (again, worker):
+        assert process.stop() == 0, process.text[-3000:]
+    require_right(cluster, store)
+
+
+def test_a_worker_has_nothing_to_do_where_the_daemon_runs_everything(
+    cluster: Installation,
+) -> None:
+    cluster.config["cluster"] = "embedded"
+
+    ended = cluster.syncd("worker")
+
+    assert ended.code == ExitCode.FAILED
+    assert "cluster.embedded" in ended.err
+    assert "store.migrated" not in ended.out
+
+
+def test_status_names_workers_and_what_each_works_on(
+    cluster: Installation, origin: str
+) -> None:
+    slowed(cluster, seconds=1.5)
+    cluster.config["connections"]["amplitude"]["request_deadline"] = "20s"
+    worker = started(cluster, origin, "worker")
+
+    (alone,) = cluster.syncd("status", "--json").document["daemons"]
+    words = cluster.syncd("status").out
+
+    assert (alone["role"], alone["alive"], alone["working_on"]) == ("worker", True, [])
+    assert "no daemon" in words
+    started(cluster, origin, "serve")
+    assert worker.reached("batch.sent")
+    by_role = {
+        each["role"]: each
+        for each in cluster.syncd("status", "--json").document["daemons"]
+    }
+    assert by_role["worker"]["working_on"] == ["s0"]
+    assert by_role["daemon"]["working_on"] == []
+    assert "worker" in cluster.syncd("status").out

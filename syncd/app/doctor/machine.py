@@ -14,7 +14,7 @@ from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
 from syncd.config.feeds import doors
 from syncd.config.settings import Listen, Settings
-from syncd.report.daemons import SILENT_AFTER
+from syncd.report.daemons import SILENT_AFTER, ticks
 from syncd.report.words import relative
 from syncd.store import figures, installation
 from syncd.store.database import Database
@@ -114,7 +114,8 @@ def _known(url: str) -> tuple[list[Daemon], dict[str, datetime]]:
     try:
         require_current(database)
         with database.read() as connection:
-            return installation.daemons(connection), figures.last_words(connection)
+            daemons = [each for each in installation.daemons(connection) if ticks(each)]
+            return daemons, figures.last_words(connection)
     finally:
         database.close()
 
