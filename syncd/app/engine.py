@@ -69,6 +69,8 @@ class Engine:
         self.database = store.database
         self.stop_event = threading.Event()
         self._blueprint = blueprint
+        # Whose lease is over may be taken over: what it locked must not be in the way.
+        store.database.free_after(blueprint.settings.store.lease)
         self._writer = Writer(store.database, clock, blueprint.settings.store.lease)
         self._pool = Pool(
             database=store.database,

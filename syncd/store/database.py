@@ -10,6 +10,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -39,6 +40,14 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 BUSY_TIMEOUT_MS = 5_000
 WRITER_PATIENCE_S = 300
 """How long a writer queues behind another one (a large plan takes seconds)."""
+FREED = timedelta(seconds=90)
+"""What a transaction on Postgres has locked is freed when nothing happened in it for so
+long: its process stands still, or its network is gone. The others would wait for it
+until the server noticed, which takes hours where a network swallows everything."""
+AT_LEAST = timedelta(seconds=5)
+"""More than anything that we do between two statements takes."""
+_FREED = "SET LOCAL idle_in_transaction_session_timeout"
+"""For each transaction, as PgBouncer keeps no setting of a session."""
 PAGES = 1_000
 """Free pages of SQLite given back at once: others write in between."""
 
@@ -59,6 +68,7 @@ class Database:
         self.url = make_url(url)
         self._turn = InOrder()
         self._takes_writes = True
+        self.free_after(FREED)
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
             writer = _sqlite_engine(self.path, writes=True, size=1)
@@ -100,7 +110,15 @@ class Database:
             _WRITE.time(),
             self._writer.begin() as connection,
         ):
+            if not self._sqlite:
+                connection.exec_driver_sql(self._freed)
             yield connection
+
+    def free_after(self, idle: timedelta) -> None:
+        """End write transactions in which nothing happens for `idle` (`AT_LEAST` where
+        that is less): what they have locked nobody else gets."""
+        seconds = max(idle, AT_LEAST).total_seconds()
+        self._freed = f"{_FREED} = {round(seconds * 1000)}"
 
     @property
     def takes_writes(self) -> bool:

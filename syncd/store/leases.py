@@ -7,17 +7,16 @@ cannot write any more, however late it wakes up.
 
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from syncd.errors import LeaseLost
 from syncd.store.bulk import native
 from syncd.store.database import insert_into
-from syncd.store.direct import Direct, Row
+from syncd.store.direct import Direct
 from syncd.store.tables import lease
 from syncd.store.tables import sync as known_sync
 
@@ -41,23 +40,15 @@ _OURS = (
     lease.c.fence == bindparam("held_fence"),
     lease.c.released.is_(False),
 )
-_RENEW = update(lease).where(*_OURS).values(expires_at=bindparam("until"))
 _RENEWED = Direct(
-    _RENEW.returning(lease.c.sync), "until", "held_sync", "held_holder", "held_fence"
-)
-_PATIENCE = func.set_config(
-    "idle_in_transaction_session_timeout", bindparam("patience"), True
-)
-"""Whoever stands still in a transaction that has locked a lease keeps all others from
-taking it over: Postgres ends that transaction when the lease would be over. Said with
-each of them, as a pool of connections between us and Postgres keeps no setting."""
-_RENEWED_IN_TIME = Direct(
-    _RENEW.returning(lease.c.sync, _PATIENCE),
+    update(lease)
+    .where(*_OURS)
+    .values(expires_at=bindparam("until"))
+    .returning(lease.c.sync),
     "until",
     "held_sync",
     "held_holder",
     "held_fence",
-    "patience",
 )
 _TRUSTED = Direct(
     select(lease.c.sync).where(*_OURS, lease.c.expires_at > bindparam("until")),
@@ -117,8 +108,6 @@ def acquire(
         .values(sync=sync, holder="", fence=0, expires_at=now, released=True)
         .on_conflict_do_nothing()
     )
-    if connection.dialect.name != "sqlite":
-        connection.execute(select(_PATIENCE), {"patience": _milliseconds(ttl)})
     row = connection.execute(
         select(lease).where(lease.c.sync == sync).with_for_update()
     ).one()
@@ -168,20 +157,11 @@ def check(connection: Connection, held: Lease, now: datetime) -> None:
     """Renew the lease inside this transaction, or raise `LeaseLost` and stop it."""
     until = native(connection.dialect.name, now + held.ttl)
     ours = (held.sync, held.holder, held.fence)
-    if len(_renewed(connection, held, until, ours)) != 1:
+    if len(_RENEWED.rows(connection, until, *ours)) != 1:
         raise LeaseLost(
             f"another process took over sync {held.sync}",
             hint=f"syncd show {held.sync}",
         )
-
-
-def _renewed(
-    connection: Connection, held: Lease, until: object, ours: tuple[object, ...]
-) -> Sequence[Row]:
-    if connection.dialect.name == "sqlite":
-        return _RENEWED.rows(connection, until, *ours)
-    patience = _milliseconds(held.ttl)
-    return _RENEWED_IN_TIME.rows(connection, until, *ours, patience)
 
 
 def require(
@@ -224,10 +204,6 @@ def release(connection: Connection, held: Lease) -> None:
         )
         .values(released=True)
     )
-
-
-def _milliseconds(span: timedelta) -> str:
-    return str(round(span.total_seconds() * 1000))
 
 
 def _machine() -> str:

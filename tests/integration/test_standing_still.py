@@ -5,7 +5,7 @@ network in the middle of something.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from syncd.clock import Clock
 from syncd.errors import StoreUnavailable
 from syncd.model import Trigger
 from syncd.store import leases, runs
-from syncd.store.database import Database
+from syncd.store.database import Connection, Database
 from syncd.store.leases import Lease
 from syncd.store.migrate import migrate
 from syncd.sync.run import run
@@ -33,6 +33,7 @@ HOUR = timedelta(hours=1)
 def postgres(postgres_database: str) -> Iterator[Database]:
     made = Database(postgres_database)
     migrate(made)
+    made.free_after(SHORT)
     yield made
     made.close()
 
@@ -44,20 +45,42 @@ def taken(database: Database, holder: str, now: datetime = NOW) -> Lease:
     return got
 
 
-@pytest.mark.parametrize("by", ["taking it", "renewing it"])
+def take(connection: Connection) -> None:
+    leases.acquire(connection, "vip", A, NOW, SHORT)
+
+
+def give_back(connection: Connection) -> None:
+    held = Lease(sync="vip", holder=A, fence=1, taken_over=False)
+    leases.release(connection, held)
+
+
+def skip_a_due_time(connection: Connection) -> None:
+    runs.skip(
+        connection,
+        run_id="of-the-other",
+        sync_name="vip",
+        slot=NOW,
+        reason="overlap",
+        config_hash="",
+        now=NOW,
+    )
+
+
+@pytest.mark.parametrize("act", [take, give_back, skip_a_due_time])
 def test_who_stands_still_in_a_transaction_locks_nobody_out_for_longer_than_a_lease(
-    postgres: Database, by: str
+    postgres: Database, act: Callable[[Connection], None]
 ) -> None:
-    lease, over = taken(postgres, A), []
+    with postgres.begin() as connection:
+        runs.know_sync(connection, "vip", NOW)
+    taken(postgres, A)
+    over = []
 
     def stand_still() -> None:
         with postgres.begin() as connection:
-            if by == "taking it":
-                leases.acquire(connection, "vip", A, NOW, SHORT)
-            else:
-                leases.check(connection, lease, NOW)
+            act(connection)
             over.append(taken(postgres, B, NOW + HOUR))
-            leases.check(connection, lease, NOW)
+            with postgres.begin() as other:
+                skip_a_due_time(other)
 
     with pytest.raises(StoreUnavailable):
         stand_still()
