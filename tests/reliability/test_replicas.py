@@ -18,10 +18,12 @@ from tests.reliability.replicas.judging import Judge
 from tests.reliability.replicas.places import Replica, replicas
 from tests.reliability.replicas.pooling import PGBOUNCER, pooled
 from tests.reliability.replicas.watching import Watch, watching
-from tests.simulated import Simulator
+from tests.simulated import PATIENCE, Simulator
 
 SEED = 20261123
-LONG = 200
+SHORT, LONG = 6, 200
+UNSAID = 10
+"""What `--kills` is where nobody says it."""
 
 
 @pytest.fixture(
@@ -56,11 +58,33 @@ def crowd(
     return Crowd(new_installation(simulator), simulator, dice)
 
 
+def wanted(config: pytest.Config) -> int:
+    """How many blows: few, many, or as many as `--long --kills` says."""
+    if not config.getoption("--long"):
+        return SHORT
+    said = int(config.getoption("--kills"))
+    return LONG if said == UNSAID else said
+
+
 def blows(dice: random.Random, count: int) -> list[Blow]:
     """Every kind at least once where there are so many, then as the dice say."""
     drawn = list(Blow) + [dice.choice(list(Blow)) for _ in range(count)]
     chosen = drawn[:count]
     dice.shuffle(chosen)
+    return chosen
+
+
+def busiest(there: list[Replica], watch: Watch) -> Replica:
+    """The one with the most in its hands, once that is more than one sync."""
+    assert all(each.is_up() for each in there)
+    chosen = there[0]
+
+    def found() -> bool:
+        nonlocal chosen
+        chosen = max(there, key=lambda each: len(watch.held_by(each.holds)))
+        return len(watch.held_by(chosen.holds)) > 1
+
+    until(found, PATIENCE)
     return chosen
 
 
@@ -109,7 +133,7 @@ def said_of(kind: str, values: list[float]) -> str:
 def test_whoever_is_struck_down_another_replica_goes_on_and_no_cohort_suffers(
     crowd: Crowd, store_url: str, postgres_database: str, pytestconfig: pytest.Config
 ) -> None:
-    count = 6 if not pytestconfig.getoption("--long") else LONG
+    count = wanted(pytestconfig)
     struck: list[Struck] = []
     with (
         replicas(crowd.installation, store_url, crowd.fast) as there,
@@ -117,14 +141,14 @@ def test_whoever_is_struck_down_another_replica_goes_on_and_no_cohort_suffers(
     ):
         judge = Judge(crowd, postgres_database)
         try:
-            assert until(lambda: not judge.unsettled()), judge.unsettled()
+            assert until(judge.is_settled, 3 * PATIENCE), judge.unsettled()
             for blow in blows(crowd.dice, count):
                 crowd.change_some()
-                one = crowd.dice.choice(there)
-                assert one.is_up()
-                struck.append(strike(one, blow, watch, crowd.dice))
+                one = busiest(there, watch)
+                struck.append(strike(one, blow, watch, crowd))
+                print(struck[-1].told(), flush=True)
                 judge.look()
-            assert until(lambda: not judge.unsettled()), judge.unsettled()
+            assert until(judge.is_settled, 3 * PATIENCE), judge.unsettled()
             judge.look()
             requests = judge.require_no_overlap()
             judge.require_nobody_wrongly_removed()

@@ -4,7 +4,6 @@ Each blow lasts longer than the lease, but for those that end the process: the r
 that comes to itself afterwards believes to hold what others have taken over.
 """
 
-import random
 import signal
 import threading
 import time
@@ -12,10 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from tests.reliability.replicas.crowd import DEADLINE, LEASE
+from tests.reliability.replicas.crowd import DEADLINE, LATENCY, LEASE, SLOW, Crowd
 from tests.reliability.replicas.places import Replica
 from tests.reliability.replicas.watching import Seen, Watch
+from tests.reliability.storing.severing import Cut
 from tests.simulated import PATIENCE
+
+IN_FLIGHT = 0.1
+"""Seconds until the server has carried out what it heard before the blow."""
+
+
+LONGEST = 30.0
+"""Seconds in which the others go on, on the slowest machine."""
+LOOK = 0.3
+"""Seconds between two looks whether something has come."""
 
 
 class Blow(Enum):
@@ -24,7 +33,7 @@ class Blow(Enum):
     KILL = "kill -9"
     STOP = "SIGSTOP, then SIGCONT"
     CUT = "connections reset, new ones refused"
-    SILENCE = "the network swallows everything"
+    SILENCE = "the network swallows everything, from a COMMIT on"
     RESTART = "SIGTERM, as in a rolling restart"
 
 
@@ -49,20 +58,32 @@ def _pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def strike(one: Replica, blow: Blow, watch: Watch, dice: random.Random) -> Struck:
-    """Strike a replica, wait as long as that blow lasts, and let it come back."""
+def strike(one: Replica, blow: Blow, watch: Watch, crowd: Crowd) -> Struck:
+    """Strike a replica, wait as long as that blow lasts, and let it come back.
+
+    What is under way when it strikes takes long, and what comes after it does not.
+    """
+    crowd.answer_in(SLOW)
+    _pause(SLOW * crowd.dice.uniform(0.5, 1))
     at = time.monotonic()
     held, interrupted = watch.held_by(one.holds), watch.interrupted()
     _hit(one, blow)
+    crowd.answer_in(LATENCY)
+    _pause(IN_FLIGHT)
     lost = watch.held_by(one.holds)
     if blow is Blow.RESTART:
         # It gave back what it held, some of it in the middle of a run.
         left = {sync for sync, _ in watch.interrupted() - interrupted}
         lost = [each for each in held if each.sync in left]
+    struck = Struck(blow, one.name, bool(one.machine), at, lost)
     if blow not in (Blow.KILL, Blow.RESTART):
-        _pause(LEASE + DEADLINE + dice.uniform(0, 1))
+        _pause(LEASE + DEADLINE + crowd.dice.uniform(0, 1))
+        # Whatever it left in the middle of, the others need not wait for it.
+        assert until(lambda: all(watch.taken_over(each) for each in lost), LONGEST), (
+            f"nobody goes on: {struck.told()}"
+        )
     _heal(one, blow)
-    return Struck(blow, one.name, bool(one.machine), at, lost)
+    return struck
 
 
 def _hit(one: Replica, blow: Blow) -> None:
@@ -74,7 +95,8 @@ def _hit(one: Replica, blow: Blow) -> None:
         case Blow.CUT:
             one.wire.go_away()
         case Blow.SILENCE:
-            one.wire.go_silent()
+            one.wire.at_commit(1, Cut.HELD_UP)
+            until(lambda: one.wire.struck)
         case Blow.RESTART:
             assert one.process.stop() == 0
 
@@ -97,5 +119,5 @@ def until(holds: Callable[[], bool], seconds: float = PATIENCE) -> bool:
     while time.monotonic() < end:
         if holds():
             return True
-        _pause(1)
+        _pause(LOOK)
     return holds()

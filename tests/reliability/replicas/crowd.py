@@ -19,10 +19,11 @@ PROJECTS = 4
 SPEED = 60
 PERIOD = timedelta(minutes=10)
 """By the fast clock: ten real seconds."""
-LEASE = 3.0
+LEASE = 4.0
 """Real seconds, like all that follows."""
-DEADLINE = 1.5
-LATENCY = 0.4
+DEADLINE = 2.0
+LATENCY, SLOW = 0.4, 1.2
+"""What the simulator takes for a request, and while somebody is being struck."""
 KNOWN = 120
 STAYING = 10
 """People of each audience who never leave it."""
@@ -100,6 +101,11 @@ class Crowd:
         some = self.dice.sample(sorted(self.audiences), SYNCS * 3 // 4)
         self.change(self.audiences[name] for name in some)
 
+    def answer_in(self, seconds: float) -> None:
+        """How long a request takes that arrives from now on."""
+        pace = {"membership": seconds, "upload": seconds}
+        self.simulator.post("/_sim/latency", pace)
+
     def _configure(self, people: list[str]) -> None:
         config = self.installation.config
         config["store"]["lease"] = f"{LEASE:.0f}s"
@@ -108,7 +114,7 @@ class Crowd:
         config["defaults"]["guard"] = {"max_exit": "90%", "max_exit_24h": "never"}
         for number in range(PROJECTS):
             self._add_project(number, people)
-        self.simulator.post("/_sim/latency", {"membership": LATENCY, "upload": LATENCY})
+        self.answer_in(LATENCY)
         for each in self.audiences.values():
             self.installation.sync(
                 each.name,

@@ -140,6 +140,10 @@ class Judge:
             or any(each.outcome is None for each in store.runs[name])
         ]
 
+    def is_settled(self) -> bool:
+        """Nothing of that is left."""
+        return not self.unsettled()
+
     def require_no_overlap(self) -> int:
         """No two requests about one cohort were ever under way together; by the times
         of arrival and answer, so also where the first one's client was gone."""

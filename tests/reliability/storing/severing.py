@@ -33,6 +33,7 @@ class Cut(Enum):
     UNHEARD = "before the server heard of it"
     UNANSWERED = "carried out, the answer lost"
     SILENT = "carried out, and nothing is ever said again"
+    HELD_UP = "from here on nothing gets through, either way, until the wire speaks"
 
 
 @dataclass
@@ -128,7 +129,10 @@ class Link:
         if how is Cut.UNHEARD:
             self._end()
             return False
-        if how is not None:
+        if how is Cut.HELD_UP:
+            self._wire.go_silent()
+            self._wire.hold_up()
+        elif how is not None:
             self._mute.set()
         self._server.sendall(message)
         if how is Cut.UNANSWERED:
