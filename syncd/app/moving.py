@@ -18,6 +18,7 @@ from syncd.errors import StoreInUse, StoreRefused, StoreUnavailable
 from syncd.report.daemons import SILENT_AFTER
 from syncd.store import (
     copying,
+    failovers,
     gate,
     installation,
     landing,
@@ -61,6 +62,7 @@ def move(wish: Wish, clock: Clock) -> Sequence[Copied]:
                 landing.clear(writing, gate.copy(reading))
                 gate.begin_copy(writing, token)
             with target.begin() as writing:
+                quiet.take_time(writing)
                 copied = copying.fill(reading, writing, token, clock.wall())
             if not wish.keep:
                 gate.retire(reading, _moved(wish, token))
@@ -120,6 +122,9 @@ def _at_rest(database: Database, wish: Wish, clock: Clock) -> Iterator[Connectio
         shared_clock.follow_by(connection, clock)
         if shared:
             quiet.hold(connection, clock.wall(), SILENT_AFTER)
+            if not wish.keep:
+                # What a failover lost is known to this server alone.
+                failovers.look(connection, clock.now(), lossless=False)
         else:
             copying.require_readable(connection)
             if not is_sqlite(wish.target):

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Table, Text, delete, func, or_, select, text
 from xxhash import xxh3_128_intdigest
 
 from syncd.errors import StoreError
-from syncd.store import gate, rows
+from syncd.store import engine_tables, failovers, gate, rows
 from syncd.store.database import damaged
 from syncd.store.migrate import head
 from syncd.store.positions import positions, put_positions
@@ -172,9 +172,17 @@ def _ended(row: Row, now: datetime) -> Row:
 
 
 def _lasting(row: Row, _: datetime) -> Row | None:
-    """What says whose copy it is, or where it went, is about the other file."""
+    """What is about the place, and not the installation, stays behind."""
     key = row[meta.columns.keys().index("key")]
-    return None if key in (gate.MOVED_TO, gate.COPY) else row
+    return None if key in _OF_THE_PLACE else row
+
+
+_OF_THE_PLACE = frozenset(
+    # Another server's timeline would look like a failover; the tables of the job
+    # engine, whose step this is, are not copied: due times are made anew from ours.
+    {gate.MOVED_TO, gate.COPY, failovers.TIMELINE, engine_tables.STEP}
+)
+"""Keys of `meta`."""
 
 
 _CARRY: dict[str, Carry] = {

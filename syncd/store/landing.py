@@ -11,6 +11,8 @@ from syncd.store import gate
 from syncd.store.migrate import REVISIONS, standing
 from syncd.store.tables import inbox_position, metadata
 
+_JOBS = "procrastinate_jobs"
+
 
 def clear(target: Connection, copy_of_source: str | None) -> None:
     """Have nothing of ours there. Raises `StoreRefused` where somebody would miss it.
@@ -19,6 +21,12 @@ def clear(target: Connection, copy_of_source: str | None) -> None:
     """
     _require_text_of_all(target)
     tables = set(inspect(target).get_table_names())
+    if _JOBS in tables:
+        raise StoreRefused(
+            "tables of the job engine are there, whose jobs are of another time",
+            code="copy.taken",
+            hint="copy into an empty database",
+        )
     ours = [each for each in metadata.sorted_tables if each.name in tables]
     if gate.VERSION.name not in tables and not ours:
         return

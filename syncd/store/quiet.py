@@ -25,6 +25,7 @@ def hold(connection: Connection, now: datetime, silent_after: timedelta) -> None
     A daemon without a sign of life for `silent_after` is gone. Raises `StoreInUse`
     while one lives, a lease is held or somebody writes.
     """
+    take_time(connection)
     _require_nobody(connection, now, silent_after)
     quoted = connection.dialect.identifier_preparer
     names = ", ".join(map(quoted.format_table, metadata.sorted_tables))
@@ -44,12 +45,27 @@ def take_place(connection: Connection) -> None:
 
     Raises `StoreInUse`.
     """
+    take_time(connection)
     query = text("SELECT pg_try_advisory_xact_lock(:key)")
     if not connection.execute(query, {"key": _PLACE}).scalar_one():
         raise StoreInUse(
             "another `syncd db copy` fills this database",
             hint="wait for it, or end it: then the same command again",
         )
+
+
+def take_time(connection: Connection) -> None:
+    """Let this transaction last, whatever the server's limits are; not on SQLite."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_UNHURRIED)
+
+
+_UNHURRIED = text(
+    # Those that this server knows: `transaction_timeout` is of Postgres 17.
+    "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
+    "('statement_timeout', 'transaction_timeout', "
+    "'idle_in_transaction_session_timeout')"
+)
 
 
 def _require_nobody(

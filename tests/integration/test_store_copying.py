@@ -36,7 +36,16 @@ from syncd.app import store as app_store
 from syncd.app.moving import Wish, move
 from syncd.clock import Clock
 from syncd.errors import LeaseLost, StoreError, StoreInUse, StoreRefused
-from syncd.store import copying, gate, installation, leases, quiet, rows
+from syncd.store import (
+    copying,
+    engine_tables,
+    failovers,
+    gate,
+    installation,
+    leases,
+    quiet,
+    rows,
+)
 from syncd.store.copying import NotCopied
 from syncd.store.database import Database, create_file
 from syncd.store.instant import Instant
@@ -192,10 +201,14 @@ def value_of(connection: Connection, column: Column[Any], number: int) -> Any:
         ).one()
     if column.nullable and number == 0:
         return None
+    if str(column) in CLOSED:
+        return CLOSED[str(column)]
     # The first that fits: a BigInteger is an Integer.
     return next(each for kind, each in FILLING if isinstance(column.type, kind))(number)
 
 
+CLOSED = {"daemon.role": "daemon"}
+"""Columns of words that the program itself reads on the way."""
 FILLING: tuple[tuple[type, Callable[[int], Any]], ...] = (
     # Long past, as a lease of nobody is.
     (Instant, lambda number: NOW - timedelta(days=number + 1, microseconds=number)),
@@ -403,6 +416,100 @@ def test_who_never_gave_a_lease_back_may_have_a_request_on_the_wire(
     assert [getattr(each, "taken_over", None) for each in taken] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:s3cret@db:5433/x", "postgresql://db:5433/x"),
+        (
+            "postgresql:///x?host=/run/pg&password=s3cret",
+            "postgresql:///x?host=%2Frun%2Fpg",
+        ),
+        ("postgresql+psycopg://u@db/x?sslpassword=s3cret", "postgresql://db/x"),
+        ("sqlite:////data/x.db", "sqlite:////data/x.db"),
+    ],
+)
+def test_a_place_is_told_without_user_and_password(url: str, shown: str) -> None:
+    assert place(url) == shown
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lease_of_the_old_store_keeps_nobody_from_working_on_the_new(
+    places: Places, kind: str
+) -> None:
+    """Of a daemon that was killed a moment ago; the file's lock tells that it is."""
+    wish, now = places.wish("sqlite", kind), datetime.now(UTC)
+    old = opened(wish.source)
+    with old.begin() as connection:
+        leases.acquire(connection, "vip", "elsewhere/1/1", now)
+    old.close()
+
+    move(wish, Clock())
+
+    new = opened(wish.target)
+    with new.begin() as connection:
+        taken = leases.acquire(connection, "vip", "new/1/1", datetime.now(UTC))
+    new.close()
+    assert isinstance(taken, leases.Lease)
+    assert taken.taken_over
+
+
+def test_what_a_failover_lost_goes_along_and_another_server_is_no_failover(
+    places: Places,
+) -> None:
+    wish = places.wish("postgresql", "postgresql")
+    old = opened(wish.source)
+    with old.begin() as connection:
+        failovers.look(connection, NOW, lossless=False)
+        connection.execute(
+            text("UPDATE meta SET value = '0000FFFF' WHERE key = :key"),
+            {"key": failovers.TIMELINE},
+        )
+        sync = connection.execute(text("SELECT max(sync) FROM binding")).scalar_one()
+    old.close()
+
+    move(wish, Clock())
+
+    new = opened(wish.target)
+    with new.begin() as connection:
+        marked = failovers.since(connection, sync)
+        noticed = failovers.look(connection, NOW, lossless=False)
+    new.close()
+    assert marked is not None
+    assert noticed is None
+
+
+def test_where_the_job_engine_is_at_is_not_carried_as_its_tables_are_not(
+    crossing: Wish,
+) -> None:
+    old = opened(crossing.source)
+    with old.begin() as connection:
+        connection.execute(
+            metadata.tables["meta"].insert(), {"key": engine_tables.STEP, "value": "1"}
+        )
+    old.close()
+
+    move(crossing, Clock())
+
+    assert engine_tables.STEP not in dict(content(crossing.target)["meta"])
+
+
+def test_limits_of_the_server_do_not_end_a_copy(places: Places) -> None:
+    wish = places.wish("postgresql", "postgresql")
+    name = urlsplit(wish.source).path[1:]
+    with psycopg.connect(wish.source, autocommit=True) as connection:
+        for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(f"ALTER DATABASE {name} SET {limit} = 1000".encode())
+    database, pause = opened(wish.source), threading.Event()
+
+    with database.begin() as slow:
+        quiet.take_time(slow)
+        pause.wait(1.3)
+        found = slow.execute(text("SELECT 1 FROM pg_sleep(1.3)")).scalar_one()
+    database.close()
+
+    assert found == 1
+
+
 # ---- to and fro --------------------------------------------------------------------
 
 
@@ -462,8 +569,13 @@ def test_a_new_place_that_was_lost_before_it_worked_is_filled_again(
 
     after = content(wish.target)
     assert after["chunk"] == before["chunk"]
-    assert after["lease"] != []
     look_at(wish.target)
+    (name, *_) = after["lease"][0]
+    new = opened(wish.target)
+    with new.begin() as connection:
+        taken = leases.acquire(connection, name, "new/1/1", datetime.now(UTC))
+    new.close()
+    assert isinstance(taken, leases.Lease)
 
 
 # ---- a copy that does not come to its end ------------------------------------------
@@ -584,6 +696,20 @@ def test_a_place_with_tables_of_another_program_is_left_as_it_is(
     target.close()
     assert refused.code == "copy.taken"
     look_at(crossing.source)
+
+
+def test_a_place_with_jobs_of_another_time_is_left_as_it_is(places: Places) -> None:
+    """A store that was retired with its queue: due times would be worked on twice."""
+    wish = places.wish("sqlite", "postgresql")
+    target = opened(wish.target)
+    with target.begin() as connection:
+        connection.execute(text("CREATE TABLE procrastinate_jobs (x INTEGER)"))
+    target.close()
+
+    refused = refusal(lambda: move(wish, Clock()))
+
+    assert refused.code == "copy.taken"
+    look_at(wish.source)
 
 
 def test_a_place_with_the_schema_and_nothing_else_is_empty(crossing: Wish) -> None:
