@@ -3,9 +3,14 @@
 Reading is by ranges of buckets, so that memory stays bounded by one range. The log
 is applied in order of batch id on top of the chunks; applying a part of it twice
 changes nothing, which is what makes `compaction` safe to cut off anywhere.
+
+`read` makes the set of a bucket when the bucket is asked for: it is used while it is in
+the processor's cache, where those of a whole range would push each other out.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,6 +22,7 @@ from syncd.store.bindings import Binding
 from syncd.store.buckets import bucket_hash, bucket_of, decode
 from syncd.store.codec import Broken, Written
 from syncd.store.database import damaged
+from syncd.store.doubts import Doubt
 from syncd.store.tables import (
     batch,
     batch_ids,
@@ -27,7 +33,8 @@ from syncd.store.tables import (
 )
 
 RANGE = 16
-"""Buckets read or compacted together: 65,000 to 130,000 ids, 7 to 15 MB as sets."""
+"""Buckets asked for or compacted together: 65,000 to 130,000 ids, 2 to 5 MB as they are
+written down, 7 to 15 as sets."""
 
 
 @dataclass(slots=True)
@@ -94,23 +101,23 @@ def read(
 
     `strays_too`, `broken_too`, and what it raises: as `load_chunks`.
     """
-    in_doubt = doubts.any_of(connection, binding_id)
+    any_doubt = doubts.any_of(connection, binding_id)
+    in_doubt: list[_Named] = []
     for first in range(0, n_buckets, RANGE):
         last = min(first + RANGE, n_buckets) - 1
         buckets = [Bucket(index) for index in range(first, last + 1)]
-        load_chunks(
-            connection,
-            binding_id,
-            n_buckets,
-            buckets,
-            strays_too=strays_too,
-            broken_too=broken_too,
-        )
-        apply_batches(connection, binding_id, n_buckets, buckets)
+        chunks = _chunks(connection, binding_id, first, last)
+        log = _log(connection, binding_id, n_buckets, first, last)
         _load_unaccepted(connection, binding_id, buckets, now)
-        if in_doubt:
-            _load_doubtful(connection, binding_id, n_buckets, buckets, now)
-        yield from buckets
+        if any_doubt:
+            in_doubt = _doubts(connection, binding_id, n_buckets, first, last)
+        while buckets:
+            found = buckets.pop(0)  # nobody but the caller keeps it
+            if kept := chunks.get(found.index):
+                kept.fill(found, n_buckets, strays_too, broken_too)
+            _apply(found, log[found.index])
+            _note_doubtful(found, in_doubt, now)
+            yield found
 
 
 def is_overdue(connection: Connection, owner: Binding, now: datetime) -> bool:
@@ -186,27 +193,53 @@ def load_chunks(
     `broken_too` that chunk is one that lost everybody, for whoever puts another in its
     place.
     """
-    first, last = buckets[0].index, buckets[-1].index
+    chunks = _chunks(connection, binding_id, buckets[0].index, buckets[-1].index)
+    for found in buckets:
+        if kept := chunks.get(found.index):
+            kept.fill(found, n_buckets, strays_too, broken_too)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chunk:
+    """A chunk as it is written down."""
+
+    binding_id: int
+    n: int
+    written: Written
+
+    def fill(
+        self, found: Bucket, n_buckets: int, strays_too: bool, broken_too: bool
+    ) -> None:
+        """Put its ids into its bucket, as `load_chunks` says."""
+        try:
+            held = codec.read(self.written)
+        except Broken as error:
+            if not broken_too:
+                where = f"chunk {found.index} of binding {self.binding_id}"
+                raise damaged(f"{where} is damaged: {error}") from None
+            found.chunk_intact = False
+            return
+        if strays_too:
+            found.acknowledged = set(held)
+        else:
+            index, mask = found.index, n_buckets - 1
+            found.acknowledged = {i for i in held if bucket_hash(i) & mask == index}
+        found.chunk_intact = len(found.acknowledged) == self.n
+
+
+def _chunks(
+    connection: Connection, binding_id: int, first: int, last: int
+) -> Mapping[int, _Chunk]:
+    """By bucket; an empty one may have none."""
     rows = connection.execute(
         select(chunk.c.bucket, chunk.c.n, chunk.c.codec, chunk.c.ids, chunk.c.packed)
         .where(chunk.c.binding_id == binding_id)
         .where(chunk.c.bucket.between(first, last))
     )
-    for index, n, *columns in rows:
-        found, mask = buckets[index - first], n_buckets - 1
-        try:
-            held = codec.read(Written(*columns))
-        except Broken as error:
-            if not broken_too:
-                what = f"chunk {index} of binding {binding_id} is damaged: {error}"
-                raise damaged(what) from None
-            found.chunk_intact = False
-            continue
-        if strays_too:
-            found.acknowledged = set(held)
-        else:
-            found.acknowledged = {i for i in held if bucket_hash(i) & mask == index}
-        found.chunk_intact = len(found.acknowledged) == n
+    return {
+        index: _Chunk(binding_id=binding_id, n=n, written=Written(*columns))
+        for index, n, *columns in rows
+    }
 
 
 def apply_batches(
@@ -214,6 +247,19 @@ def apply_batches(
 ) -> None:
     """Apply the log to consecutive buckets, on top of their chunks."""
     first, last = buckets[0].index, buckets[-1].index
+    log = _log(connection, binding_id, n_buckets, first, last)
+    for found in buckets:
+        _apply(found, log[found.index])
+
+
+_Entry = tuple[BatchState, Operation, bytes]
+"""What a batch that is sent or settled says about one id."""
+
+
+def _log(
+    connection: Connection, binding_id: int, n_buckets: int, first: int, last: int
+) -> Mapping[int, list[_Entry]]:
+    """What batches say about the ids of these buckets, by bucket, the oldest first."""
     rows = connection.execute(
         select(batch.c.state, batch.c.operation, batch_ids.c.ids)
         .join(batch_ids, batch_ids.c.batch_id == batch.c.id)
@@ -225,19 +271,24 @@ def apply_batches(
         )
         .order_by(batch.c.id)
     )
+    log: defaultdict[int, list[_Entry]] = defaultdict(list)
     mask = n_buckets - 1
     for state, operation, ids in rows:
         for member_id in decode(ids):
             index = bucket_hash(member_id) & mask
-            if not first <= index <= last:
-                continue
-            found = buckets[index - first]
-            if state != BatchState.ACKNOWLEDGED:
-                _note_uncertain(found, member_id, operation)
-            elif operation == Operation.ADD:
-                found.acknowledged.add(member_id)
-            else:
-                found.acknowledged.discard(member_id)
+            if first <= index <= last:
+                log[index].append((state, operation, member_id))
+    return log
+
+
+def _apply(found: Bucket, entries: Iterable[_Entry]) -> None:
+    for state, operation, member_id in entries:
+        if state != BatchState.ACKNOWLEDGED:
+            _note_uncertain(found, member_id, operation)
+        elif operation == Operation.ADD:
+            found.acknowledged.add(member_id)
+        else:
+            found.acknowledged.discard(member_id)
 
 
 def _note_uncertain(found: Bucket, member_id: bytes, operation: str) -> None:
@@ -265,26 +316,30 @@ def _load_unaccepted(
             found.waiting.add(member_id)
 
 
-def _load_doubtful(
-    connection: Connection,
-    binding_id: int,
-    n_buckets: int,
-    buckets: Sequence[Bucket],
-    now: datetime,
-) -> None:
-    first, last = buckets[0].index, buckets[-1].index
-    mask = n_buckets - 1
+_Named = tuple[Doubt, Mapping[int, AbstractSet[bytes]]]
+"""A request that may still land, and whom it named, by bucket."""
+
+
+def _doubts(
+    connection: Connection, binding_id: int, n_buckets: int, first: int, last: int
+) -> list[_Named]:
+    """The requests that may still move somebody of these buckets."""
+    found: list[_Named] = []
     for each in doubts.load(connection, binding_id, first, last):
-        named: list[set[bytes]] = [set() for _ in buckets]
+        named: defaultdict[int, set[bytes]] = defaultdict(set)
         for member_id in each.ids:
-            index = bucket_hash(member_id) & mask
-            if first <= index <= last:
-                named[index - first].add(member_id)
-        for found, ids in zip(buckets, named, strict=True):
-            wrong = doubts.wrong_ids(each.operation, ids, found.acknowledged)
-            found.doubtful |= wrong
-            if each.until <= now:
-                found.overdue |= wrong
+            named[bucket_hash(member_id) & n_buckets - 1].add(member_id)
+        found.append((each, named))
+    return found
+
+
+def _note_doubtful(found: Bucket, in_doubt: Iterable[_Named], now: datetime) -> None:
+    for each, named in in_doubt:
+        ids = named.get(found.index, frozenset())
+        wrong = doubts.wrong_ids(each.operation, ids, found.acknowledged)
+        found.doubtful |= wrong
+        if each.until <= now:
+            found.overdue |= wrong
 
 
 def set_buckets(connection: Connection, binding_id: int, n_buckets: int) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, text
 
-from syncd.errors import LeaseLost, StoreInUse
+from syncd.errors import LeaseLost, StoreInUse, StoreRefused
 from syncd.model import BatchState, Operation, PlannedBatch
 from syncd.store import acknowledged, bindings, compaction, leases, outbox, unaccepted
 from syncd.store.acknowledged import Bucket, LogSize
@@ -536,6 +536,25 @@ def test_an_id_in_a_bucket_that_is_not_its_own_is_nobody_and_is_told(
     assert found.acknowledged == set(own[1:])
     assert not other.drop_strays(other.acknowledged, 2)
     assert other.chunk_intact
+
+
+def test_a_chunk_is_opened_when_its_bucket_is_asked_for_not_a_range_at_once(
+    database: Database, new_binding: BindingMaker
+) -> None:
+    binding = with_buckets(database, new_binding(), 2)
+    log(database, binding, planned(people(20), 2))
+    compaction.compact(database, binding.id)
+    own = {one for one in people(20) if bucket_of(one, 2) == 0}
+    with database.begin() as connection:
+        connection.execute(text("UPDATE chunk SET codec = 9 WHERE bucket = 1"))
+
+    with database.read() as connection:
+        buckets = acknowledged.read(connection, binding.id, 2, NOW)
+        found = next(buckets)
+        with pytest.raises(StoreRefused, match=r"chunk 1 .* is damaged"):
+            next(buckets)
+
+    assert found.acknowledged == own
 
 
 def test_a_baseline_a_person_accepted_adds_up_again(
