@@ -46,6 +46,8 @@ long: its process stands still, or its network is gone. The others would wait fo
 until the server noticed, which takes hours where a network swallows everything."""
 AT_LEAST = timedelta(seconds=5)
 """More than anything that we do between two statements takes."""
+READ_AT_LEAST = timedelta(seconds=15)
+"""The same where a list is compared in between, and spilled to disk."""
 _FREED = "SET LOCAL idle_in_transaction_session_timeout"
 """For each transaction, as PgBouncer keeps no setting of a session."""
 PAGES = 1_000
@@ -68,7 +70,7 @@ class Database:
         self.url = make_url(url)
         self._turn = InOrder()
         self._takes_writes = True
-        self.free_after(FREED)
+        self._freed, self._read_freed = _freed_after(FREED), ""
         self._sqlite = self.url.get_backend_name() == "sqlite"
         if self._sqlite:
             writer = _sqlite_engine(self.path, writes=True, size=1)
@@ -115,10 +117,14 @@ class Database:
             yield connection
 
     def free_after(self, idle: timedelta) -> None:
-        """End write transactions in which nothing happens for `idle` (`AT_LEAST` where
-        that is less): what they have locked nobody else gets."""
-        seconds = max(idle, AT_LEAST).total_seconds()
-        self._freed = f"{_FREED} = {round(seconds * 1000)}"
+        """End transactions in which nothing happens for `idle` (on Postgres; for
+        `AT_LEAST`, or `READ_AT_LEAST`, where that is less).
+
+        What they have locked nobody else gets; and behind a PgBouncer those that read
+        keep one of its few connections.
+        """
+        self._freed = _freed_after(max(idle, AT_LEAST))
+        self._read_freed = _freed_after(max(idle, READ_AT_LEAST))
 
     @property
     def takes_writes(self) -> bool:
@@ -147,6 +153,8 @@ class Database:
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
             with connection.begin():
+                if self._read_freed and not self._sqlite:
+                    connection.exec_driver_sql(self._read_freed)
                 yield connection
 
     def require_whole(self) -> None:
@@ -228,6 +236,10 @@ class Database:
         """Close every connection; the last one of SQLite folds the WAL."""
         self._reader.dispose()
         self._writer.dispose()
+
+
+def _freed_after(idle: timedelta) -> str:
+    return f"{_FREED} = {round(idle.total_seconds() * 1000)}"
 
 
 def codec_of(connection: Connection) -> Codec:

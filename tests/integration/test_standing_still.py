@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from syncd.clients.beginning import begun_by, is_too_late
 from syncd.clients.http import HttpClient, TransportError
@@ -27,6 +28,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHORT = timedelta(seconds=1)
 A, B = "elsewhere/1/100", "elsewhere/2/200"
 HOUR = timedelta(hours=1)
+SHOWN = "SHOW idle_in_transaction_session_timeout"
 
 
 @pytest.fixture
@@ -86,6 +88,18 @@ def test_who_stands_still_in_a_transaction_locks_nobody_out_for_longer_than_a_le
         stand_still()
 
     assert [each.taken_over for each in over] == [True]
+
+
+@pytest.mark.parametrize("kind", ["begin", "read"])
+def test_every_transaction_of_a_daemon_has_its_end_when_nothing_happens(
+    postgres: Database, kind: str
+) -> None:
+    postgres.free_after(HOUR)
+
+    with getattr(postgres, kind)() as connection:
+        shown = connection.execute(text(SHOWN)).scalar_one()
+
+    assert shown == "1h"
 
 
 def test_a_request_that_begins_later_than_it_may_is_not_made() -> None:
