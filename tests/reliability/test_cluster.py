@@ -11,18 +11,39 @@ from syncd.cli.exit_codes import ExitCode
 from syncd.store.database import Database
 from tests.builders import rows
 from tests.installed import Installation, Running
+from tests.reliability.replicas.pooling import PGBOUNCER, pooled
 
-SPEED = 100
-"""A due time each five minutes is one each three real seconds."""
-
-
+SPEED = 40
+"""A due time each five minutes is one each 7.5 real seconds."""
 PERIOD = timedelta(minutes=5)
 NAMES = [f"s{number}" for number in range(4)]
+FINE = "('success', 'no_change', 'skipped')"
 
 
 @pytest.fixture
 def origin() -> str:
     return datetime.now(UTC).isoformat()
+
+
+@pytest.fixture(
+    params=[
+        "postgres",
+        pytest.param(
+            "pgbouncer",
+            marks=[
+                pytest.mark.system,
+                pytest.mark.skipif(PGBOUNCER is None, reason="needs pgbouncer"),
+            ],
+        ),
+    ]
+)
+def store_url(request: pytest.FixtureRequest, postgres_database: str) -> Iterator[str]:
+    """As the processes see it; the test looks past the pool."""
+    if request.param == "postgres":
+        yield postgres_database
+        return
+    with pooled(postgres_database) as url:
+        yield url
 
 
 @pytest.fixture
@@ -37,13 +58,16 @@ def store(postgres_database: str) -> Iterator[Database]:
 def cluster(
     new_installation: Callable[..., Installation],
     new_simulator: Callable[..., Any],
+    request: pytest.FixtureRequest,
     postgres_database: str,
     origin: str,
 ) -> Installation:
     """Four syncs each five minutes, deferred to workers; nobody runs yet."""
     simulator = new_simulator("--speed", str(SPEED), "--origin", origin)
     installation = new_installation(simulator)
-    installation.config["store"]["url"] = postgres_database
+    pooled_too = "store_url" in request.fixturenames
+    url = request.getfixturevalue("store_url") if pooled_too else postgres_database
+    installation.config["store"]["url"] = url
     installation.config["cluster"] = "procrastinate"
     for name in NAMES:
         installation.sync(name, schedule="every 5m", max_runtime="1h")
@@ -58,6 +82,7 @@ def started(cluster: Installation, origin: str, verb: str, *more: str) -> Runnin
     return process
 
 
+@pytest.mark.usefixtures("store_url")
 def test_every_due_time_is_run_once_however_many_tick_and_work(
     cluster: Installation, origin: str, store: Database
 ) -> None:
@@ -65,20 +90,22 @@ def test_every_due_time_is_run_once_however_many_tick_and_work(
     daemons = [started(cluster, origin, "serve") for _ in range(2)]
 
     for worker in workers:
-        assert worker.reached("run.finished", count=8)
+        assert worker.reached("run.finished", count=6)
     for process in [*daemons, *workers]:
         assert process.stop() == 0, process.text[-3000:]
 
     slots = rows(
         store,
-        "SELECT sync, slot, count(*), min(outcome) FROM run WHERE slot IS NOT NULL"
-        " GROUP BY sync, slot ORDER BY slot",
+        "SELECT sync, slot, count(*), min(coalesce(reason, 'ran')) FROM run"
+        " WHERE slot IS NOT NULL GROUP BY sync, slot ORDER BY slot",
     )
     assert {count for _, _, count, _ in slots} == {1}
-    assert {outcome for *_, outcome in slots} <= {"success", "no_change"}
+    # On a busy machine a run may last until the next is due, as without workers.
+    assert {why for *_, why in slots} <= {"ran", "overlap"}
+    assert rows(store, "SELECT 1 FROM run WHERE outcome NOT IN " + FINE) == []
     for name in NAMES:
         due = [slot for sync, slot, *_ in slots if sync == name]
-        assert len(due) >= 3
+        assert len(due) >= 2
         assert [late - early for early, late in pairwise(due)] == [PERIOD] * (
             len(due) - 1
         )
