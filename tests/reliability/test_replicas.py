@@ -21,7 +21,7 @@ from tests.reliability.replicas.watching import Watch, watching
 from tests.simulated import PATIENCE, Simulator
 
 SEED = 20261123
-SHORT, LONG = 6, 200
+SHORT, LONG = 5, 200
 UNSAID = 10
 """What `--kills` is where nobody says it."""
 

@@ -24,7 +24,11 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 12
 max_client_conn = 300
+idle_transaction_timeout = 10
 """
+"""The last one is needed where a replica may stand still: a BEGIN of it that waits for
+a connection gets one, and nothing but PgBouncer itself can take that back. Without it,
+some twelve of them leave the other replicas none, until it wakes up or is killed."""
 
 
 @contextmanager
