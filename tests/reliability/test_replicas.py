@@ -21,7 +21,8 @@ from tests.reliability.replicas.watching import Watch, watching
 from tests.simulated import PATIENCE, Simulator
 
 SEED = 20261123
-SHORT, LONG = 5, 200
+SHORT, POOLED, LONG = 5, 3, 200
+"""Blows: every kind, the first kinds where there is a PgBouncer, many."""
 UNSAID = 10
 """What `--kills` is where nobody says it."""
 
@@ -58,10 +59,10 @@ def crowd(
     return Crowd(new_installation(simulator), simulator, dice)
 
 
-def wanted(config: pytest.Config) -> int:
+def wanted(config: pytest.Config, few: int) -> int:
     """How many blows: few, many, or as many as `--long --kills` says."""
     if not config.getoption("--long"):
-        return SHORT
+        return few
     said = int(config.getoption("--kills"))
     return LONG if said == UNSAID else said
 
@@ -133,7 +134,7 @@ def said_of(kind: str, values: list[float]) -> str:
 def test_whoever_is_struck_down_another_replica_goes_on_and_no_cohort_suffers(
     crowd: Crowd, store_url: str, postgres_database: str, pytestconfig: pytest.Config
 ) -> None:
-    count = wanted(pytestconfig)
+    count = wanted(pytestconfig, SHORT if store_url == postgres_database else POOLED)
     struck: list[Struck] = []
     with (
         replicas(crowd.installation, store_url, crowd.fast) as there,
