@@ -90,6 +90,7 @@ def verify(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     sync = sync_of(settings, name)
     with engine.at_rest(name) as parts:
         binding = readable_binding(parts.database, settings, sync)
+        waiting = _unreconciled(parts, name)
         found = compared(parts, settings, sync, binding)
         if isinstance(found, Postponed):
             return {"state": "postponed", "message": found.message}
@@ -97,10 +98,15 @@ def verify(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
         with parts.database.begin() as connection:
             done = Verification(at=parts.clock.now(), drift=drift)
             verifications.note(connection, name, done)
-            if not drift:
-                failovers.reconciled(connection, name)
+            if not drift and waiting is not None and found.as_of > waiting:
+                failovers.reconciled(connection, name, waiting)
     _tell(name, found)
     return _shown(found, with_ids=bool(body.get("ids")))
+
+
+def _unreconciled(parts: Parts, name: str) -> datetime | None:
+    with parts.database.read() as connection:
+        return failovers.since(connection, name)
 
 
 def readable_binding(
@@ -141,8 +147,10 @@ def sync_of(settings: Settings, name: str) -> SyncSettings:
 
 
 def newest_file(parts: Parts, name: str) -> timedelta:
-    """How old a file may be: younger than all that we sent."""
+    """How old a file may be: younger than all that we sent, also by runs of which a
+    failover left nothing."""
     now = parts.clock.now()
+    waiting = _unreconciled(parts, name)
     with parts.database.read() as connection:
         recent = runs.latest(
             connection, sync_name=name, outcomes=_RAN, limit=_LOOK_BACK
@@ -150,7 +158,8 @@ def newest_file(parts: Parts, name: str) -> timedelta:
     sent = [each for each in recent if each.summary.get("sent")] or recent[-1:]
     if not sent or sent[0].finished_at is None:
         return timedelta(0)
-    return max(min(now - sent[0].finished_at, OLDEST_FILE), timedelta(0))
+    oldest = max(filter(None, (sent[0].finished_at, waiting)))
+    return max(min(now - oldest, OLDEST_FILE), timedelta(0))
 
 
 def compared(

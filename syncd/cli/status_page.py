@@ -16,6 +16,7 @@ from syncd.report.overview import Overview, next_command, summary
 from syncd.report.phrases import (
     connection_sentences,
     daemon_words,
+    failover_sentences,
     last_change,
     next_words,
     quota_sentence,
@@ -72,6 +73,7 @@ def show(frame: Frame, seen: Overview) -> None:
     _show_replicas(frame, seen)
     for one in seen.standings:
         _show_pause(frame, seen, one)
+        _show(frame, failover_sentences(one, seen.now, frame.config_flags()) or ())
     for state in seen.connections:
         _show(frame, connection_sentences(seen, state))
     for each in seen.arrivals:

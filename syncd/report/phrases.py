@@ -93,6 +93,20 @@ def pause_sentences(
     return who, f"resume it: syncd resume {pause.sync}{flags}"
 
 
+def failover_sentences(
+    one: Standing, now: datetime, flags: str
+) -> tuple[str, str] | None:
+    """Since when what is there is not known for sure, and the way out; None: it is."""
+    if one.unreconciled is None:
+        return None
+    since = moment(one.unreconciled, now, one.sync.timezone)
+    what = (
+        f"{one.sync.name} waits to be reconciled: the database failed over, noticed "
+        f"{since}, and may have lost what was acknowledged last"
+    )
+    return what, f"reconcile it: syncd verify {one.sync.name} --repair{flags}"
+
+
 def connection_sentences(seen: Overview, state: ConnectionState) -> list[str]:
     """What keeps a connection from being used, and the way out; empty if nothing."""
     now, zone = seen.now, seen.zone

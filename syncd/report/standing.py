@@ -14,6 +14,7 @@ from syncd.store import (
     acknowledged,
     bindings,
     connections,
+    failovers,
     figures,
     latest_runs,
     leases,
@@ -61,6 +62,8 @@ class Standing:
     """The run whose plan waits for a person."""
     pause: Pause | None
     """Who paused it; None while nobody did."""
+    unreconciled: datetime | None = None
+    """When a failover was noticed since which what is there was not compared."""
     changed: Run | None
     """The newest run that moved somebody in or out."""
     activity: Activity | None
@@ -90,6 +93,7 @@ class _Known:
     paused: Mapping[str, Pause]
     unfinished: Mapping[str, Run]
     """Sync -> its newest run without an end."""
+    unreconciled: Mapping[str, datetime]
     put_off: Mapping[str, Collection[str]]
     """Reason -> the syncs of which slots were put off for it and not made up for."""
     connections: Mapping[str, ConnectionState]
@@ -137,6 +141,7 @@ def _read(connection: Connection, names: Sequence[str], clock: Clock) -> _Known:
         held={name: run for name, run in held.items() if waits(run, now)},
         paused=pauses.all_in_force(connection, now),
         unfinished={each.sync: each for each in runs.unfinished(connection)},
+        unreconciled=failovers.all_since(connection),
         put_off={
             reason: latest_runs.put_off(connection, [reason], now, names)
             for reason in (runs.BLACKOUT, runs.PAUSED)
@@ -168,6 +173,7 @@ def _standing(
         connection_stopped=any(each.stopped_at for each in states),
         running=activity is not None and activity.alive,
         paused=pause is not None,
+        unreconciled=name in known.unreconciled,
     )
     promise = promise_of(settings, sync)
     current = known.bindings.get(name)
@@ -181,6 +187,7 @@ def _standing(
         newest=recent[0] if recent else None,
         held=held,
         pause=pause,
+        unreconciled=known.unreconciled.get(name),
         changed=next((each for each in recent if _moved(each.summary)), None),
         activity=activity,
         external_id=current.external_id if current else None,

@@ -24,7 +24,7 @@ class State(StrEnum):
     HELD = "held"
     """A run stopped before the first byte and waits for a person."""
     FAILING = "failing"
-    """Three failures in a row, or credentials rejected once."""
+    """Three failures in a row, credentials rejected once, or to be reconciled."""
     STALE = "stale"
     """The last success is older than `fresh_within`."""
     LATE = "late"
@@ -83,6 +83,8 @@ class Seen:
     """A plan waits for a decision, or the target must not be written to."""
     connection_stopped: bool = False
     """The destination refused the credentials."""
+    unreconciled: bool = False
+    """The database failed over, and what is there was not compared since."""
     running: bool = False
     paused: bool = False
     """A person paused it, and that is not over."""
@@ -96,7 +98,9 @@ def state_of(promise: Promise, seen: Seen, now: datetime) -> State:
         return State.PAUSED
     if seen.held:
         return State.HELD
-    if seen.connection_stopped or seen.failures_in_a_row >= FAILING_AFTER:
+    if seen.connection_stopped or seen.unreconciled:
+        return State.FAILING
+    if seen.failures_in_a_row >= FAILING_AFTER:
         return State.FAILING
     if overdue(promise, seen, now) is not None:
         return State.STALE

@@ -3,21 +3,25 @@
 A standby that is promoted begins a new timeline, and without synchronous replication it
 lacks the last commits of its primary. Whom those named is nobody's knowledge any more:
 who entered and left again since would stay a member, who left and came back would be
-missing, and every later run would find nothing to do. So each sync that has a target is
-marked, until it was compared with what is really there, or everybody was sent again.
+missing, and every later run would find nothing to do. So each sync is marked, also one
+whose first plan may be lost, until what is there is known again: it was read back and
+nobody differs, it was adopted, or an upload replaced it. Sending everybody again is not
+enough, nor is a repair that leaves strangers: they may be whom a lost commit named.
 A base backup that is restored begins a timeline as well.
 """
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, exists, select, text
+from sqlalchemy import Connection, delete, exists, select, text, union
 from sqlalchemy.exc import DBAPIError
 
 from syncd.store.database import insert_into
 from syncd.store.tables import binding, meta
+from syncd.store.tables import sync as known_sync
 
 TIMELINE = "timeline"
 _MARK = "unreconciled:"
+_MARKED = meta.c.key.startswith(_MARK, autoescape=True)
 # Of the file that is being written: the last checkpoint's may be of before.
 _SHOWN = text(
     "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) "
@@ -26,7 +30,7 @@ _SHOWN = text(
 
 
 def look(connection: Connection, now: datetime, *, lossless: bool) -> int | None:
-    """Mark every sync with a target where the database failed over; None: it did not.
+    """Mark every known sync where the database failed over; None: it did not.
 
     Returns how many were marked. `lossless`: no commit is ever lost, and marks of
     before are dropped. Does nothing on SQLite, nor where the server has no timelines.
@@ -54,8 +58,25 @@ def since(connection: Connection, sync: str) -> datetime | None:
     return None if found is None else datetime.fromisoformat(found)
 
 
-def reconciled(connection: Connection, sync: str) -> None:
-    """What is there was compared with what is acknowledged, or sent again."""
+def all_since(connection: Connection) -> dict[str, datetime]:
+    """Sync -> the same, of those that wait."""
+    rows = connection.execute(select(meta.c.key, meta.c.value).where(_MARKED))
+    return {
+        row.key.removeprefix(_MARK): datetime.fromisoformat(row.value) for row in rows
+    }
+
+
+def reconciled(connection: Connection, sync: str, noticed: datetime) -> None:
+    """What is there is known again, since the failover noticed then.
+
+    The mark of another one, which came meanwhile, stays.
+    """
+    seen = meta.c.key == _MARK + sync, meta.c.value == noticed.isoformat()
+    connection.execute(delete(meta).where(*seen))
+
+
+def forget(connection: Connection, sync: str) -> None:
+    """The sync knows of no target any more."""
     connection.execute(delete(meta).where(meta.c.key == _MARK + sync))
 
 
@@ -74,16 +95,16 @@ def _timeline(connection: Connection) -> str | None:
 
 
 def _mark_all(connection: Connection, now: datetime) -> int:
-    names = connection.scalars(select(binding.c.sync).distinct()).all()
+    everybody = union(select(binding.c.sync), select(known_sync.c.name))
+    names = connection.scalars(everybody).all()
     for name in names:
         _put(connection, _MARK + name, now.isoformat())
     return len(names)
 
 
 def _drop_all(connection: Connection) -> None:
-    marked = meta.c.key.startswith(_MARK, autoescape=True)
-    if connection.execute(select(exists().where(marked))).scalar_one():
-        connection.execute(delete(meta).where(marked))
+    if connection.execute(select(exists().where(_MARKED))).scalar_one():
+        connection.execute(delete(meta).where(_MARKED))
 
 
 def _value(connection: Connection, key: str, *, lock: bool = False) -> str | None:

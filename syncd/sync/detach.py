@@ -110,7 +110,7 @@ def let_go(connection: Connection, farewell: Farewell, now: datetime) -> None:
     for each in bindings.of_sync(connection, farewell.sync):
         bindings.drop(connection, each.id)
     verifications.forget(connection, farewell.sync)
-    failovers.reconciled(connection, farewell.sync)
+    failovers.forget(connection, farewell.sync)
     installation.record(connection, _action(farewell, None, now))
 
 

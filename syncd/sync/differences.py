@@ -96,6 +96,11 @@ class Causes:
         """How many a repair may move: it never touches what it cannot prove."""
         return len(self.missing) + len(self.ours)
 
+    @property
+    def strangers(self) -> int:
+        """How many it leaves where they are."""
+        return len(self.returned) + len(self.others)
+
     def named(self) -> Iterator[tuple[Cause, bytes]]:
         """Each with its cause, sorted, so that two of them can be compared."""
         for cause, ids in (

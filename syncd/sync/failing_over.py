@@ -3,20 +3,19 @@
 The store goes back in time where its database fails over to a standby that lacks the
 last commits (`store.failovers`). A run compares with what is stored, so its counts are
 right and its word would be wrong. It works on, since what it sends is what the source
-says; it ends as partial until the sync was reconciled.
+says; it ends as partial until the sync was reconciled. A run that reconciles says so
+itself (`Run.reconciles`): what it does, and not what it is called, decides.
 """
 
 from syncd import events
 from syncd.events import emit
-from syncd.model import Outcome, Trigger
+from syncd.model import Outcome
 from syncd.store import failovers, runs
 from syncd.store.database import Connection
 from syncd.sync.steps import Run
 
 FAILED_OVER = "store.failed_over"
 """The reason of such a run."""
-_RECONCILING = (Trigger.REPAIR, Trigger.RESYNC)
-"""Their success is that what is there was compared, or everybody sent again."""
 
 
 def noticed(marked: int | None) -> None:
@@ -35,8 +34,8 @@ def judge(connection: Connection, run: Run) -> int | None:
     at = failovers.since(connection, name)
     if at is None or report.outcome not in runs.OK:
         return marked
-    if marked is None and report.trigger in _RECONCILING:
-        failovers.reconciled(connection, name)
+    if run.reconciles and marked is None and at == run.unreconciled:
+        failovers.reconciled(connection, name, at)
         return marked
     report.outcome, report.reason = Outcome.PARTIAL, FAILED_OVER
     report.message = (

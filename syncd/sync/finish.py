@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd import events, metrics
-from syncd.errors import StoreError
+from syncd.errors import LeaseLost, StoreError
 from syncd.events import emit, level_of
 from syncd.model import BatchState, Outcome
 from syncd.redaction import redacted
@@ -22,7 +22,7 @@ from syncd.store import (
 )
 from syncd.store.bindings import Role
 from syncd.store.database import Connection, Database
-from syncd.sync import failing_over, landings
+from syncd.sync import failing_over, landings, trouble
 from syncd.sync.commit import drop_plan
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
@@ -47,10 +47,13 @@ def close_run(run: Run) -> None:
         # The row stays open; the sync's next run closes it and writes its line. Unless
         # only the answer of the commit was lost: then nobody else would write it.
         if not _was_closed(parts.database, report.run_id, now):
+            _not_on_record(run, error)
             return
         closed = True
     if not closed:
-        return  # whoever took the sync over has written its line
+        # Whoever took the sync over has written its line, or a failover lost its row.
+        _not_on_record(run, LeaseLost(f"what {run.spec.name} did is not on record"))
+        return
     _count(run.spec.name, report.outcome, report.numbers)
     metrics.RUN_SECONDS.labels(run.spec.name).observe(
         max(0.0, (now - report.started_at).total_seconds())
@@ -76,6 +79,12 @@ def close_run(run: Run) -> None:
         last_phase=report.stopped_in,
         **_said(report.numbers),
     )
+
+
+def _not_on_record(run: Run, why: StoreError) -> None:
+    """Whoever waits for this run must not hear that it was a success."""
+    if run.report.outcome in (*runs.OK, Outcome.SKIPPED):
+        trouble.conclude(run, why)
 
 
 def _close(run: Run, now: datetime) -> bool:

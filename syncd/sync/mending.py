@@ -109,6 +109,10 @@ def _send(run: Run, errand: Errand, said: Answer, found: Found | None) -> None:
             on_error.enter_context(closing(made))
             _record(run, errand, made)
             on_error.pop_all()
+    # Whom it leaves there may be whom a lost commit named.
+    before = run.unreconciled
+    newer = before is not None and errand.as_of > before
+    run.reconciles = newer and not errand.causes.strangers
     carry_out(run, made, found)
 
 

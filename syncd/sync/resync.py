@@ -105,6 +105,7 @@ def push(
         run.anew = True
         if strangers is not None:
             run.replacing = _replacing(run, strangers)
+            run.reconciles = True
         replace = " replace" if strangers is not None else ""
         _note(run, wish, f"resync push{replace}")
         from_the_source(run)
@@ -320,8 +321,9 @@ def _store(run: Run, told: _Told, wish: Wish) -> int:
         source = run.spec.identity.source
         bindings.plan_went_out(connection, work.id, digest, source, mark)
         installation.record(connection, action(run, wish, "resync adopt"))
-        if told.belief.reads is not None:
-            failovers.reconciled(connection, run.spec.name)
+        if run.unreconciled is not None:
+            # Where nothing can be read, it is a person's word that counts.
+            failovers.reconciled(connection, run.spec.name, run.unreconciled)
     run.binding, run.change = work, None
     return members
 

@@ -134,6 +134,7 @@ def _begin(
     with parts.database.begin() as connection:
         lease = _acquire(connection, parts, spec)
         marked = failovers.look(connection, now, lossless=parts.lossless)
+        waiting = failovers.since(connection, spec.name)
         if not even_paused:
             # An approval too: who paused it was told that nothing of it is sent.
             pauses.require_none(connection, spec.name, now)
@@ -159,7 +160,9 @@ def _begin(
     failing_over.noticed(marked)
     _mind_late_landings(parts, spec, lease)
     emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
-    return Run(parts=parts, spec=spec, lease=lease, report=report)
+    return Run(
+        parts=parts, spec=spec, lease=lease, report=report, unreconciled=waiting
+    )
 
 
 def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:

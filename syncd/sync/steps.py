@@ -103,6 +103,10 @@ class Run:
     next start waits until that request is surely over."""
     former: Binding | None = None
     """The same cohort by the ids of before, which a late request may have moved."""
+    unreconciled: datetime | None = None
+    """When the failover was noticed since which the sync waited as the run began."""
+    reconciles: bool = False
+    """Its success is that what is there is known again."""
     unrecorded: bool = False
     """True when nothing could be written down of a request that was made."""
 

@@ -16,7 +16,7 @@ from syncd.store import failovers
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from syncd.sync import resync
-from syncd.sync.resync import Wish
+from syncd.sync.resync import Belief, Wish
 from syncd.sync.spec import Report
 from tests.builders import NOW, World, new_database, people
 
@@ -76,14 +76,39 @@ def test_no_run_is_a_success_after_a_failover_until_the_sync_is_reconciled(
         first, second = ran(engine, world), ran(engine, world)
         with engine.alone("vip") as (parts, spec):
             pushed = resync.push(parts, spec, WISH)
+            adopted = resync.adopt(parts, spec, WISH, Belief(reads=None))
         healed = ran(engine, world)
 
-    for each in (first, second):
+    # Sending everybody again leaves whom only a lost commit knew.
+    assert pushed is not None
+    for each in (first, second, pushed):
         assert (each.outcome, each.reason) == (Outcome.PARTIAL, "store.failed_over")
         assert each.hint == "syncd verify vip --repair"
-    assert pushed is not None
-    assert (pushed.outcome, healed.outcome) == (Outcome.SUCCESS, Outcome.NO_CHANGE)
+    assert adopted is not None
+    assert adopted.reason == resync.ADOPTED
+    assert healed.outcome is Outcome.NO_CHANGE
     assert told(lines) == [1]
+
+
+def test_another_failover_is_not_settled_by_what_was_seen_of_the_first(
+    world: World,
+) -> None:
+    with world.engine() as engine:
+        ran(engine, world)
+        fails_over(world.database)
+        ran(engine, world)
+        with world.database.begin() as connection:
+            first = failovers.since(connection, "vip")
+        assert first is not None
+
+        fails_over(world.database)
+        ran(engine, world)
+        with world.database.begin() as connection:
+            failovers.reconciled(connection, "vip", first)
+            left = failovers.all_since(connection)
+
+    assert list(left) == ["vip"]
+    assert left["vip"] > first
 
 
 def test_a_failover_in_the_middle_of_a_run_is_no_success_of_that_run(

@@ -10,6 +10,7 @@ from syncd.report.overview import Overview, next_command, overview_document
 from syncd.report.phrases import (
     connection_sentences,
     daemon_words,
+    failover_sentences,
     last_change,
     next_words,
     pause_sentences,
@@ -268,3 +269,15 @@ def test_a_connection_of_two_syncs_is_told_once() -> None:
     assert [each["name"] for each in document["connections"]] == ["a", "b"]
     assert document["daemons"][0]["alive"]
     assert document["syncs"][0]["waiting"] == {"batches": 0, "ids": 0}
+
+
+def test_a_sync_that_waits_to_be_reconciled_says_since_when_and_the_way_out() -> None:
+    waits = standing(unreconciled=NOW - HOUR)
+
+    assert failover_sentences(standing(), NOW, "") is None
+    what, way_out = failover_sentences(waits, NOW, " -c x") or ("", "")
+
+    assert "waits to be reconciled: the database failed over, noticed" in what
+    assert way_out == f"reconcile it: syncd verify {waits.sync.name} --repair -c x"
+    (document,) = overview_document(overview(waits))["syncs"]
+    assert document["unreconciled_since"] == NOW - HOUR

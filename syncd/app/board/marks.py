@@ -78,6 +78,8 @@ def why(one: Standing) -> str:
     for each in one.connections:
         if each.stopped_at is not None:
             return f"{each.name} is stopped: {each.stopped_reason}"
+    if one.unreconciled is not None:
+        return "the database failed over and may have lost commits: reconcile it first"
     newest = one.newest
     if newest is None or newest.outcome not in _WRONG:
         return ""
