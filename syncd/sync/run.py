@@ -160,9 +160,7 @@ def _begin(
     failing_over.noticed(marked)
     _mind_late_landings(parts, spec, lease)
     emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
-    return Run(
-        parts=parts, spec=spec, lease=lease, report=report, unreconciled=waiting
-    )
+    return Run(parts=parts, spec=spec, lease=lease, report=report, unreconciled=waiting)
 
 
 def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
