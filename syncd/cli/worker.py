@@ -15,7 +15,7 @@ from syncd.cli.serve import clock_of
 from syncd.events import help_links
 
 AT_ONCE = 8
-"""Twice the requests that a process sends at once: a run mostly waits for its turn."""
+"""A run mostly waits for the other side."""
 
 
 @verb("worker")

@@ -19,8 +19,8 @@ from tests.simulated import Simulator
 
 AT_A_PROJECT = 5
 """Requests that Amplitude takes at once of one project."""
-THREADS = 4
-"""That a process sends with."""
+EACH = 4
+"""Runs that a worker carries out at once; each has one request under way."""
 PATIENCE = 240.0
 """Real seconds for one round."""
 KNOWN = "crew-person-"
@@ -43,7 +43,7 @@ class Task:
     def lanes(self, processes: int) -> int:
         """Requests that may be under way at once."""
         allowed = min(self.cohorts, AT_A_PROJECT * self.projects)
-        return min(THREADS * processes, allowed)
+        return min(EACH * processes, allowed)
 
     def ideal(self, requests: int, processes: int) -> float:
         """Seconds that so many requests take at least."""
@@ -82,11 +82,14 @@ class Crew:
             self._add_project(number)
 
     def round(self, workers: int) -> Done:
-        """Every cohort is made by so many workers; 0: by a daemon alone."""
+        """Every cohort is made by so many workers."""
         with database(self._server) as url, ExitStack() as stack:
-            installation = self._installation(stack, url, workers)
+            installation = self._installation(stack, url)
             since = self.simulator.last()
-            crew = [installation.start("worker") for _ in range(workers)]
+            crew = [
+                installation.start("worker", "--at-once", str(EACH))
+                for _ in range(workers)
+            ]
             for each in crew:
                 assert each.reached("worker.started")
             crew.append(installation.start("serve"))
@@ -94,7 +97,7 @@ class Crew:
             cpu = sum(_cpu_of(each) for each in crew)
             for each in crew:
                 assert each.stop() == 0, each.text[-3000:]
-        return self._told(since, max(1, workers), cpu)
+        return self._told(since, workers, cpu)
 
     def _told(self, since: int, processes: int, cpu: float) -> Done:
         entries = self.simulator.get(f"/_sim/log?since={since}")["entries"]
@@ -119,15 +122,14 @@ class Crew:
         well = [each.events("run.finished", outcome="success") for each in crew]
         assert sum(len(each) for each in well) == self.task.cohorts
 
-    def _installation(self, stack: ExitStack, url: str, workers: int) -> Installation:
+    def _installation(self, stack: ExitStack, url: str) -> Installation:
         folder = self._folder / uuid.uuid4().hex
         folder.mkdir()
         made = Installation(folder, self.simulator, stack)
         made.config["store"]["url"] = url
         made.config["log"]["level"] = "info"
         made.config["defaults"]["delivery"]["batch_size"] = self.task.size
-        if workers:
-            made.config["cluster"] = "procrastinate"
+        made.config["cluster"] = "procrastinate"
         self._connect(made)
         for number in range(self.task.cohorts):
             name, project = f"c{number:02d}", f"project-{number % self.task.projects}"

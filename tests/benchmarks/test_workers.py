@@ -16,11 +16,11 @@ from tests.simulated import Simulator
 
 SHORT = Task(cohorts=4, projects=2, batches=3, size=20, latency=0.05)
 SPREAD = Task(cohorts=60, projects=12, batches=8, size=200, latency=0.2)
-"""More places than three processes have threads: only the processes limit it."""
+"""More places than three processes have runs at once: only those limit it."""
 ALONE = Task(cohorts=60, projects=1, batches=3, size=200, latency=0.2)
 """One account: two processes could send more than it takes."""
-CREWS = (0, 1, 2, 3)
-"""Workers; 0 is a daemon that runs everything by itself."""
+CREWS = (1, 2, 3)
+"""Workers."""
 ROUNDS = 5
 SCALED = {2: 1.7, 3: 2.4}
 """Requests a second, as multiples of one worker's."""
@@ -53,7 +53,7 @@ def shown(task: Task, rounds: dict[int, list[Done]]) -> str:
     """Medians of the rounds, as workers.md has them."""
     rows = []
     for workers, done in rounds.items():
-        who = f"{workers} worker{'s'[: workers > 1]}" if workers else "daemon alone"
+        who = f"{workers} worker{'s'[: workers > 1]}"
         requests = done[0].requests
         cpu = median(each.cpu / each.requests for each in done)
         rows.append(
@@ -61,7 +61,7 @@ def shown(task: Task, rounds: dict[int, list[Done]]) -> str:
                 who,
                 f"{requests:,}",
                 f"{median(each.wall for each in done):.1f}",
-                f"{task.ideal(requests, max(1, workers)):.1f}",
+                f"{task.ideal(requests, workers):.1f}",
                 f"{median(each.efficiency for each in done):.2f}",
                 f"{rate(done) / rate(rounds[1]):.2f}",
                 f"{1e3 * cpu:.0f}",
@@ -108,7 +108,7 @@ def test_workers_of_one_account_send_no_more_than_it_takes(
     if not pytestconfig.getoption("--full-size"):
         pytest.skip("needs --full-size")
     crew = new_crew(ALONE)
-    rounds = {workers: [crew.round(workers)] for workers in (1, 2, 3)}
+    rounds = {workers: [crew.round(workers)] for workers in CREWS}
 
     print("\n" + shown(ALONE, rounds))
     require_limits(crew)
