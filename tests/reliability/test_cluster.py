@@ -32,7 +32,9 @@ def origin() -> str:
             "pgbouncer",
             marks=[
                 pytest.mark.system,
-                pytest.mark.skipif(PGBOUNCER is None, reason="needs pgbouncer"),
+                pytest.mark.skipif(
+                    PGBOUNCER is None, reason="needs the package pgbouncer"
+                ),
             ],
         ),
     ]

@@ -34,7 +34,9 @@ UNSAID = 10
             "pgbouncer",
             marks=[
                 pytest.mark.system,
-                pytest.mark.skipif(PGBOUNCER is None, reason="needs pgbouncer"),
+                pytest.mark.skipif(
+                    PGBOUNCER is None, reason="needs the package pgbouncer"
+                ),
             ],
         ),
     ]
