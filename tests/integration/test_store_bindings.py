@@ -171,7 +171,11 @@ def test_a_dropped_binding_takes_all_it_holds_along_and_nothing_else(
             )
             unaccepted.note(connection, binding.id, 1, Kind.REJECTED, {b"b": "x"}, NOW)
             connection.execute(
-                text("INSERT INTO chunk VALUES (:id, 0, 1, 0, 'c')"), {"id": binding.id}
+                text(
+                    "INSERT INTO chunk (binding_id, bucket, n, codec, ids) "
+                    "VALUES (:id, 0, 1, 0, 'c')"
+                ),
+                {"id": binding.id},
             )
 
     with database.begin() as connection:

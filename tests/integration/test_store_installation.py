@@ -405,7 +405,11 @@ def test_pruning_never_deletes_members_slots_or_what_people_did(
         installation.hash_key(connection)
         installation.record(connection, action("run-1"))
         connection.execute(
-            text("INSERT INTO chunk VALUES (:id, 0, 1, 0, 'c')"), {"id": binding.id}
+            text(
+                "INSERT INTO chunk (binding_id, bucket, n, codec, ids) "
+                "VALUES (:id, 0, 1, 0, 'c')"
+            ),
+            {"id": binding.id},
         )
         unaccepted.note(connection, binding.id, 1, Kind.REJECTED, {b"a": "odd"}, NOW)
     prune(database, NOW + 4_000 * DAY, DAY)

@@ -17,6 +17,7 @@ from syncd.report.phrases import (
     quota_sentence,
     state_words,
 )
+from syncd.report.replicas import Replica
 from syncd.report.standing import Activity, Standing
 from syncd.report.states import State
 from syncd.schedule import Every, Manual, Once
@@ -92,7 +93,7 @@ def overview(*standings: Standing, **changes: Any) -> Overview:
         "now": NOW,
         "wall": NOW,
         "daemons": [daemon()],
-        "replicas": [],
+        "replicas": [Replica(daemon=daemon(), alive=True, syncs=())],
         "standings": list(standings),
         "quotas": [],
         "arrivals": [],
