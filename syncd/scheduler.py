@@ -8,12 +8,14 @@ trigger asks `syncd.schedule` on the daemon's clock, which may run fast.
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, JobSubmissionEvent
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -87,6 +89,14 @@ class _Regularly(BaseTrigger):  # type: ignore[misc]  # the library is not typed
         return due if due > now else now + self._period - (now - due) % self._period
 
 
+class _Scheduler(BackgroundScheduler):  # type: ignore[misc]  # not typed
+    """Ends with its jobs, also while its thread looks at one: that is gone, then."""
+
+    def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
+        with suppress(JobLookupError):
+            super().remove_job(job_id, jobstore)
+
+
 class Ticker:
     """Calls `due(sync)` in a thread of its own whenever a sync is due.
 
@@ -115,7 +125,7 @@ class Ticker:
     def start(self, timings: Iterable[Timing]) -> None:
         """Start ticking for these syncs."""
         self._timings = tuple(timings)
-        self._scheduler = BackgroundScheduler(
+        self._scheduler = _Scheduler(
             # A zone without clock changes: its own arithmetic is wrong across them.
             timezone=UTC,
             executors={

@@ -70,9 +70,14 @@ def shown(task: Task, rounds: dict[int, list[Done]]) -> str:
     return f"{table(HEAD, rows)}\n{load()}"
 
 
+@pytest.mark.timeout(2_400)
 def test_workers_share_first_syncs_and_the_limits_hold(
-    new_crew: Callable[[Task], Crew],
+    new_crew: Callable[[Task], Crew], pytestconfig: pytest.Config
 ) -> None:
+    if pytestconfig.getoption("--full-size"):
+        require_three_to_do_three_times_as_much(new_crew(SPREAD))
+        require_no_more_than_an_account_takes(new_crew(ALONE))
+        return
     crew = new_crew(SHORT)
 
     done = crew.round(2)
@@ -82,15 +87,9 @@ def test_workers_share_first_syncs_and_the_limits_hold(
     require_limits(crew)
 
 
-@pytest.mark.timeout(1_200)
-def test_three_workers_do_nearly_three_times_as_much(
-    new_crew: Callable[[Task], Crew], pytestconfig: pytest.Config
-) -> None:
-    if not pytestconfig.getoption("--full-size"):
-        pytest.skip("needs --full-size")
-    crew = new_crew(SPREAD)
+def require_three_to_do_three_times_as_much(crew: Crew) -> None:
+    """Nearly; the table is printed first."""
     rounds: dict[int, list[Done]] = {workers: [] for workers in CREWS}
-
     for _ in range(ROUNDS):
         for workers in CREWS:
             rounds[workers].append(crew.round(workers))
@@ -101,13 +100,8 @@ def test_three_workers_do_nearly_three_times_as_much(
         assert rate(rounds[workers]) >= least * rate(rounds[1])
 
 
-@pytest.mark.timeout(1_200)
-def test_workers_of_one_account_send_no_more_than_it_takes(
-    new_crew: Callable[[Task], Crew], pytestconfig: pytest.Config
-) -> None:
-    if not pytestconfig.getoption("--full-size"):
-        pytest.skip("needs --full-size")
-    crew = new_crew(ALONE)
+def require_no_more_than_an_account_takes(crew: Crew) -> None:
+    """And that it is used up; the table is printed first."""
     rounds = {workers: [crew.round(workers)] for workers in CREWS}
 
     print("\n" + shown(ALONE, rounds))
