@@ -9,15 +9,15 @@ uncertain and the next start asserts them again.
 import gc
 import os
 import signal
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from syncd import __version__, events, metrics
+from syncd import events, metrics
 from syncd.app import pausing, pruning
+from syncd.app.beating import beat
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.control_socket import open_control_socket
 from syncd.app.engine import Engine
@@ -38,8 +38,8 @@ from syncd.config.settings import Loaded, Settings
 from syncd.errors import StoreError
 from syncd.events import emit
 from syncd.scheduler import Ticker
-from syncd.store import failovers, installation, leases, shared_clock
-from syncd.store.installation import Daemon
+from syncd.store import installation, leases
+from syncd.store.installation import Role
 
 HEARTBEAT = timedelta(seconds=10)
 PROBE = timedelta(seconds=60)
@@ -194,24 +194,7 @@ class Server:
         self._soon(f"again:{name}", partial(self._slots.make_up_put_off, name))
 
     def _beat(self) -> None:
-        shared_clock.follow(self._engine.database, self._clock)
-        with self._engine.database.begin() as connection:
-            installation.beat(
-                connection,
-                Daemon(
-                    holder=self._engine.holder,
-                    host=socket.gethostname(),
-                    pid=os.getpid(),
-                    version=__version__,
-                    started_at=self._started_at,
-                    heartbeat_at=self._clock.wall(),
-                ),
-            )
-            marked = failovers.look(
-                connection, self._clock.now(), lossless=self._engine.lossless
-            )
-        if marked is not None:
-            emit(events.STORE_FAILED_OVER, syncs=marked)
+        beat(self._engine, self._clock, self._started_at, Role.DAEMON)
 
     def _say_started(self) -> None:
         emit(

@@ -7,7 +7,6 @@ is queued again, so that another worker goes on at once.
 """
 
 import os
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from datetime import timedelta
@@ -15,7 +14,8 @@ from functools import partial
 from signal import SIGHUP, Signals
 from typing import Any
 
-from syncd import __version__, events, metrics
+from syncd import events, metrics
+from syncd.app.beating import beat
 from syncd.app.build import Blueprint, blueprint
 from syncd.app.engine import Engine
 from syncd.app.jobs import open_queue
@@ -31,8 +31,8 @@ from syncd.errors import StoreError, SyncdError
 from syncd.events import emit
 from syncd.model import Trigger
 from syncd.scheduler import Ticker
-from syncd.store import installation, runs, shared_clock
-from syncd.store.installation import Daemon, Role
+from syncd.store import installation, runs
+from syncd.store.installation import Role
 
 HEARTBEAT = timedelta(seconds=10)
 FOLLOW = timedelta(seconds=5)
@@ -131,20 +131,7 @@ class Working:
     # ---- housekeeping ----------------------------------------------------------------
 
     def _beat(self) -> None:
-        shared_clock.follow(self._engine.database, self._clock)
-        with self._engine.database.begin() as connection:
-            installation.beat(
-                connection,
-                Daemon(
-                    holder=self._engine.holder,
-                    host=socket.gethostname(),
-                    pid=os.getpid(),
-                    version=__version__,
-                    started_at=self._started_at,
-                    heartbeat_at=self._clock.wall(),
-                    role=Role.WORKER,
-                ),
-            )
+        beat(self._engine, self._clock, self._started_at, Role.WORKER)
 
     def _say_started(self) -> None:
         metrics.config_read(good=True, at=self._clock.wall().timestamp())

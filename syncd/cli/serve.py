@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import AbstractContextManager
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -13,12 +14,12 @@ from syncd import __version__, log
 from syncd.app.memory import share_arenas
 from syncd.app.serve import Server
 from syncd.app.signals import block
-from syncd.app.store import opened
+from syncd.app.store import OpenStore, opened
 from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
 from syncd.clock import Clock
-from syncd.config.settings import Loaded
+from syncd.config.settings import Loaded, Settings
 from syncd.config.settings_connections import EngageConnection
 from syncd.events import help_links
 from syncd.store.installation import keep_fast_clock
@@ -47,7 +48,19 @@ def serve(
     share_arenas()
     loaded = load(frame)
     clock = clock_of(loaded, speed, origin)
-    settings = loaded.settings
+    log_to_stdout(loaded.settings, clock)
+    if stop_on_eof:
+        _stop_with_stdin()
+    with store_of(loaded.settings, clock) as store:
+        if clock.origin is not None:
+            with store.database.begin() as connection:
+                keep_fast_clock(connection, clock.speed, clock.origin)
+        Server(loaded, lambda: load(frame), store, clock).serve()
+    return None
+
+
+def log_to_stdout(settings: Settings, clock: Clock) -> None:
+    """What a long-lived process says, as the configuration wants it."""
     log.configure(
         settings.log.format,
         settings.log.level,
@@ -57,18 +70,14 @@ def serve(
         __version__,
         further=help_links(settings.web.page.base_url),
     )
-    if stop_on_eof:
-        _stop_with_stdin()
+
+
+def store_of(settings: Settings, clock: Clock) -> AbstractContextManager[OpenStore]:
+    """The store that it works on."""
     how = settings.store
-    opening = opened(
-        how.read_url(), migration=how.migrate, fast=speed != 1, codec=how.codec
+    return opened(
+        how.read_url(), migration=how.migrate, fast=clock.speed != 1, codec=how.codec
     )
-    with opening as store:
-        if clock.origin is not None:
-            with store.database.begin() as connection:
-                keep_fast_clock(connection, clock.speed, clock.origin)
-        Server(loaded, lambda: load(frame), store, clock).serve()
-    return None
 
 
 def _stop_with_stdin() -> None:

@@ -1,18 +1,13 @@
 """`syncd worker`: a process that runs what daemons defer to it."""
 
-import sys
-
 import click
 
-from syncd import __version__, log
 from syncd.app.memory import share_arenas
 from syncd.app.signals import block
-from syncd.app.store import opened
 from syncd.app.working import Working, require_workers
 from syncd.cli.configured import load
 from syncd.cli.frame import Frame, verb
-from syncd.cli.serve import clock_of
-from syncd.events import help_links
+from syncd.cli.serve import clock_of, log_to_stdout, store_of
 
 AT_ONCE = 8
 """A run mostly waits for the other side."""
@@ -40,19 +35,6 @@ def worker(frame: Frame, at_once: int, speed: float, origin: str | None) -> None
     loaded = load(frame)
     require_workers(loaded.settings)
     clock = clock_of(loaded, speed, origin)
-    settings = loaded.settings
-    log.configure(
-        settings.log.format,
-        settings.log.level,
-        clock,
-        sys.stdout,
-        settings.instance,
-        __version__,
-        further=help_links(settings.web.page.base_url),
-    )
-    how = settings.store
-    opening = opened(
-        how.read_url(), migration=how.migrate, fast=speed != 1, codec=how.codec
-    )
-    with opening as store:
+    log_to_stdout(loaded.settings, clock)
+    with store_of(loaded.settings, clock) as store:
         Working(loaded, lambda: load(frame), store, clock, at_once).work()
