@@ -53,7 +53,7 @@ class Reference:
 
 def elapsed() -> float:
     """Real seconds since this machine was started, those of its sleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

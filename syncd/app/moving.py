@@ -139,7 +139,7 @@ def _require_ours(connection: Connection, wish: Wish) -> None:
     it is there.
     """
     revision = migrate.standing(connection)
-    if revision == gate.MOVED:
+    if revision == gate.MOVED and not wish.keep:
         moved = gate.move(connection)
         if moved is not None and moved.to == place(wish.target):
             revision = moved.schema

@@ -144,6 +144,8 @@ class Reacting:
         try:
             if self._jobs is not None:
                 self._jobs.put(Job(sync=name, trigger=Trigger.PUSH))
+                # A worker may not be able to begin it: looked at anew until it is read.
+                self._busy.add(name)
             else:
                 self._engine.run(name, Trigger.PUSH)
         except (Busy, PutOff, StoreError):

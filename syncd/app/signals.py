@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 from syncd import events
 from syncd.errors import StoreError, SyncdError
@@ -36,11 +37,12 @@ def end_at_once() -> None:
     os._exit(0)
 
 
-def say_refused(action: Callable[[], object]) -> None:
-    """Carry out something nobody waits for; a refusal becomes a log line."""
+def say_refused(action: Callable[[], object], **about: Any) -> None:
+    """Carry out something nobody waits for; a refusal becomes a log line, which says
+    what it is `about` (`sync`)."""
     try:
         action()
     except StoreError as error:
-        emit(events.STORE_UNAVAILABLE, error=str(error), code=error.code)
+        emit(events.STORE_UNAVAILABLE, error=str(error), code=error.code, **about)
     except SyncdError as error:
-        emit(events.RUN_SKIPPED, reason=str(error), code=error.code)
+        emit(events.RUN_SKIPPED, reason=str(error), code=error.code, **about)

@@ -273,7 +273,8 @@ class Slots:
     def resume(self, name: str) -> None:
         """Go on where a run was cut off. While the sync is put off, that waits too."""
         if self._jobs is not None:
-            self._jobs.put(Job(sync=name, trigger=Trigger.RESUME))
+            if self._engine.put_off(name) is None:
+                self._jobs.put(Job(sync=name, trigger=Trigger.RESUME))
             return
         with suppress(PutOff):
             self._engine.resume(name)

@@ -76,7 +76,7 @@ class Working:
         built = blueprint(loaded.settings, loaded.config_hash, clock, store.database)
         self._engine = Engine(built, store, clock)
         self._ticker = Ticker(clock, due=_nothing, overlapped=_nothing)
-        self._slots = Slots(self._engine, clock, _at_once)
+        self._slots = Slots(self._engine, clock, _right_here)
         from syncd.cluster.taking import Taking  # the library is an extra
 
         self._taking = Taking(
@@ -106,9 +106,9 @@ class Working:
 
     def _carry_out(self, job: Job) -> None:
         """In a thread of the queue's worker."""
-        self._slots.carry_out(job)
+        say_refused(partial(self._slots.carry_out, job), sync=job.sync)
         if self._engine.stop_event.is_set():
-            say_refused(partial(self._hand_on, job.sync))
+            say_refused(partial(self._hand_on, job.sync), sync=job.sync)
 
     def _hand_on(self, sync: str) -> None:
         """Whoever was cut off here is gone on with elsewhere, at once."""
@@ -204,7 +204,7 @@ class Working:
         return forced
 
 
-def _at_once(_name: str, action: Callable[[], object]) -> None:
+def _right_here(_name: str, action: Callable[[], object]) -> None:
     """A job has a thread already."""
     action()
 

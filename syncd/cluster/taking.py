@@ -152,10 +152,14 @@ class Taking:
     async def _look_after_others(self, app: App, worker: Worker) -> None:
         while True:
             await asyncio.sleep(BEAT)
-            # While the database is away the worker itself says so.
-            with suppress(ConnectorException, StoreError):
+            try:
                 await self._give_back(app)
                 await self._finish_left(app, worker)
+            except (ConnectorException, StoreError):
+                continue  # while the database is away the worker itself says so
+            except Exception as error:  # noqa: BLE001  # one odd job must not end this
+                name = type(error).__name__
+                emit(events.DAEMON_CRASHED, error=name, thread="jobs", exc_info=True)
 
     async def _give_back(self, app: App) -> None:
         """Let others have the jobs of workers that gave no sign of life."""
@@ -163,6 +167,8 @@ class Taking:
             queue=QUEUE, seconds_since_heartbeat=SILENT
         )
         for row in silent:
+            if row.id in self._carried:
+                continue  # our own, while no sign of life could be given
             emit(events.JOB_GIVEN_BACK, sync=row.lock)
             wanted = await asyncio.to_thread(self._left_behind, Job.of(row.task_kwargs))
             if not wanted:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection, bindparam, select, update
 
 from syncd.errors import LeaseLost
+from syncd.store import gate
 from syncd.store.bulk import native
 from syncd.store.database import insert_into
 from syncd.store.direct import Direct
@@ -108,6 +109,11 @@ def acquire(
         .values(sync=sync, holder="", fence=0, expires_at=now, released=True)
         .on_conflict_do_nothing()
     )
+    if connection.dialect.name == "postgresql":
+        # A process that stood still may wake up after its store was moved: a sync that
+        # had no row here yet would be worked on in both. SQLite's file is locked.
+        version = connection.execute(select(gate.VERSION.c.version_num))
+        gate.refuse(connection, version.scalar_one())
     row = connection.execute(
         select(lease).where(lease.c.sync == sync).with_for_update()
     ).one()

@@ -12,7 +12,7 @@ def is_sqlite(url: str) -> bool:
     """Whether the store is a SQLite file. Raises `StoreRefused` for another kind."""
     try:
         backend = make_url(url).get_backend_name()
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port, in its own words
         raise StoreRefused(
             "store.url is not a database URL", hint="syncd check"
         ) from None
