@@ -45,20 +45,13 @@ from syncd.store import acknowledged, bindings, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.fetches import Fetch
-from syncd.sync.draft import (
-    Draft,
-    Reading,
-    Snapshot,
-    draft,
-    spread_of,
-    take_pushed,
-    take_snapshot,
-)
+from syncd.sync.draft import Draft, draft, spread_of
 from syncd.sync.guard import Trip, judge
 from syncd.sync.identity import Aspect, Change, Side, compare
 from syncd.sync.ids import Reason
 from syncd.sync.plan import Plan
 from syncd.sync.sides import changed_sides
+from syncd.sync.snapshot import Reading, Snapshot, take_pushed, take_snapshot
 from syncd.sync.steps import identity_of
 from syncd.sync.window import moved_lately
 

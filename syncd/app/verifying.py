@@ -41,7 +41,7 @@ from syncd.sync.differences import (
     causes,
     evidence,
 )
-from syncd.sync.draft import Interrupted, Reading, take_snapshot
+from syncd.sync.snapshot import Interrupted, Reading, take_snapshot
 from syncd.sync.steps import Parts
 
 OLDEST_FILE = timedelta(hours=1)

@@ -32,8 +32,9 @@ from syncd.store.database import Connection
 from syncd.store.installation import Action
 from syncd.store.pauses import Pause
 from syncd.sync import commit, credentials, landings
-from syncd.sync.draft import Draft, Reading, Snapshot, draft
+from syncd.sync.draft import Draft, draft
 from syncd.sync.run import deliver_and_conclude, run
+from syncd.sync.snapshot import Reading, Snapshot
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run
 

@@ -34,10 +34,11 @@ from syncd.sync import credentials, fold, steps
 from syncd.sync.batch import batches
 from syncd.sync.diff import BucketChanges
 from syncd.sync.differences import Causes
-from syncd.sync.draft import Draft, Snapshot, is_intact, wanted_so_far
+from syncd.sync.draft import Draft, is_intact, wanted_so_far
 from syncd.sync.plan import Plan, Tally
 from syncd.sync.repair import mended
 from syncd.sync.run import Story, carry_out
+from syncd.sync.snapshot import Snapshot
 from syncd.sync.spill import PlanFile
 from syncd.sync.steps import Run
 

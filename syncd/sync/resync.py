@@ -40,17 +40,10 @@ from syncd.store.buckets import bucket_of
 from syncd.store.database import Connection
 from syncd.store.installation import Action
 from syncd.sync import credentials, steps
-from syncd.sync.draft import (
-    Draft,
-    Interrupted,
-    Reading,
-    Snapshot,
-    draft,
-    spread_of,
-    take_snapshot,
-)
+from syncd.sync.draft import Draft, draft, spread_of
 from syncd.sync.replacing import Replacing
 from syncd.sync.run import from_the_source, run
+from syncd.sync.snapshot import Interrupted, Reading, Snapshot, take_snapshot
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run, compared_binding
 

@@ -39,9 +39,10 @@ from syncd.sync import (
     trouble,
     verdict,
 )
-from syncd.sync.draft import Draft, Interrupted
+from syncd.sync.draft import Draft
 from syncd.sync.finish import close_leftovers, close_run
 from syncd.sync.run_id import run_id
+from syncd.sync.snapshot import Interrupted
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run
 

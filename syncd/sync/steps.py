@@ -28,21 +28,12 @@ from syncd.store.bindings import Binding
 from syncd.store.database import Connection, Database
 from syncd.store.leases import Lease
 from syncd.store.writer import Writer
-from syncd.sync.draft import (
-    Draft,
-    Reading,
-    Snapshot,
-    draft,
-    is_intact,
-    spread_of,
-    take_pushed,
-    take_snapshot,
-    wanted_so_far,
-)
+from syncd.sync.draft import Draft, draft, is_intact, spread_of, wanted_so_far
 from syncd.sync.identity import Aspect, Change, Identity, compare
 from syncd.sync.ids import Reason
 from syncd.sync.readers import Readers
 from syncd.sync.replacing import Replacing
+from syncd.sync.snapshot import Reading, Snapshot, take_pushed, take_snapshot
 from syncd.sync.spec import Report, Spec
 
 
