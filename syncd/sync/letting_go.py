@@ -27,8 +27,9 @@ from syncd.store.database import Connection
 from syncd.store.forgotten import Forgotten
 from syncd.store.installation import Action
 from syncd.store.leases import Lease
-from syncd.sync import credentials, landings, steps
+from syncd.sync import credentials, landings
 from syncd.sync.commit import drop_plan
+from syncd.sync.finding import find_target
 from syncd.sync.identity import compare
 from syncd.sync.run import WaitsForPerson, from_what_it_says, leased, run
 from syncd.sync.spec import Report, Spec
@@ -144,9 +145,7 @@ def _remove(run: Run) -> None:
 def _found(run: Run) -> Found | None:
     with run.phase("find"):
         credentials.require_open(run)
-        with credentials.of_source(run):
-            steps.name_target(run)
-        return steps.find(run)
+        return find_target(run)
 
 
 # ---- erasing -------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from syncd.sync.batch import batches
 from syncd.sync.diff import BucketChanges
 from syncd.sync.differences import Causes
 from syncd.sync.draft import Draft, is_intact, wanted_so_far
+from syncd.sync.finding import find_target
 from syncd.sync.plan import Plan, Tally
 from syncd.sync.repair import mended
 from syncd.sync.run import Story, carry_out
@@ -81,9 +82,7 @@ def stale(name: str) -> NotRepairable:
 def _repair(run: Run, errand: Errand) -> None:
     credentials.require_open(run)
     with run.phase("find"):
-        with credentials.of_source(run):
-            steps.name_target(run)
-        found = steps.find(run)
+        found = find_target(run)
     if not _is_as_it_was(run, errand):
         error = stale(run.spec.name)
         _leave_it(run, error.code, str(error), error.hint)

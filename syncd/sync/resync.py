@@ -41,6 +41,7 @@ from syncd.store.database import Connection
 from syncd.store.installation import Action
 from syncd.sync import credentials, steps
 from syncd.sync.draft import Draft, draft, spread_of
+from syncd.sync.finding import find_target
 from syncd.sync.replacing import Replacing
 from syncd.sync.run import from_the_source, run
 from syncd.sync.snapshot import Interrupted, Reading, Snapshot, take_snapshot
@@ -216,9 +217,7 @@ class _Told:
 def _found(run: Run) -> Found:
     """The target that is there; one that is bound may stay unseen."""
     with run.phase("find"):
-        with credentials.of_source(run):
-            steps.name_target(run)
-        found = steps.find(run)
+        found = find_target(run)
     bound = compared_binding(run)
     if found is not None:
         return found

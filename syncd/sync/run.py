@@ -40,6 +40,7 @@ from syncd.sync import (
     verdict,
 )
 from syncd.sync.draft import Draft
+from syncd.sync.finding import find_target
 from syncd.sync.finish import close_leftovers, close_run
 from syncd.sync.run_id import run_id
 from syncd.sync.snapshot import Interrupted
@@ -231,9 +232,7 @@ def from_the_source(run: Run) -> None:
     if credentials.is_on_trial(run) and not _takes_us_again(run):
         return
     with run.phase("find"):
-        with credentials.of_source(run):
-            steps.name_target(run)
-        found = steps.find(run)
+        found = find_target(run)
     with run.phase("ask"), credentials.of_source(run):
         answer = steps.ask(run)
     match answer:

@@ -63,6 +63,7 @@ IMPURE = {
     "outbox": "carries out what a person decided about batches",
     "run": "the story: it reads, decides, writes",
     "steps": "the steps of the story",
+    "finding": "asks the destination for the target",
     "settling": "the steps of the story after its plan is durable",
     "telling": "logs what a plan would do",
     "failing_over": "asks the store whether it went back in time",
