@@ -118,7 +118,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
 def test_ci_installs_what_system_tests_need() -> None:
     reasons = [
         package
-        for path in (ROOT / "tests").rglob("test_*.py")
+        for path in (ROOT / "tests").rglob("*.py")
         for package in re.findall(
             r"reason=\"needs the package (\S+)\"", path.read_text()
         )

@@ -13,7 +13,7 @@ from syncd.cli.exit_codes import ExitCode
 from syncd.store.database import Database
 from tests.builders import rows
 from tests.installed import Installation, Running
-from tests.reliability.replicas.pooling import PGBOUNCER, pooled
+from tests.reliability.replicas.pooling import WAYS, reached
 from tests.simulated import PATIENCE
 
 SPEED = 40
@@ -28,26 +28,10 @@ def origin() -> str:
     return datetime.now(UTC).isoformat()
 
 
-@pytest.fixture(
-    params=[
-        "postgres",
-        pytest.param(
-            "pgbouncer",
-            marks=[
-                pytest.mark.system,
-                pytest.mark.skipif(
-                    PGBOUNCER is None, reason="needs the package pgbouncer"
-                ),
-            ],
-        ),
-    ]
-)
+@pytest.fixture(params=WAYS)
 def store_url(request: pytest.FixtureRequest, postgres_database: str) -> Iterator[str]:
     """As the processes see it; the test looks past the pool."""
-    if request.param == "postgres":
-        yield postgres_database
-        return
-    with pooled(postgres_database) as url:
+    with reached(request.param, postgres_database) as url:
         yield url
 
 

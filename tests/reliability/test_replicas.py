@@ -16,7 +16,7 @@ from tests.reliability.replicas.blows import Blow, Struck, strike, until
 from tests.reliability.replicas.crowd import DEADLINE, LEASE, SPEED, Crowd
 from tests.reliability.replicas.judging import Judge
 from tests.reliability.replicas.places import Replica, replicas
-from tests.reliability.replicas.pooling import PGBOUNCER, pooled
+from tests.reliability.replicas.pooling import WAYS, reached
 from tests.reliability.replicas.watching import Watch, watching
 from tests.simulated import PATIENCE, Simulator
 
@@ -27,26 +27,10 @@ UNSAID = 10
 """What `--kills` is where nobody says it."""
 
 
-@pytest.fixture(
-    params=[
-        "postgres",
-        pytest.param(
-            "pgbouncer",
-            marks=[
-                pytest.mark.system,
-                pytest.mark.skipif(
-                    PGBOUNCER is None, reason="needs the package pgbouncer"
-                ),
-            ],
-        ),
-    ]
-)
+@pytest.fixture(params=WAYS)
 def store_url(request: pytest.FixtureRequest, postgres_database: str) -> Iterator[str]:
     """As the replicas see it; the tests look past the pool."""
-    if request.param == "postgres":
-        yield postgres_database
-        return
-    with pooled(postgres_database) as url:
+    with reached(request.param, postgres_database) as url:
         yield url
 
 

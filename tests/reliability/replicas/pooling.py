@@ -1,4 +1,7 @@
-"""PgBouncer in transaction mode before a Postgres server of the tests."""
+"""The two ways to a store on Postgres: straight, and through a PgBouncer of the tests.
+
+It works in transaction mode, and a test that looks at the store looks past it.
+"""
 
 import os
 import shutil
@@ -10,10 +13,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+import pytest
+
 from tests.simulated import PATIENCE
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
 """Debian's package of this name has it."""
+WAYS = [
+    "postgres",
+    pytest.param(
+        "pgbouncer",
+        marks=[
+            pytest.mark.system,
+            pytest.mark.skipif(PGBOUNCER is None, reason="needs the package pgbouncer"),
+        ],
+    ),
+]
+"""Parameters of a fixture that takes each of them by `reached`."""
 _SETTINGS = """
 [databases]
 * = host={server} port=5432 user=postgres
@@ -24,7 +40,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 12
 max_client_conn = 300
-idle_transaction_timeout = 10
+idle_transaction_timeout = {idle}
 """
 """The last one is needed where a replica may stand still: a BEGIN of it that waits for
 a connection gets one, and nothing but PgBouncer itself can take that back. Without it,
@@ -32,15 +48,26 @@ some twelve of them leave the other replicas none, until it wakes up or is kille
 
 
 @contextmanager
-def pooled(url: str) -> Iterator[str]:
-    """One before the server of this URL; the URL by which it is used."""
-    assert PGBOUNCER is not None
+def reached(way: str, url: str) -> Iterator[str]:
+    """The URL by which processes come to this store on one of `WAYS`."""
+    if way == "postgres":
+        yield url
+        return
+    with pooled(url) as by_pool:
+        yield by_pool
+
+
+@contextmanager
+def pooled(url: str, idle: int = 10) -> Iterator[str]:
+    """One before the server of this URL; the URL by which it is used. `idle` seconds a
+    transaction may say nothing."""
+    assert PGBOUNCER is not None, "the package pgbouncer is missing"
     parts = urlsplit(url)
     server = Path(parse_qs(parts.query)["host"][0])
     # The path of a socket must be short. Nobody else may look into the server's folder.
     folder = Path(tempfile.mkdtemp(prefix="syncd-pool-"))
     settings = folder / "pgbouncer.ini"
-    settings.write_text(_SETTINGS.format(server=server, folder=folder))
+    settings.write_text(_SETTINGS.format(server=server, folder=folder, idle=idle))
     command = [PGBOUNCER, "-q", str(settings)]
     if os.geteuid() == 0:
         shutil.chown(folder, server.owner())
