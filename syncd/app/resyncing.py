@@ -19,8 +19,11 @@ from syncd.config.feeds import feed_of
 from syncd.config.settings import Settings, SyncSettings
 from syncd.sources import Listing, Postponed
 from syncd.sources.feed_mark import adopted
+from syncd.sync import adopting
 from syncd.sync import resync as stories
-from syncd.sync.resync import Belief, NotResyncable, Wish
+from syncd.sync import vouching
+from syncd.sync.adopting import Belief
+from syncd.sync.resync import NotResyncable, Wish
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
 
@@ -28,7 +31,7 @@ from syncd.sync.steps import Run
 def resync(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """`{"sync", "how", "actor", "via", "reason", "strangers"?}` -> `{"run": …}`.
 
-    `how` is `adopt` or `push`. With `strangers`, a number, a push begins with an upload
+    `how` is `adopt`, `push` or `heard`. With `strangers`, a number, a push begins with an upload
     that replaces all members, so many people of others included at most. Raises
     `NotResyncable`, `Busy`, `Paused` (a push), `WaitsForPerson`.
     """
@@ -42,6 +45,9 @@ def resync(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
             with engine.alone(body["sync"]) as (parts, spec):
                 strangers = _number(body.get("strangers"))
                 return shown(stories.push(parts, spec, wish, strangers=strangers))
+        case "heard":
+            with engine.alone(body["sync"]) as (parts, spec):
+                return shown(vouching.vouch(parts, spec, wish))
         case _:
             raise NotResyncable(
                 "a sync begins anew by adopt or by push", code="resync.invalid"
@@ -64,12 +70,12 @@ def _adopt(engine: Engine, name: str, wish: Wish) -> Report | None:
         closing(Vendors(settings, engine.clock, engine.database)) as vendors,
     ):
         if why_unreadable(settings, sync):
-            return stories.adopt(parts, spec, wish, Belief(reads=None))
+            return adopting.adopt(parts, spec, wish, Belief(reads=None))
         belief = Belief(
             reads=partial(_reads, settings, vendors),
             mark=_position(engine, settings, sync, vendors),
         )
-        return stories.adopt(parts, spec, wish, belief)
+        return adopting.adopt(parts, spec, wish, belief)
 
 
 def sync_named(settings: Settings, name: str) -> SyncSettings:

@@ -24,8 +24,8 @@ from syncd.config.settings import FromCohort, Loaded, Settings, SyncSettings
 from syncd.errors import SourceUnavailable, SyncdError
 from syncd.report.words import number
 from syncd.store import acknowledged, bindings, outbox
+from syncd.sync.adopting import ADOPTED
 from syncd.sync.replacing import strangers
-from syncd.sync.resync import ADOPTED
 
 
 class NotAgreed(SyncdError):

@@ -15,8 +15,9 @@ from syncd.model import Outcome, Trigger
 from syncd.store import failovers
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
-from syncd.sync import resync
-from syncd.sync.resync import Belief, Wish
+from syncd.sync import adopting, resync
+from syncd.sync.adopting import Belief
+from syncd.sync.resync import Wish
 from syncd.sync.spec import Report
 from tests.builders import NOW, World, new_database, people
 
@@ -76,7 +77,7 @@ def test_no_run_is_a_success_after_a_failover_until_the_sync_is_reconciled(
         first, second = ran(engine, world), ran(engine, world)
         with engine.alone("vip") as (parts, spec):
             pushed = resync.push(parts, spec, WISH)
-            adopted = resync.adopt(parts, spec, WISH, Belief(reads=None))
+            adopted = adopting.adopt(parts, spec, WISH, Belief(reads=None))
         healed = ran(engine, world)
 
     # Sending everybody again leaves whom only a lost commit knew.
@@ -85,7 +86,7 @@ def test_no_run_is_a_success_after_a_failover_until_the_sync_is_reconciled(
         assert (each.outcome, each.reason) == (Outcome.PARTIAL, "store.failed_over")
         assert each.hint == "syncd verify vip --repair"
     assert adopted is not None
-    assert adopted.reason == resync.ADOPTED
+    assert adopted.reason == adopting.ADOPTED
     assert healed.outcome is Outcome.NO_CHANGE
     assert told(lines) == [1]
 

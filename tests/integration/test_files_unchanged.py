@@ -22,9 +22,10 @@ from syncd.sources.files import FileList, FilesSource, mark
 from syncd.sources.files.listing import FileListing
 from syncd.store import bindings, forgotten
 from syncd.store.bindings import Binding
-from syncd.sync import resync
+from syncd.sync import adopting, resync
+from syncd.sync.adopting import Belief
 from syncd.sync.decide import Decision
-from syncd.sync.resync import Belief, Wish
+from syncd.sync.resync import Wish
 from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
@@ -513,9 +514,9 @@ def test_the_same_file_is_read_to_be_taken_for_the_truth(
     with world.engine() as engine:
         run(engine, world)
         with engine.alone("vip") as (parts, spec):
-            report = resync.adopt(parts, spec, WISH, Belief(reads=None))
+            report = adopting.adopt(parts, spec, WISH, Belief(reads=None))
         assert report is not None
-        assert report.reason == resync.ADOPTED
+        assert report.reason == adopting.ADOPTED
         assert run(engine, world).outcome is Outcome.NO_CHANGE
 
     assert source.reads == 2, "adopted from a reading, and as it was afterwards"

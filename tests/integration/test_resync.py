@@ -24,9 +24,10 @@ from syncd.store import bindings, compaction, forgotten, leases, pauses
 from syncd.store.bindings import Role
 from syncd.store.database import Database
 from syncd.store.pauses import Pause, Paused
-from syncd.sync import resync
+from syncd.sync import adopting, resync
+from syncd.sync.adopting import Belief
 from syncd.sync.decide import Decision
-from syncd.sync.resync import Belief, Wish
+from syncd.sync.resync import Wish
 from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
@@ -82,7 +83,7 @@ def holding(members: Iterable[bytes]) -> Callable[[Run, str], Listing | Postpone
 def adopt(engine: Engine, world: World, belief: Belief) -> Report:
     advance(world)
     with engine.alone("vip") as (parts, spec):
-        report = resync.adopt(parts, spec, WISH, belief)
+        report = adopting.adopt(parts, spec, WISH, belief)
     assert report is not None
     return report
 

@@ -30,8 +30,9 @@ from syncd.store.migrate import migrate
 from syncd.store.tables import CODEC_TEXT, CODEC_ZSTD, chunk
 from syncd.store.upgrade import folder
 from syncd.store.views import MEMBER_VIEW
-from syncd.sync import resync
-from syncd.sync.resync import Belief, Wish
+from syncd.sync import adopting, resync
+from syncd.sync.adopting import Belief
+from syncd.sync.resync import Wish
 from syncd.sync.spec import Report
 from tests.builders import AskedSource, World, believed, people, rows
 
@@ -372,7 +373,7 @@ def test_either_way_to_begin_anew_makes_a_damaged_frame_good(
         with engine.alone("vip") as (parts, spec):
             if way == "adopt":
                 belief = Belief(reads=lambda _run, _cohort: AskedSource(there))
-                begun = resync.adopt(parts, spec, wish, belief)
+                begun = adopting.adopt(parts, spec, wish, belief)
             else:
                 begun = resync.push(parts, spec, wish)
         after = ran(engine, world)

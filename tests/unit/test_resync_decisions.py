@@ -13,13 +13,13 @@ from syncd.delivery.retry import DeadLetter, Halve, RetryPolicy, decide
 from syncd.errors import DeliveryError, Fault
 from syncd.model import Operation, PlannedBatch, SnapshotDigest
 from syncd.store.buckets import bucket_of
+from syncd.sync.adopting import by_bucket
 from syncd.sync.batch import batches
 from syncd.sync.diff import BucketChanges, everybody_again
 from syncd.sync.draft import Draft
 from syncd.sync.guard import Guard
 from syncd.sync.plan import Plan
 from syncd.sync.replacing import NotReplaceable, Replacing, strangers
-from syncd.sync.resync import by_bucket
 from syncd.sync.spill import PlanFile
 
 ID_SETS = st.frozensets(st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"]))

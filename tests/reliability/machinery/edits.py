@@ -15,7 +15,7 @@ from syncd.app.verifying import Compared
 from syncd.model import Operation, Trigger
 from syncd.sources import Listing, Standing
 from syncd.store import authorship, bindings
-from syncd.sync import mending, resync
+from syncd.sync import adopting, mending
 from syncd.sync.mending import Errand
 from syncd.sync.resync import Wish
 from syncd.sync.run import run as run_story
@@ -176,7 +176,7 @@ class Edits(Hands):
         _, report = self.attempt(self.adopt)
 
         assert len(self.vendor.requests) == before
-        done = report is not None and report.reason == resync.ADOPTED
+        done = report is not None and report.reason == adopting.ADOPTED
         if done or self.died_after(before_it=known):
             self.adopted()
         if death is not None:
@@ -184,9 +184,9 @@ class Edits(Hands):
 
     def adopt(self) -> Report | None:
         wish = Wish(actor="ann", via="cli", reason="a lost store")
-        belief = resync.Belief(reads=self.reads, mark=self.position())
+        belief = adopting.Belief(reads=self.reads, mark=self.position())
         with self.engine.alone(NAME) as (parts, spec):
-            return resync.adopt(parts, spec, wish, belief)
+            return adopting.adopt(parts, spec, wish, belief)
 
     def reads(self, _: Run, _cohort: str) -> Listing:
         return self.cohort_listing()
