@@ -26,6 +26,7 @@ from syncd.delivery.endings import (
     rejects_everybody,
 )
 from syncd.delivery.lane import Lane, Route
+from syncd.delivery.pacing import Pacing
 from syncd.delivery.step import Step, ended
 from syncd.delivery.turn import Wait
 from syncd.delivery.way import Way
@@ -67,11 +68,7 @@ class Pool:
         answer would wake all of them otherwise."""
         self._lock = lock
         self._lanes: list[Lane] = []
-        self._throttled: dict[str, tuple[datetime, timedelta]] = {}
-        """Until when a connection takes nothing, and how long that was when it was
-        said."""
-        self._paced: dict[str, tuple[datetime, timedelta]] = {}
-        """When a connection's last batch has had its time, and how much that was."""
+        self._pacing = Pacing()
         self._slow: set[str] = set()
         """Syncs whose last request was slow, of whatever run."""
         self._stopping = False
@@ -150,7 +147,8 @@ class Pool:
             lane.end(Settlement(state=Settled.WAITING, code="retries"))
         with self._changed:
             if state.throttled_until is not None:
-                self._throttle(route.connection, state.throttled_until)
+                now = self._clock.now()
+                self._pacing.throttle(route.connection, state.throttled_until, now)
             if self._stopping:
                 lane.end(interrupted())
             self._employ(lane)
@@ -258,7 +256,7 @@ class Pool:
             if wait.granted:
                 # Whoever of this process is next asks when this one's time is over.
                 behind = timedelta(seconds=wait.seconds * self._clock.speed)
-                self._pace(lane.route, waiting.n, self._clock.now(), behind)
+                self._pacing.sent(lane.route, waiting.n, self._clock.now(), behind)
             while (left := until - self._clock.monotonic()) > 0:
                 if not self._goes_on(lane):
                     return False
@@ -288,7 +286,7 @@ class Pool:
                 continue
             waiting = lane.next_ready(now)
             if waiting is not None:
-                self._pace(lane.route, waiting.n, now)
+                self._pacing.sent(lane.route, waiting.n, now)
                 # The next thread starts with the next lane.
                 self._lanes.remove(lane)
                 self._lanes.append(lane)
@@ -326,31 +324,8 @@ class Pool:
         return min(max(seconds, 0.0), IDLE)
 
     def _free_at(self, lane: Lane, now: datetime) -> datetime:
-        """When the lane's connection takes the next request."""
-        name, earliest = lane.route.connection, lane.not_before
-        waits = self._throttled.get(name), self._paced.get(name)
-        return max([earliest, *(_end_of(each, now) for each in waits if each)])
-
-    def _pace(
-        self,
-        route: Route,
-        ids: int,
-        now: datetime,
-        behind: timedelta = timedelta(0),
-    ) -> None:
-        """A batch goes, `behind` others: the next one waits for those, and as long as
-        this one's ids may take."""
-        if route.ids_per_second is None:
-            return
-        taken = behind + timedelta(seconds=ids / route.ids_per_second)
-        self._paced[route.connection] = now + taken, taken
-
-    def _throttle(self, connection: str, until: datetime) -> None:
-        """The longest wait counts of those that were said."""
-        now = self._clock.now()
-        before = self._throttled.get(connection)
-        if before is None or _end_of(before, now) < until:
-            self._throttled[connection] = until, until - now
+        """When the lane's next request may go."""
+        return max(lane.not_before, self._pacing.free_at(lane.route.connection, now))
 
     def _apply(self, lane: Lane, step: Step) -> None:
         with self._changed:
@@ -360,7 +335,8 @@ class Pool:
                 lane.in_flight -= 1
             lane.put_back(step.put_back)
             if step.throttled_until is not None:
-                self._throttle(lane.route.connection, step.throttled_until)
+                now, name = self._clock.now(), lane.route.connection
+                self._pacing.throttle(name, step.throttled_until, now)
             if step.ended is not None:
                 lane.end(step.ended)
                 self._end_neighbours(lane, step.ended)
@@ -393,10 +369,3 @@ class Pool:
         lane.rejections = 0 if step.accepted else lane.rejections + step.rejected
         if lane.rejections >= MAX_REJECTIONS and lane.queue:
             lane.end(rejects_everybody(Settled.REFUSED, lane.rejections))
-
-
-def _end_of(wait: tuple[datetime, timedelta], now: datetime) -> datetime:
-    """When a wait is over. One that is further away than it can be is over: the clock
-    was set back since."""
-    until, length = wait
-    return until if until - now <= length else now
