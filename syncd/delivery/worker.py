@@ -15,7 +15,8 @@ from typing import Any, assert_never
 from syncd import events
 from syncd.clients.beginning import begun_by
 from syncd.clock import Clock
-from syncd.delivery.lane import Lane, Route
+from syncd.delivery.claiming import Claimed, Throttled, claim, target_of
+from syncd.delivery.lane import Lane
 from syncd.delivery.record import Recorder, Sent
 from syncd.delivery.retry import (
     DeadLetter,
@@ -38,10 +39,10 @@ from syncd.errors import (
 )
 from syncd.events import Level, emit
 from syncd.log import person_hash
-from syncd.model import Batch, Operation, Receipt, Settled, Target
-from syncd.store import bindings, connections, forgotten, leases, outbox
-from syncd.store.bindings import Binding, Role
-from syncd.store.database import Connection, Database
+from syncd.model import Batch, Operation, Receipt, Settled
+from syncd.store import connections, leases
+from syncd.store.bindings import Role
+from syncd.store.database import Database
 from syncd.store.outbox import Waiting
 
 _WHY_REJECTED = {
@@ -51,27 +52,6 @@ _WHY_REJECTED = {
 }
 SAMPLES = 3
 """Hashed ids named in a log line about rejected ones."""
-
-
-def _to_be_forgotten(
-    connection: Connection, batch: Batch, binding: Binding
-) -> list[bytes]:
-    """Whom a batch must not add any more, whenever it was planned."""
-    if batch.operation is Operation.REMOVE:
-        return []
-    return forgotten.named(connection, batch.ids, binding.id_type)
-
-
-def target_of(binding: Binding) -> Target:
-    """The binding as a sink sees it."""
-    return Target(
-        sync=binding.sync,
-        name=binding.external_name or binding.target.partition(":")[2],
-        owner=binding.owner,
-        id_type=binding.id_type,
-        external_id=binding.external_id,
-        creation_intent_at=binding.creation_intent_at,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,41 +82,26 @@ class Worker:
 
     def _send(self, lane: Lane, waiting: Waiting, taken: Callable[[], None]) -> Step:
         asked = self.clock.monotonic()
-        with self.database.read() as connection:
-            leases.require(
-                connection,
-                lane.lease,
-                self.clock.wall(),
-                lane.route.request_deadline,
-            )
-            until = self._throttled_elsewhere(connection, lane.route)
-            if until is not None:
-                return Step(put_back=[waiting], throttled_until=until)
-            batch = outbox.claim(connection, waiting.id)
-            binding = bindings.get(connection, waiting.binding_id)
-            gone = _to_be_forgotten(connection, batch, binding)
-        if gone:
-            return self._set_aside(lane, batch, gone)
-        at, started = self.clock.now(), self.clock.monotonic()
+        claimed = claim(self.database, self.clock, lane, waiting)
+        if isinstance(claimed, Throttled):
+            return Step(put_back=[waiting], throttled_until=claimed.until)
+        if claimed.gone:
+            return self._set_aside(lane, claimed.batch, claimed.gone)
         latest = asked + leases.soon_enough(lane.lease.ttl).total_seconds()
-        if started > latest:
+        if self.clock.monotonic() > latest:
             # This process stood still: another one may have the sync by now.
             return Step(put_back=[waiting])
+        return self._request(lane, claimed, latest, taken)
 
-        def sent() -> Sent:
-            elapsed = round((self.clock.monotonic() - started) * 1000, 1)
-            return Sent(
-                batch=batch,
-                binding=binding,
-                lease=lane.lease,
-                at=at,
-                duration_ms=elapsed,
-                late_landings=lane.route.late_landings,
-            )
-
+    def _request(
+        self, lane: Lane, claimed: Claimed, latest: float, taken: Callable[[], None]
+    ) -> Step:
+        at, started = self.clock.now(), self.clock.monotonic()
+        sent = partial(self._sent, lane, claimed, at, started)
         try:
             with self._begun_by(latest):
-                receipt = lane.route.sink.deliver(batch, target_of(binding))
+                target = target_of(claimed.binding)
+                receipt = lane.route.sink.deliver(claimed.batch, target)
         except DeliveryError as error:
             return self._failed(lane, sent(), error)
         except TargetUnusable as error:
@@ -146,19 +111,21 @@ class Worker:
             taken()
         return self._proven(done, receipt)
 
+    def _sent(self, lane: Lane, claimed: Claimed, at: datetime, started: float) -> Sent:
+        """The request as it was made; it is over now."""
+        return Sent(
+            batch=claimed.batch,
+            binding=claimed.binding,
+            lease=lane.lease,
+            at=at,
+            duration_ms=round((self.clock.monotonic() - started) * 1000, 1),
+            late_landings=lane.route.late_landings,
+        )
+
     def _begun_by(self, latest: float) -> AbstractContextManager[None]:
         """Only where there may be others: one process alone waits for its turns."""
         alone = self.database.dialect == "sqlite"
         return nullcontext() if alone else begun_by(latest)
-
-    def _throttled_elsewhere(
-        self, connection: Connection, route: Route
-    ) -> datetime | None:
-        """Until when another process was told to send nothing; one alone knows."""
-        if connection.dialect.name == "sqlite":
-            return None
-        until = connections.get(connection, route.connection).throttled_until
-        return until if until is not None and until > self.clock.now() else None
 
     def _set_aside(self, lane: Lane, batch: Batch, gone: Sequence[bytes]) -> Step:
         left = self.recorder.set_aside(lane.lease, batch, gone, self.clock.now())
