@@ -8,7 +8,7 @@ between, the same command goes on with it.
 
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,23 +53,53 @@ def move(wish: Wish, clock: Clock) -> Sequence[Copied]:
         raise StoreRefused("both are the same store", code="copy.same")
     token = secrets.token_hex(6)
     with (
+        _said_again(),
         _undisturbed(wish.source) as source,
         _made(wish.target) as target,
-        _alone(target),
+        _alone(target, wish.target) as waiting,
     ):
         with _at_rest(source, wish, clock) as reading:
-            with target.begin() as writing:
+            with _of(wish.target), target.begin() as writing:
                 landing.clear(writing, gate.copy(reading))
                 gate.begin_copy(writing, token)
             with target.begin() as writing:
                 quiet.take_time(writing)
-                copied = copying.fill(reading, writing, token, clock.wall())
+                awake = quiet.Awake(clock, *waiting)
+                copied = copying.fill(reading, writing, token, clock.wall(), awake)
             if not wish.keep:
                 gate.retire(reading, _moved(wish, token))
         with target.begin() as writing:
             copying.finish(writing, token)
             installation.record(writing, _done(wish, clock.wall()))
     return copied
+
+
+@contextmanager
+def _said_again() -> Iterator[None]:
+    """However far it came when a store failed: what is to be done is the same."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        if error.code != StoreUnavailable.code:
+            raise
+        raise StoreUnavailable(str(error), hint=_AGAIN) from None
+
+
+_AGAIN = (
+    "check both databases, their disks, and what their users may do; then the same "
+    "command again"
+)
+
+
+@contextmanager
+def _of(url: str) -> Iterator[None]:
+    """Name the store that failed, where only one of them is worked on."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        if error.code != StoreUnavailable.code:
+            raise
+        raise StoreUnavailable(f"{place(url)}: {error}") from None
 
 
 def _moved(wish: Wish, token: str) -> gate.Move:
@@ -97,9 +127,17 @@ def _undisturbed(url: str) -> Iterator[Database]:
         raise StoreUnavailable(
             f"there is no store at {sqlite_path(url)}", code="store.missing"
         )
+    with ExitStack() as held:
+        with _told_instead():
+            held.enter_context(locked(url))
+        yield held.enter_context(_opened(url))
+
+
+@contextmanager
+def _told_instead() -> Iterator[None]:
+    """Who works on the source: what to do then is another thing than at the target."""
     try:
-        with locked(url), _opened(url) as database:
-            yield database
+        yield
     except StoreInUse as error:
         raise StoreInUse(str(error), hint=_INSTEAD) from None
 
@@ -116,12 +154,15 @@ def _at_rest(database: Database, wish: Wish, clock: Clock) -> Iterator[Connectio
     shared = database.dialect == "postgresql"
     # A SQLite store that stays in use is not written to at all.
     begin = database.read if wish.keep and not shared else database.begin
-    with begin() as connection:
-        _require_ours(connection, wish)
+    with ExitStack() as held:
+        with _of(wish.source):
+            connection = held.enter_context(begin())
+            _require_ours(connection, wish)
         # Whoever else works on it lives by the same clock.
         shared_clock.follow_by(connection, clock)
         if shared:
-            quiet.hold(connection, clock.wall(), SILENT_AFTER)
+            with _told_instead():
+                quiet.hold(connection, clock.wall(), SILENT_AFTER)
             if not wish.keep:
                 # What a failover lost is known to this server alone.
                 failovers.look(connection, clock.now(), lossless=False)
@@ -145,11 +186,16 @@ def _require_ours(connection: Connection, wish: Wish) -> None:
             revision = moved.schema
     gate.refuse(connection, revision)
     migrate.refuse_newer(revision)
+    if revision is None:
+        raise StoreUnavailable(
+            f"there is no store at {place(wish.source)}", code="store.missing"
+        )
     if revision != migrate.head():
         raise StoreRefused(
-            f"the store has schema {revision or 'none'}, and this program copies "
+            f"the old store has schema {revision}, and this program copies "
             f"{migrate.head()}",
-            hint="syncd db migrate, while store.url still names it",
+            hint="syncd db migrate, with a configuration whose store.url is "
+            f"{place(wish.source)}; then the same command again",
         )
 
 
@@ -176,15 +222,22 @@ def _made(url: str) -> Iterator[Database]:
 
 
 @contextmanager
-def _alone(target: Database) -> Iterator[None]:
-    """One copy at a time into a place; of a SQLite file the lock says so."""
+def _alone(target: Database, url: str) -> Iterator[Sequence[Connection]]:
+    """One copy at a time into a place; of a SQLite file the lock says so.
+
+    Yields the transaction that has it elsewhere and waits, if there is one.
+    """
     if target.dialect == "sqlite":
-        yield
+        yield ()
         return
-    # In a transaction of its own, so that it holds behind a pooler, too.
-    with target.begin() as connection:
-        quiet.take_place(connection)
-        yield
+    with ExitStack() as held:
+        # In a transaction of its own, so that it holds behind a pooler, too.
+        with _of(url):
+            connection = held.enter_context(target.begin())
+            quiet.take_place(connection)
+        yield (connection,)
+        with suppress(StoreUnavailable):  # all is done, and it has nothing to keep
+            held.close()
 
 
 @contextmanager

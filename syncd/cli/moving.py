@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
@@ -15,7 +14,7 @@ from syncd.config.secrets import SecretRef
 from syncd.errors import StoreRefused
 from syncd.report.words import number, plural
 from syncd.store.copying import Copied
-from syncd.store.location import is_sqlite, place
+from syncd.store.location import holds_password, is_sqlite, place
 
 URL = "sqlite:////PATH or postgresql://USER@HOST/DATABASE, without a password."
 COLUMNS = (
@@ -72,14 +71,14 @@ def _given(flag: str, url: str | None, file: Path | None) -> str | None:
     if file is not None:
         key = f"{flag}-file"
         url = SecretRef(key=key, origin="the command", file=file).read()
-    elif url is not None and urlsplit(url).password:
+    if url is not None:
+        _require_store(flag, url)
+    if url is not None and file is None and holds_password(url):
         # Everybody on the machine sees it there, and the shell remembers it.
         raise click.UsageError(
             f"no password in {flag}: put the URL into a file, "
             f"{flag}-file; or leave it to ~/.pgpass"
         )
-    if url is not None:
-        _require_store(flag, url)
     return url
 
 

@@ -7,9 +7,10 @@ come from the metadata, so one that is added is copied as well.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from syncd.store import engine_tables, failovers, gate, rows
 from syncd.store.database import damaged
 from syncd.store.migrate import head
 from syncd.store.positions import positions, put_positions
+from syncd.store.quiet import Awake
 from syncd.store.rows import Row
 from syncd.store.tables import daemon, lease, meta, metadata
 from syncd.store.upgrade import upgrade
@@ -63,9 +65,11 @@ class Copied:
 
 
 def fill(
-    source: Connection, target: Connection, token: str, now: datetime
+    source: Connection, target: Connection, token: str, now: datetime, awake: Awake
 ) -> list[Copied]:
     """Everything into a store that `gate.begin_copy` marked, in its transaction.
+
+    `awake` are transactions that wait meanwhile.
 
     1. The schema, as a new store gets it, without the rows that come with it.
     2. Each table, those before it that it refers to.
@@ -76,7 +80,9 @@ def fill(
     upgrade(target)
     for table in reversed(metadata.sorted_tables):
         target.execute(delete(table))
-    copied = [copy_table(source, target, each, now) for each in metadata.sorted_tables]
+    copied = [
+        copy_table(source, target, each, now, awake) for each in metadata.sorted_tables
+    ]
     put_positions(target, positions(source))
     if positions(target) != positions(source):
         raise _differs("the positions at which ids go on")
@@ -123,13 +129,14 @@ def unstorable(source: Connection) -> list[tuple[str, int]]:
 
 
 def copy_table(
-    source: Connection, target: Connection, table: Table, now: datetime
+    source: Connection, target: Connection, table: Table, now: datetime, awake: Awake
 ) -> Copied:
     """One table into an empty one, read back. Raises `NotCopied` where it differs."""
     given, left, found = Sum(), Sum(), Sum()
-    read = rows.read(source, table)
-    rows.write(target, table, _carried(read, _CARRY.get(table.name), now, given, left))
-    for row in rows.read(target, table):
+    carry = _CARRY.get(table.name)
+    written = _carried(rows.read(source, table), carry, now, given, left)
+    rows.write(target, table, _each(written, awake.look))
+    for row in _each(rows.read(target, table), partial(awake.look, source)):
         found.add(row)
     if found != given:
         raise _differs(f"table {table.name}")
@@ -151,6 +158,12 @@ def _carried(
         else:
             given.add(kept)
             yield kept
+
+
+def _each(read: Iterable[Row], then: Callable[[], None]) -> Iterator[Row]:
+    for row in read:
+        then()
+        yield row
 
 
 def _differs(what: str) -> NotCopied:

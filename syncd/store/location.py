@@ -1,5 +1,6 @@
 """What a store URL points at, before anything is opened."""
 
+import re
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
@@ -27,6 +28,19 @@ def is_sqlite(url: str) -> bool:
 def sqlite_path(url: str) -> Path:
     """The database file of a SQLite URL."""
     return Path(make_url(url).database or "").absolute()
+
+
+def holds_password(url: str) -> bool:
+    """Whether a store's URL carries a secret in its login or its query.
+
+    As the driver reads it: a `#` or a `/` in a password ends nothing.
+    """
+    made = make_url(url)
+    return bool(made.password) or any(map(_SECRET.search, made.query))
+
+
+_SECRET = re.compile(r"password|secret|token", re.IGNORECASE)
+"""Keys of a query that stand before one: `password`, `sslpassword`."""
 
 
 def place(url: str) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import OperationalError
 
+from syncd.clock import Clock
 from syncd.errors import StoreInUse
 from syncd.store import gate, installation, leases
 from syncd.store.tables import lease, metadata
@@ -66,6 +67,38 @@ _UNHURRIED = text(
     "('statement_timeout', 'transaction_timeout', "
     "'idle_in_transaction_session_timeout')"
 )
+
+
+class Awake:
+    """Transactions that wait while another one works, and say a word now and then.
+
+    PgBouncer ends those that say none (`idle_transaction_timeout`), and heeds no
+    setting of ours. SQLite's wait as long as they like.
+    """
+
+    def __init__(self, clock: Clock, *waiting: Connection) -> None:
+        """`waiting` are those that wait all the time."""
+        self._clock = clock
+        self._waiting = waiting
+        self._said_at = clock.monotonic()
+
+    def look(self, *more: Connection) -> None:
+        """Where it is time, have each say one, and `more` that wait just now.
+
+        Raises what the database does where one has been ended.
+        """
+        now = self._clock.monotonic()
+        if now - self._said_at < _SAID_EVERY:
+            return
+        for each in (*self._waiting, *more):
+            if each.dialect.name == "postgresql":
+                each.execute(_WORD)
+        self._said_at = now
+
+
+_SAID_EVERY = 0.5
+"""Real seconds; no pooler is told to wait for less than some."""
+_WORD = text("SELECT 1")
 
 
 def _require_nobody(

@@ -3,8 +3,10 @@
 The real command, a real SQLite and a real Postgres, between runs of the real product.
 """
 
+import sqlite3
 import subprocess
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -250,6 +252,42 @@ def with_password(url: str) -> str:
     return f"{before.removesuffix(':')}:{PASSWORD}@{after}"
 
 
+@pytest.mark.parametrize("flag", ["--to", "--from"])
+def test_a_password_in_the_query_of_a_url_is_refused_as_well(
+    installation: Installation, flag: str
+) -> None:
+    url = f"postgresql://db/syncd?user=u&password={PASSWORD}"
+    other = "--from" if flag == "--to" else "--to"
+
+    refused = installation.syncd("db", "copy", flag, url, other, sqlite(installation))
+
+    assert refused.code == ExitCode.USAGE
+    assert f"no password in {flag}: put the URL into a file, {flag}-file" in refused.err
+    assert PASSWORD not in refused.err
+
+
+def test_a_store_of_an_older_program_is_copied_after_its_migration(
+    vip: Installation, simulator: Simulator, postgres_database: str
+) -> None:
+    with closing(sqlite3.connect(vip.database)) as connection, connection:
+        connection.execute("ALTER TABLE daemon DROP COLUMN role")
+        connection.execute("UPDATE alembic_version SET version_num = '0008'")
+
+    refused = vip.syncd("db", "copy", "--to", postgres_database)
+    migrated = vip.syncd("db", "migrate")
+    moved = vip.syncd("db", "copy", "--to", postgres_database)
+
+    assert refused.code == ExitCode.UNAVAILABLE
+    assert "the old store has schema 0008" in refused.err
+    assert "next: syncd db migrate, with a configuration whose store.url is " in (
+        refused.err
+    )
+    assert (migrated.code, moved.code) == (0, 0), migrated.err + moved.err
+    asked = simulator.last()
+    assert on(vip, postgres_database).run("vip").run["outcome"] == "no_change"
+    assert simulator.sent("ADD", asked) == simulator.sent("REMOVE", asked) == []
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -316,13 +354,20 @@ def usable(url: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "way",
+    ["sqlite to sqlite", "sqlite to postgresql", "postgresql to sqlite"],
+)
 def test_whatever_kills_it_half_a_copy_is_no_store_and_the_same_command_ends_it(
-    vip: Installation, simulator: Simulator, request: pytest.FixtureRequest, kind: str
+    vip: Installation, simulator: Simulator, request: pytest.FixtureRequest, way: str
 ) -> None:
     old, new = sqlite(vip), sqlite(vip, "new.db")
-    if kind == "postgresql":
+    if way == "sqlite to postgresql":
         new = request.getfixturevalue("postgres_database")
+    if way == "postgresql to sqlite":
+        old = request.getfixturevalue("postgres_database")
+        assert vip.syncd("db", "copy", "--to", old).code == 0
+        on(vip, old)
     copying = vip.start("db", "copy", "--to", new)
     pause = threading.Event()
     for _ in range(int(PATIENCE / LOOK)):

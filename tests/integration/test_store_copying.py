@@ -49,12 +49,15 @@ from syncd.store import (
 from syncd.store.copying import NotCopied
 from syncd.store.database import Database, create_file
 from syncd.store.instant import Instant
-from syncd.store.location import place
+from syncd.store.location import holds_password, place
 from syncd.store.migrate import head, migrate, require_current
 from syncd.store.positions import positions
 from syncd.store.tables import metadata
+from tests.reliability.replicas.pooling import PGBOUNCER, pooled
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AWAKE = quiet.Awake(Clock())
+"""Nobody waits."""
 KINDS = ("sqlite", "postgresql")
 WAYS = [(here, there) for here in KINDS for there in KINDS]
 CROSSING = [(here, there) for here, there in WAYS if here != there]
@@ -62,6 +65,8 @@ NOT_CARRIED = {"daemon"}
 """Tables that stay behind. A new one is to be copied, or named here with a reason."""
 EACH = 3
 """Rows of every table."""
+SILENCE, MANY = 1, 150_000
+"""Seconds after which a pooler ends a transaction; rows that take longer."""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,7 @@ class Server:
         """All of them."""
         for name in self.made:
             self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            self._run(f"DROP ROLE IF EXISTS {name}")  # of a test that made one
 
     def _run(self, statement: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -444,6 +450,24 @@ def test_a_place_is_told_without_user_and_password(url: str, shown: str) -> None
     assert place(url) == shown
 
 
+@pytest.mark.parametrize(
+    ("url", "holds"),
+    [
+        ("postgresql://u:s3cret@db:5433/x", True),
+        ("postgresql://u:#/s3cret@db/x", True),
+        ("postgresql:///x?host=/run/pg&password=s3cret", True),
+        ("postgresql://db/x?sslpassword=s3cret", True),
+        ("postgresql://u@db/x?passfile=/etc/pgpass", False),
+        ("postgresql://u:@db/x?sslmode=require", False),
+        ("sqlite:////password/x.db", False),
+    ],
+)
+def test_a_password_in_a_url_is_found_wherever_it_stands(
+    url: str, *, holds: bool
+) -> None:
+    assert holds_password(url) == holds
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_lease_of_the_old_store_keeps_nobody_from_working_on_the_new(
     places: Places, kind: str
@@ -520,6 +544,27 @@ def test_limits_of_the_server_do_not_end_a_copy(places: Places) -> None:
     database.close()
 
     assert found == 1
+
+
+@pytest.mark.system
+@pytest.mark.skipif(PGBOUNCER is None, reason="needs the package pgbouncer")
+def test_a_pooler_that_ends_silent_transactions_does_not_end_a_copy(
+    places: Places,
+) -> None:
+    """By far the largest table is written, and read back, for longer than it waits."""
+    old, new = places.full("postgresql"), places.empty("postgresql")
+    with psycopg.connect(old, autocommit=True) as connection:
+        columns = [each.name for each in metadata.tables["attempt"].columns]
+        names = ", ".join(name for name in columns if name != "id")
+        connection.execute(
+            f"INSERT INTO attempt ({names}) SELECT {names} FROM attempt, "
+            f"generate_series(1, {MANY}) WHERE id = 1".encode()
+        )
+    with pooled(old, idle=SILENCE) as source, pooled(new, idle=SILENCE) as target:
+        move(Wish(source=source, target=target, keep=False, actor="o"), Clock())
+
+    assert revision(old) == gate.MOVED
+    look_at(new)
 
 
 # ---- to and fro --------------------------------------------------------------------
@@ -617,7 +662,7 @@ def test_a_copy_that_is_whole_but_not_opened_is_no_store_either(crossing: Wish) 
         with first.begin() as writing:
             gate.begin_copy(writing, "0123456789ab")
         with first.begin() as writing:
-            copying.fill(reading, writing, "0123456789ab", NOW)
+            copying.fill(reading, writing, "0123456789ab", NOW, AWAKE)
         to = gate.Move(to=place(crossing.target), copy="0123456789ab", schema=head())
         gate.retire(reading, to)
     source.close()
@@ -673,7 +718,7 @@ def test_what_differs_when_it_is_read_back_is_no_copy(crossing: Wish) -> None:
         target.begin() as writing,
         pytest.raises(NotCopied, match="pause") as refused,
     ):
-        copying.copy_table(reading, writing, metadata.tables["pause"], NOW)
+        copying.copy_table(reading, writing, metadata.tables["pause"], NOW, AWAKE)
     source.close()
     target.close()
 
@@ -783,6 +828,22 @@ def test_what_is_no_store_is_not_copied(places: Places) -> None:
     assert not file_of(wish.source).exists()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_database_that_never_was_a_store_is_called_no_old_one(
+    places: Places, kind: str
+) -> None:
+    wish = replace(places.wish(kind, kind), source=places.empty(kind))
+    database = opened(wish.source)
+    with database.begin() as connection:
+        connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
+    database.close()
+
+    refused = refusal(lambda: move(wish, Clock()))
+
+    assert refused.code == "store.missing"
+    assert str(refused) == f"there is no store at {place(wish.source)}"
+
+
 def test_nothing_is_copied_while_somebody_works_on_a_file(places: Places) -> None:
     wish = places.wish("sqlite", "sqlite", keep=True)
 
@@ -791,6 +852,63 @@ def test_nothing_is_copied_while_somebody_works_on_a_file(places: Places) -> Non
 
     assert isinstance(refused, StoreInUse)
     assert "--keep" in refused.hint
+
+
+def test_somebody_at_the_new_place_is_not_told_as_somebody_at_the_old_one(
+    places: Places,
+) -> None:
+    wish = places.wish("sqlite", "sqlite")
+
+    with app_store.locked(wish.target):
+        refused = refusal(lambda: move(wish, Clock()))
+
+    assert isinstance(refused, StoreInUse)
+    assert str(file_of(wish.target)) in str(refused)
+    assert "syncd db copy" not in refused.hint
+    look_at(wish.source)
+
+
+_GRANT = "GRANT CREATE ON SCHEMA public TO {name}"
+TAKES_NOTHING = [
+    # What is wrong with a new place, what mends it, and what Postgres calls it.
+    ("SELECT 1", _GRANT, "42501"),
+    (
+        _GRANT + ";ALTER DATABASE {name} SET default_transaction_read_only = on",
+        "ALTER DATABASE {name} RESET default_transaction_read_only;" + _GRANT,
+        "25006",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "mended", "state"), TAKES_NOTHING, ids=["no right", "read only"]
+)
+def test_a_new_place_that_takes_nothing_is_named_and_filled_once_it_does(
+    places: Places, wrong: str, mended: str, state: str
+) -> None:
+    wish = places.wish("postgresql", "postgresql")
+    parts, name = urlsplit(wish.target), urlsplit(wish.target).path[1:]
+    done_to(wish.target, f"CREATE ROLE {name} LOGIN", wrong.format(name=name))
+    # A user of the same name as the database, who owns nothing of it.
+    wish = replace(wish, target=urlunsplit(parts._replace(netloc=f"{name}@")))
+
+    refused = refusal(lambda: move(wish, Clock()))
+    look_at(wish.source)
+    done_to(urlunsplit(parts), mended.format(name=name))
+    move(wish, Clock())
+
+    assert refused.code == "store.unavailable"
+    assert str(refused).startswith(f"{place(wish.target)}: ")
+    assert state in str(refused)
+    assert "the same command again" in refused.hint
+    look_at(wish.target)
+
+
+def done_to(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        for each in ";".join(statements).split(";"):
+            connection.execute(each.encode())
 
 
 def daemon(holder: str, heartbeat_at: datetime) -> installation.Daemon:
@@ -984,7 +1102,7 @@ def test_whatever_a_column_can_hold_comes_out_of_the_other_store_alike(
 
     for here, there in pairwise(three):
         with here.read() as reading, there.begin() as writing:
-            copying.copy_table(reading, writing, attempt, NOW)
+            copying.copy_table(reading, writing, attempt, NOW, AWAKE)
 
     found = []
     for store in three:
