@@ -113,7 +113,7 @@ class Working:
     def _hand_on(self, sync: str) -> None:
         """Whoever was cut off here is gone on with elsewhere, at once."""
         if sync in self._engine.close_abandoned():
-            self._jobs.put(Job(sync=sync, trigger=Trigger.RESUME))
+            self._jobs.put(Job(sync=sync, trigger=Trigger.RESUME), instead=True)
 
     def _left(self, job: Job) -> bool:
         """A silent worker had this job: whether another one is to have it.

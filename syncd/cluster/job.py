@@ -45,20 +45,27 @@ class Job:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """The job with these `arguments`, as they came back from JSON."""
-        slot = arguments["slot"]
-        return cls(
-            sync=str(arguments["sync"]),
-            trigger=Trigger(str(arguments["trigger"])),
-            slot=datetime.fromisoformat(slot) if slot else None,
-        )
+        """The job with these `arguments`, as they came back from JSON.
+
+        Raises `ValueError` for those of another version, or by somebody's hand.
+        """
+        try:
+            slot = arguments["slot"]
+            return cls(
+                sync=str(arguments["sync"]),
+                trigger=Trigger(str(arguments["trigger"])),
+                slot=datetime.fromisoformat(slot) if slot else None,
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no job of ours: {error}") from None
 
 
 class Jobs(Protocol):
     """Where runs are deferred to; without one a process runs them by itself."""
 
-    def put(self, job: Job) -> Queued:
-        """Have some worker carry it out. Raises `StoreError`."""
+    def put(self, job: Job, *, instead: bool = False) -> Queued:
+        """Have some worker carry it out; `instead` of the one under way of its sync,
+        which is ours and about to end. Raises `StoreError`."""
 
     def waits(self, sync: str, slot: datetime) -> bool:
         """Whether the run of this due time waits or is under way. `StoreError`."""

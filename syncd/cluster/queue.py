@@ -5,7 +5,7 @@ inserts, by Procrastinate's own statements.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -33,11 +33,14 @@ class Queue:
         self._connector = SyncPsycopgConnector()
         self._manager = JobManager(self._connector)
 
-    def put(self, job: Job) -> Queued:
-        """Have some worker carry it out. Raises `StoreUnavailable`."""
+    def put(self, job: Job, *, instead: bool = False) -> Queued:
+        """See `Jobs`. Raises `StoreUnavailable`."""
         for _ in range(TRIES):
             with self._database.begin() as connection:
-                found = standing(job, self._open(connection, job.sync))
+                others = self._open(connection, job.sync)
+                if instead:  # no more than one of a sync is under way
+                    others = [(each, waits) for each, waits in others if waits]
+                found = standing(job, others)
                 if found is not Queued.NEW or self._defer(connection, job):
                     return found
         return Queued.BEFORE
@@ -70,12 +73,17 @@ class Queue:
         return True
 
     def _open(self, connection: Connection, sync: str) -> list[tuple[Job, bool]]:
-        """The jobs of a sync that are not finished, and whether each still waits."""
-        return [
-            (Job.of(row["args"]), row["status"] == "todo")
-            for row in self._rows(connection, lock=sync)
-            if row["status"] in _OPEN
-        ]
+        """The jobs of a sync that are not finished, and whether each still waits.
+
+        Without those that nobody here understands: what is queued beside them comes
+        after them, and finds done what they did.
+        """
+        found = []
+        for row in self._rows(connection, lock=sync):
+            with suppress(ValueError):
+                if row["status"] in _OPEN:
+                    found.append((Job.of(row["args"]), row["status"] == "todo"))
+        return found
 
     def _rows(self, connection: Connection, **wanted: str) -> list[dict[str, Any]]:
         keys = ("id", "queue_name", "task_name", "status")

@@ -2,7 +2,7 @@
 
 It polls, so that it works through PgBouncer in transaction mode: LISTEN would not. It
 is asynchronous, and has an event loop in a thread of its own; nothing else of syncd
-runs there. While the database is away it takes nothing and begins anew afterwards.
+runs there. While the database is away it takes nothing; what it has taken goes on.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from procrastinate.worker import Worker
 
 from syncd import events
 from syncd.cluster.job import QUEUE, TASK, Job
+from syncd.cluster.patient import PatientJobs
 from syncd.errors import StoreError
 from syncd.events import emit
 from syncd.store.database import Database
@@ -31,10 +32,16 @@ POLL = 1.0
 BEAT = 3.0
 """Real seconds between two signs of life, and between two looks for workers that
 give none."""
-SILENT = 4 * BEAT
+LOOKS = 4
+SILENT = LOOKS * BEAT
 """Real seconds without one, after which a worker's jobs are given to others."""
 AGAIN = 2.0
-"""Real seconds until it begins anew after the database was away."""
+"""Real seconds until it begins anew where it could not begin, or met a bug."""
+ANSWER = 5.0
+"""Real seconds for a connection, after which the database counts as away."""
+RECONNECTED = 3.0
+"""Real seconds of tries after which the pool forgets how long it waited between them:
+the longer the database is away, the later it would be back otherwise."""
 _NEVER = 3600.0
 """Nobody asks for a job to be aborted."""
 _AT_ONCE = datetime(2000, 1, 1, tzinfo=UTC)
@@ -56,8 +63,9 @@ class Taking:
     ) -> None:
         """`left` says whether a job that a silent worker had is for others to do; it
         may raise `StoreError`."""
-        # What matters of its own log is told by events of ours.
-        logging.getLogger("procrastinate").setLevel(logging.CRITICAL)
+        # What matters of their own logs is told by events of ours.
+        for name in ("procrastinate", "psycopg"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._arguments = database.driver_arguments()
         self._at_once = at_once
         self._carry_out = carry_out
@@ -66,6 +74,7 @@ class Taking:
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._story: asyncio.Task[None] | None = None
+        self._manager: PatientJobs | None = None
         self._carried: set[int] = set()
         """The ids of the jobs that are being carried out here."""
         self._left: set[int] = set()
@@ -90,6 +99,12 @@ class Taking:
         self._thread.join(patience)
         return not self._thread.is_alive()
 
+    @property
+    def is_taking(self) -> bool:
+        """Whether it would take a job now: nothing failed at its last look."""
+        is_on = self._thread.is_alive() and not self._stopping.is_set()
+        return is_on and self._manager is not None and not self._manager.is_away
+
     # ---- in its own thread -------------------------------------------------------
 
     def _run(self) -> None:
@@ -108,14 +123,21 @@ class Taking:
             except Exception as error:  # noqa: BLE001  # whatever a driver may raise
                 name = type(error.__cause__ or error).__name__
                 emit(events.STORE_UNAVAILABLE, operation="jobs", error=name)
-            # Without an error it ends where a sign of life could not be given.
-            await asyncio.sleep(AGAIN)
+            self._manager = None
+            if not self._stopping.is_set():
+                # Without an error it ends where a sign of life met a bug.
+                await asyncio.sleep(AGAIN)
 
     async def _take_until_it_fails(self) -> None:
         connector = PsycopgConnector(
-            min_size=1, max_size=4, timeout=10.0, kwargs=self._arguments
+            min_size=1,
+            max_size=4,
+            timeout=ANSWER,
+            reconnect_timeout=RECONNECTED,
+            kwargs=self._arguments,
         )
         app = App(connector=connector)
+        jobs = app.job_manager = PatientJobs(connector)
         app.task(name=TASK, queue=QUEUE, pass_context=True)(self._carry)
         async with app.open_async():
             worker = Worker(
@@ -130,7 +152,8 @@ class Taking:
                 update_heartbeat_interval=BEAT,
                 stalled_worker_timeout=SILENT,
             )
-            looking = asyncio.create_task(self._look_after_others(app, worker))
+            looking = asyncio.create_task(self._look_after_others(jobs))
+            self._manager = jobs
             try:
                 await worker.run()  # type: ignore[no-untyped-call]
             finally:
@@ -149,52 +172,62 @@ class Taking:
 
     # ---- what workers left -------------------------------------------------------
 
-    async def _look_after_others(self, app: App, worker: Worker) -> None:
+    async def _look_after_others(self, jobs: PatientJobs) -> None:
+        steady = LOOKS
         while True:
             await asyncio.sleep(BEAT)
             try:
-                await self._give_back(app)
-                await self._finish_left(app, worker)
+                await self._finish_left(jobs)
+                # Back from a while without the database: the others may be, too.
+                steady = 0 if jobs.is_away else steady + 1
+                if steady >= LOOKS:
+                    await self._give_back(jobs)
             except (ConnectorException, StoreError):
-                continue  # while the database is away the worker itself says so
+                steady = 0  # the worker itself says so
             except Exception as error:  # noqa: BLE001  # one odd job must not end this
                 name = type(error).__name__
                 emit(events.DAEMON_CRASHED, error=name, thread="jobs", exc_info=True)
 
-    async def _give_back(self, app: App) -> None:
+    async def _give_back(self, jobs: PatientJobs) -> None:
         """Let others have the jobs of workers that gave no sign of life."""
-        silent = await app.job_manager.get_stalled_jobs(
+        silent = await jobs.get_stalled_jobs(
             queue=QUEUE, seconds_since_heartbeat=SILENT
         )
         for row in silent:
             if row.id in self._carried:
                 continue  # our own, while no sign of life could be given
             emit(events.JOB_GIVEN_BACK, sync=row.lock)
-            wanted = await asyncio.to_thread(self._left_behind, Job.of(row.task_kwargs))
-            if not wanted:
-                await self._drop(app, row)
+            if not await self._is_wanted(row):
+                await self._drop(jobs, row)
                 continue
             try:
-                await app.job_manager.retry_job(row, retry_at=_AT_ONCE)
+                await jobs.retry_job(row, retry_at=_AT_ONCE)
             except UniqueViolation:
-                await self._drop(app, row)  # the same waits already
+                await self._drop(jobs, row)  # the same waits already
             except ConnectorException:
                 continue  # another worker was faster
 
-    async def _finish_left(self, app: App, worker: Worker) -> None:
+    async def _is_wanted(self, row: Row) -> bool:
+        try:
+            job = Job.of(row.task_kwargs)
+        except ValueError:
+            return False  # of another version: whoever queued it finds its cause again
+        return await asyncio.to_thread(self._left_behind, job)
+
+    async def _finish_left(self, jobs: PatientJobs) -> None:
         """End own jobs whose end could not be written down: they lock their sync."""
-        if worker.worker_id is None:
+        if jobs.known_as is None:
             return
-        rows = await app.job_manager.list_jobs_async(
-            queue=QUEUE, status="doing", worker_id=worker.worker_id
+        rows = await jobs.list_jobs_async(
+            queue=QUEUE, status="doing", worker_id=jobs.known_as
         )
         idle = {row.id: row for row in rows if row.id not in self._carried}
         for row in idle.values():
             # Not at first sight: one that was just taken is about to begin.
             if row.id in self._left:
-                await self._drop(app, row)
+                await self._drop(jobs, row)
         self._left = {number for number in idle if number is not None}
 
-    async def _drop(self, app: App, row: Row) -> None:
+    async def _drop(self, jobs: PatientJobs, row: Row) -> None:
         with suppress(ConnectorException):
-            await app.job_manager.finish_job(row, Status.FAILED, delete_job=True)
+            await jobs.finish_job(row, Status.FAILED, delete_job=True)

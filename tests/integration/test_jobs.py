@@ -120,6 +120,35 @@ def test_jobs_of_other_syncs_and_causes_are_queued_beside(queue: Queue) -> None:
     assert queue.waiting() == 3
 
 
+def test_a_job_that_nobody_here_understands_keeps_no_sync_from_its_own(
+    queue: Queue, store: Database
+) -> None:
+    for arguments in ('{"later": 1}', '{"sync": "vip", "trigger": "?", "slot": 1}'):
+        with store.begin() as connection:
+            connection.exec_driver_sql(
+                "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args)"
+                f" VALUES ('syncd', 'run', 'vip', '{arguments}')"
+            )
+
+    assert queue.put(job()) is Queued.NEW
+    assert queue.put(job(ONE)) is Queued.OVERLAP
+    assert queue.waits("vip", NOON)
+
+
+def test_who_goes_on_and_is_cut_off_again_is_queued_once_more(
+    queue: Queue, store: Database
+) -> None:
+    again = job(None, Trigger.RESUME)
+    queue.put(again)
+    begun(store)
+    assert queue.put(again) is Queued.BEFORE
+
+    assert queue.put(again, instead=True) is Queued.NEW
+
+    assert queue.put(again, instead=True) is Queued.BEFORE
+    assert queue.waiting() == 1
+
+
 # ---- its tables ----------------------------------------------------------------------
 
 
