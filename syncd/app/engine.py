@@ -14,6 +14,7 @@ from typing import Self
 
 from syncd.app import blackouts
 from syncd.app.build import Blueprint
+from syncd.app.cut_off import CutOff
 from syncd.app.remembering import Remembered
 from syncd.app.store import OpenStore, spool_folder
 from syncd.clock import Clock
@@ -22,18 +23,15 @@ from syncd.delivery.pool import Pool
 from syncd.delivery.record import Recorder
 from syncd.delivery.worker import Worker
 from syncd.errors import PutOff, SyncdError
-from syncd.model import Outcome, Trigger
+from syncd.model import Trigger
 from syncd.sources import Answer, Question
 from syncd.store import (
     clock_steps,
-    latest_runs,
     leases,
-    outbox,
     pauses,
     runs,
     shared_clock,
 )
-from syncd.store.database import Connection
 from syncd.store.unsettled import Unsettled
 from syncd.store.writer import Writer
 from syncd.sync import credentials, decide, finish, letting_go, run_id
@@ -89,8 +87,7 @@ class Engine:
         self.remembered = Remembered(store.database)
         self._readers = Readers()
         self._quiet_until: dict[str, datetime] = {}
-        self._gone_on: set[str] = set()
-        """Runs that were cut off and after which another one was made."""
+        self._cut_off = CutOff(store.database)
         self._active: set[str] = set()
         self._lock = threading.Lock()
         self._left = threading.Condition(self._lock)
@@ -294,18 +291,16 @@ class Engine:
                 spec = self.blueprint.specs.get(each.sync)
                 late = spec.late_landings if spec is not None else timedelta(0)
                 finish.close_abandoned(self.database, each, now, late)
-        return self._cut_off()
+        return self._cut_off.among(self._blueprint.specs)
 
     def resume(self, name: str) -> Report | None:
         """Go on where a run was cut off: its open batches, or else a new run."""
-        with self.database.read() as connection:
-            newest = runs.latest(connection, sync_name=name, outcomes=latest_runs.RAN)
-            if newest and newest[0].outcome not in _CUT_OFF:
-                return None  # another process did so before
-            own = outbox.waiting(connection, newest[0].id) if newest else []
-        made = self.run(name, Trigger.RESUME if own else Trigger.CATCH_UP)
-        if newest and made is not None:
-            self._gone_on.add(newest[0].id)
+        rest = self._cut_off.rest(name)
+        if rest is None:
+            return None
+        made = self.run(name, rest.trigger)
+        if made is not None:
+            self._cut_off.was_gone_on(rest)
         return made
 
     def probe_connections(self) -> None:
@@ -370,34 +365,3 @@ class Engine:
         now = self.clock.wall()
         with self.database.read() as connection:
             return not leases.in_other_hands(connection, found.sync, self.holder, now)
-
-    def _cut_off(self) -> list[str]:
-        """Syncs whose newest run did not come to its end."""
-        names = []
-        with self.database.read() as connection:
-            known = latest_runs.newest_each(connection, self._blueprint.specs)
-            for name, newest in known.items():
-                if newest[0].outcome in _CUT_OFF:
-                    # By a clock that was ahead it may stay the newest for years.
-                    if newest[0].id in self._gone_on:
-                        continue
-                    if not _postponed_since(connection, newest[0]):
-                        names.append(name)
-        return names
-
-
-def _postponed_since(connection: Connection, cut_off: runs.Run) -> bool:
-    """Whether a run did go on after it, and was only put off by its source.
-
-    Such a run is a skipped one as well; a slot that nobody ran has timed no phase.
-    """
-    skipped = runs.latest(
-        connection, sync_name=cut_off.sync, outcomes=(Outcome.SKIPPED,), limit=50
-    )
-    return any(
-        each.started_at > cut_off.started_at and "phase_ms" in each.summary
-        for each in skipped
-    )
-
-
-_CUT_OFF = (Outcome.INTERRUPTED, Outcome.ABANDONED)
