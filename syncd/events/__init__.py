@@ -2,7 +2,8 @@
 
 An event's name and its fields are public API: operators search, count and alert on
 them, and `emit` refuses a field that an event does not list. Messages name counts,
-syncs and causes, never a member id.
+syncs and causes, never a member id. One file, long as it is: a table, in which a word
+out of a log is looked up and to which one entry is added.
 """
 
 from functools import partial

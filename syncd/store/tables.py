@@ -3,7 +3,8 @@
 `binding` is one sync's hold on one target. Its acknowledged set is `chunk` (hash
 buckets of ids, as text or packed) plus the acknowledged batches not compacted yet, in
 order of `batch.id`. Payloads (`batch_ids`) live apart from the narrow `batch` row,
-since SQLite rewrites a whole row on UPDATE. Instants are UTC everywhere.
+since SQLite rewrites a whole row on UPDATE. Instants are UTC everywhere. One file, long
+as it is: this is the schema, and tables refer to each other.
 """
 
 from typing import Any
