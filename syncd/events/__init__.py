@@ -57,7 +57,7 @@ DAEMON_STOPPED = _info("daemon.stopped", "stopped in {duration_ms} ms", "duratio
 DAEMON_FORCED_STOP = _warning(
     "daemon.forced_stop",
     "stopped before every run came to rest; the next start resumes them",
-    "run_ids signal",
+    "run_ids",
     then="syncd serve",
 )
 DAEMON_CRASHED = _error(
@@ -109,7 +109,7 @@ LEASE_LOST = _warning(
 STORE_MIGRATED = _info(
     "store.migrated",
     "store schema {from_version} -> {to_version}",
-    "from_version to_version backup duration_ms",
+    "from_version to_version",
 )
 JOBS_MIGRATED = _info(
     "jobs.migrated",
@@ -149,16 +149,16 @@ COMPACT_FINISHED = _debug(
 PRUNE_FINISHED = _debug(
     "prune.finished",
     "removed {rows} rows past their retention",
-    "rows tables duration_ms",
+    "rows",
 )
 
 # ---- a run --------------------------------------------------------------------
 
 _RUN_FIELDS = (
-    "due_at started_at lag_ms outcome reason duration_ms phase_ms last_phase "
+    "due_at started_at outcome reason duration_ms phase_ms last_phase "
     "members_before members_after snapshot entered exited exit_ratio "
     "sent accepted unmatched rejected refused waiting dead "
-    "batches requests retries throttled_ms config_hash cohort_id"
+    "batches requests retries cohort_id"
 )
 
 SCHEDULE_DUE = _debug("schedule.due", "{sync} is due", "due_at lag_ms")
@@ -175,9 +175,7 @@ RUN_MISSED = _warning(
     "due_at missed",
     then="syncd runs {sync}",
 )
-RUN_STARTED = _info(
-    "run.started", "{sync}: run started ({trigger})", "due_at lag_ms batches"
-)
+RUN_STARTED = _info("run.started", "{sync}: run started ({trigger})", "due_at lag_ms")
 RUN_FINISHED = _info(
     "run.finished",
     "{sync}: {outcome}, +{entered} -{exited} in {duration_ms} ms",
@@ -202,12 +200,12 @@ RUN_ABANDONED = _error(
 SNAPSHOT_TAKEN = _info(
     "snapshot.taken",
     "{sync}: the source holds {members} members",
-    "side members refused duration_ms pages",
+    "side members refused",
 )
 SNAPSHOT_SUSPICIOUS = _warning(
     "snapshot.suspicious",
     "{sync}: the source's list is not believed: {reason}",
-    "reason members previous",
+    "reason",
     then="syncd plan {sync}",
     about="{code}",
 )
@@ -219,23 +217,23 @@ BASELINE_CREATED = _info(
 BASELINE_MISSING = _error(
     "baseline.missing",
     "{sync}: the acknowledged set is lost or incomplete: {reason}",
-    "reason counted stored",
+    "reason",
     then="syncd show {run_id}",
 )
 DIFF_COMPUTED = _info(
     "diff.computed",
     "{sync}: {entered} entered, {exited} exited, {unchanged} unchanged",
-    "entered exited unchanged reasserted duration_ms",
+    "entered exited unchanged reasserted",
 )
 CHANGES_COMMITTED = _info(
     "changes.committed",
     "{sync}: {batches} batches are durable",
-    "batches snapshot taken_over",
+    "batches",
 )
 GUARD_TRIPPED = _warning(
     "guard.tripped",
     "{sync}: held by {guard}: {value}, allowed {limit}; nothing was sent",
-    "guard value limit before entered exited reason until",
+    "guard value limit before entered exited reason",
     then="syncd show {run_id}",
     about="{guard}",
 )
@@ -266,7 +264,7 @@ BATCH_SENT = _debug(
 BATCH_RETRIED = _debug(
     "batch.retried",
     "{sync}: batch {batch} goes again in {delay_ms} ms: {reason}",
-    "batch operation size delay_ms retry_at reason",
+    "batch operation size delay_ms reason",
     then="syncd show {run_id}",
 )
 BATCH_GAVE_UP = _warning(
@@ -296,13 +294,12 @@ MEMBER_REJECTED = _warning(
 API_THROTTLED = _warning(
     "api.throttled",
     "{connection}: told to wait {wait_ms} ms",
-    "api limit wait_ms until",
+    "wait_ms until",
     then="syncd status",
 )
 API_CONTRACT_CHANGED = _error(
     "api.contract_changed",
     "{connection}: an answer of unexpected shape: {error}",
-    "api operation",
     then="syncd show {run_id}",
 )
 CONNECTION_STOPPED = _error(
@@ -312,7 +309,7 @@ CONNECTION_STOPPED = _error(
     then="syncd status",
 )
 CONNECTION_RESUMED = _info(
-    "connection.resumed", "{connection}: accepted again", "stopped_at duration_ms"
+    "connection.resumed", "{connection}: accepted again", "stopped_at"
 )
 TARGET_CREATED = _info(
     "target.created", "{sync}: created cohort {cohort_id}", "cohort_id name"
@@ -320,7 +317,7 @@ TARGET_CREATED = _info(
 TARGET_ADOPTED = _info(
     "target.adopted",
     "{sync}: writes to the existing {cohort_id}",
-    "cohort_id name found_size reason",
+    "cohort_id name found_size",
 )
 TARGET_REPLACED = _info(
     "target.replaced",
@@ -330,7 +327,7 @@ TARGET_REPLACED = _info(
 TARGET_HELD = _warning(
     "target.held",
     "{sync}: the cohort must not be written: {reason}",
-    "cohort_id name reason",
+    "reason",
     then="syncd show {run_id}",
     about="{code}",
 )
@@ -380,7 +377,7 @@ QUOTA_EXHAUSTED = _error(
 )
 """Once per month and project."""
 SOURCE_NOT_READY = _info(
-    "source.not_ready", "{sync}: the source is not ready: {status}", "status cohort_id"
+    "source.not_ready", "{sync}: the source is not ready: {status}", "status"
 )
 SOURCE_UNCHANGED = _info(
     "source.unchanged",
@@ -424,7 +421,7 @@ INBOX_FOLDED = _info(
 INBOX_REJECTED = _warning(
     "inbox.rejected",
     "{connection}: {count} requests or events not taken: {reason}",
-    "reason count path http_status result",
+    "reason count path http_status",
     then="syncd status",
     about="{reason}",
 )
@@ -438,7 +435,7 @@ INBOX_SILENT = _warning(
     "inbox.silent",
     "{sync}: the audience went from {before} to {reported} and nothing arrived since "
     "{last_event_at}",
-    "last_event_at reported before members",
+    "last_event_at reported before",
     then="syncd status {sync}",
 )
 """At most once per day and sync."""
@@ -499,51 +496,62 @@ HEARTBEAT_FAILED = _warning(
 
 # ---- people -------------------------------------------------------------------
 
-_OPERATOR = "actor via reason until run"
+_WHO = "actor via"
+_WHY = f"{_WHO} reason"
 
-OPERATOR_RAN = _info("operator.ran", "{actor} started a run of {sync}", _OPERATOR)
+OPERATOR_RAN = _info("operator.ran", "{actor} started a run of {sync}", _WHO)
 OPERATOR_FETCHED = _info(
-    "operator.fetched", "{actor} asked for the list of {sync}", _OPERATOR
+    "operator.fetched", "{actor} asked for the list of {sync}", _WHO
 )
 OPERATOR_VERIFIED = _info(
-    "operator.verified", "{actor} had the target of {sync} read back", _OPERATOR
+    "operator.verified", "{actor} had the target of {sync} read back", _WHO
 )
 OPERATOR_REPAIRED = _info(
     "operator.repaired",
     "{actor} had {sync} repaired: {add} to add, {remove} to remove",
-    f"{_OPERATOR} add remove",
+    f"{_WHY} run add remove",
     then="syncd show {sync}",
 )
-OPERATOR_APPROVED = _info("operator.approved", "{actor} approved run {run}", _OPERATOR)
-OPERATOR_REJECTED = _info("operator.rejected", "{actor} rejected run {run}", _OPERATOR)
+OPERATOR_APPROVED = _info(
+    "operator.approved", "{actor} approved run {run}", f"{_WHY} run"
+)
+OPERATOR_REJECTED = _info(
+    "operator.rejected", "{actor} rejected run {run}", f"{_WHY} run"
+)
 OPERATOR_RETRIED = _info(
     "operator.retried",
     "{actor} sends {count} batches of {sync} again",
-    f"{_OPERATOR} batches count",
+    f"{_WHY} run batches count",
 )
 OPERATOR_DROPPED = _info(
     "operator.dropped",
     "{actor} gave {count} batches of {sync} up; the next run plans their ids anew",
-    f"{_OPERATOR} batches count",
+    f"{_WHY} batches count",
 )
 OPERATOR_RESYNCED = _info(
     "operator.resynced",
     "{actor} lets {sync} begin anew ({how}): {reason}",
-    f"{_OPERATOR} how",
+    f"{_WHY} run how",
 )
 OPERATOR_DETACHED = _info(
     "operator.detached",
     "{actor} detached {sync} from {targets}: {reason}",
-    f"{_OPERATOR} targets emptied",
+    f"{_WHY} targets emptied",
 )
 OPERATOR_RELOADED = _info(
-    "operator.reloaded", "{actor} asked to read the configuration again", _OPERATOR
+    "operator.reloaded", "{actor} asked to read the configuration again", _WHO
 )
 OPERATOR_PAUSED = _info(
-    "operator.paused", "{actor} paused {sync}: {reason}", _OPERATOR, then="syncd status"
+    "operator.paused",
+    "{actor} paused {sync}: {reason}",
+    f"{_WHY} until",
+    then="syncd status",
 )
 OPERATOR_RESUMED = _info(
-    "operator.resumed", "{actor} resumed {sync}", _OPERATOR, then="syncd status"
+    "operator.resumed",
+    "{actor} resumed {sync}",
+    f"{_WHY} until",
+    then="syncd status",
 )
 OPERATOR_FORGOT = _info(
     "operator.forgot",

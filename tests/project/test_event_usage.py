@@ -4,6 +4,7 @@ Read from the syntax of the code, so that a line which no test reaches is checke
 """
 
 import ast
+import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,13 @@ ROOT = Path(__file__).parents[2]
 OUR_EMIT = {"emit", "events.emit"}
 CATALOGUE = {
     name: entry for name, entry in vars(events).items() if isinstance(entry, Event)
+}
+
+
+CODE = {
+    path: path.read_text()
+    for path in (ROOT / "syncd").rglob("*.py")
+    if path.parent.name != "events"
 }
 
 
@@ -68,6 +76,22 @@ def test_every_event_of_the_catalogue_is_used_somewhere() -> None:
     }
 
     assert CATALOGUE.keys() <= used
+
+
+def words_of(path: Path) -> set[str]:
+    """What a module may give an event: keywords of its calls, words in its strings."""
+    tree = ast.parse(path.read_text())
+    keywords = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
+    return strings_of(str(path)) | {each for each in keywords if each}
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_every_field_of_an_event_is_given_where_it_is_emitted(name: str) -> None:
+    naming = [path for path, code in CODE.items() if re.search(rf"\b{name}\b", code)]
+
+    given = {word for path in naming for word in words_of(path)}
+
+    assert CATALOGUE[name].fields <= given, sorted(CATALOGUE[name].fields - given)
 
 
 def test_every_error_type_in_the_code_is_one_of_the_closed_list() -> None:
