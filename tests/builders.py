@@ -62,7 +62,8 @@ from syncd.sources import (
 from syncd.sources.pushed import FeedSettings, PushedSource
 from syncd.store import acknowledged, bindings, inbox, runs
 from syncd.store.bindings import Binding
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.migrate import migrate
 from syncd.sync.guard import Limits
 from syncd.sync.identity import Identity

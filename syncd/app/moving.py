@@ -27,7 +27,8 @@ from syncd.store import (
     shared_clock,
 )
 from syncd.store.copying import Copied
-from syncd.store.database import Connection, Database, create_file
+from syncd.store.database import Connection, Database
+from syncd.store.file import create_file
 from syncd.store.installation import Action
 from syncd.store.location import is_sqlite, place, sqlite_path
 

@@ -18,7 +18,8 @@ from syncd.errors import StoreInUse, StoreUnavailable
 from syncd.events import emit
 from syncd.store import installation, leases, migrate
 from syncd.store.codec import Codec
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.location import is_sqlite, sqlite_path
 
 

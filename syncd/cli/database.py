@@ -20,7 +20,8 @@ from syncd.events import emit
 from syncd.report.words import number
 from syncd.store import migrate as migrations
 from syncd.store.backup import backup as copied
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.location import is_sqlite, sqlite_path
 
 

@@ -26,7 +26,8 @@ from syncd.config.settings import Loaded, StoreSettings, SyncSettings
 from syncd.errors import SyncdError
 from syncd.report.words import number, plural
 from syncd.store import migrate
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.location import is_sqlite, sqlite_path
 
 COLUMNS = (

@@ -21,8 +21,8 @@ from syncd.store import codec, doubts
 from syncd.store.bindings import Binding
 from syncd.store.buckets import bucket_hash, bucket_of, decode
 from syncd.store.codec import Broken, Written
-from syncd.store.database import damaged
 from syncd.store.doubts import Doubt
+from syncd.store.failures import damaged
 from syncd.store.tables import (
     batch,
     batch_ids,

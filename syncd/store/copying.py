@@ -19,7 +19,7 @@ from xxhash import xxh3_128_intdigest
 
 from syncd.errors import StoreError
 from syncd.store import engine_tables, failovers, gate, rows
-from syncd.store.database import damaged
+from syncd.store.failures import damaged
 from syncd.store.migrate import head
 from syncd.store.positions import positions, put_positions
 from syncd.store.quiet import Awake

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, inspect, select, text
 
 from syncd.errors import StoreRefused
 from syncd.store import gate
-from syncd.store.database import Database, damaged
+from syncd.store.database import Database
+from syncd.store.failures import damaged
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every schema there ever was, newest last; a test holds them against the steps."""

@@ -26,7 +26,8 @@ from sqlalchemy.exc import (
 from syncd.clock import Clock
 from syncd.errors import StoreError, StoreUnavailable
 from syncd.store import leases
-from syncd.store.database import Database, as_store_error
+from syncd.store.database import Database
+from syncd.store.failures import as_store_error
 from syncd.store.leases import TTL, Lease, renew_every
 
 T = TypeVar("T")

@@ -18,7 +18,8 @@ from syncd.clock import Clock
 from syncd.config.settings import Listen
 from syncd.model import Feed, IdType, Message, Outcome, Told, Trigger
 from syncd.store import inbox, installation, runs
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.installation import Daemon
 from syncd.store.migrate import migrate
 

@@ -14,7 +14,8 @@ import pytest
 from syncd.model import BatchState, IdType, Operation, PlannedBatch
 from syncd.store import bindings, compaction, outbox, unaccepted
 from syncd.store.bindings import Role
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.migrate import migrate
 from syncd.store.unaccepted import Kind
 

@@ -23,7 +23,8 @@ from syncd.model import (
 )
 from syncd.store import bindings, inbox, installation, ledger, outbox, unaccepted
 from syncd.store.bindings import Binding, Role
-from syncd.store.database import Connection, Database, create_file
+from syncd.store.database import Connection, Database
+from syncd.store.file import create_file
 from syncd.store.ledger import Line
 from syncd.store.migrate import migrate
 from syncd.store.unaccepted import Kind

@@ -40,7 +40,8 @@ from syncd.store import (
     unaccepted,
 )
 from syncd.store.bindings import Binding, Role
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.installation import Action, Daemon
 from syncd.store.ledger import Line
 from syncd.store.migrate import migrate

@@ -13,7 +13,8 @@ from syncd.model import IdType
 from syncd.store import bindings
 from syncd.store.bindings import Binding, Role
 from syncd.store.codec import Codec
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.migrate import migrate
 from tests.builders import World, new_database
 

@@ -10,7 +10,8 @@ from syncd.app.doctor.store import look
 from syncd.app.store import locked
 from syncd.config.settings import StoreSettings
 from syncd.errors import StoreError, StoreRefused
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.migrate import head, migrate
 
 

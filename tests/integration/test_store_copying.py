@@ -47,7 +47,8 @@ from syncd.store import (
     rows,
 )
 from syncd.store.copying import NotCopied
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.instant import Instant
 from syncd.store.location import holds_password, place
 from syncd.store.migrate import head, migrate, require_current

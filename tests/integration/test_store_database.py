@@ -13,7 +13,8 @@ from sqlalchemy import URL, Connection, text
 
 from syncd.errors import StoreRefused, StoreUnavailable
 from syncd.store.bindings import Binding
-from syncd.store.database import Database, create_file, file_system_of
+from syncd.store.database import Database
+from syncd.store.file import create_file, file_system_of
 from syncd.store.location import is_sqlite, sqlite_path
 from syncd.store.migrate import migrate
 

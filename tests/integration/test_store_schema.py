@@ -15,7 +15,8 @@ from syncd.errors import StoreRefused, StoreUnavailable
 from syncd.model import BatchState, Found, Operation, PlannedBatch
 from syncd.store import acknowledged, bindings, compaction, outbox
 from syncd.store.bindings import Binding
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.migrate import REVISIONS, current, head, migrate, require_current
 from syncd.store.tables import metadata, run
 from syncd.store.upgrade import folder

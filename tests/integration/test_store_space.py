@@ -4,7 +4,8 @@ from pathlib import Path
 
 from sqlalchemy import delete, insert
 
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.migrate import migrate
 from syncd.store.tables import meta
 

@@ -18,7 +18,7 @@ TOP = {
 }
 TESTS = {"conftest.py", "builders.py", "simulated.py", "installed.py", "months.py"}
 TESTS |= {"pushing.py", "knocking.py", "paged.py", "scraped.py", "stalls.py"}
-TESTS |= {"browsing.py", "canaries.py", "fuzzing"}
+TESTS |= {"browsing.py", "canaries.py", "fuzzing", "turns.py"}
 TESTS |= {"unit", "contract", "integration", "property"}
 TESTS |= {"acceptance", "reliability", "benchmarks", "project"}
 MAKESHIFT = {"utils", "util", "common", "helpers", "helper", "manager", "misc", "base"}

@@ -22,7 +22,8 @@ from syncd.store import acknowledged, bindings, compaction, outbox
 from syncd.store.bindings import Binding, Role
 from syncd.store.buckets import bucket_of
 from syncd.store.codec import Codec
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.migrate import migrate
 from syncd.store.tables import CODEC_TEXT, chunk
 

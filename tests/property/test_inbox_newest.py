@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from syncd.model import Feed, IdType, Message, Told
 from syncd.store import inbox
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from syncd.store.migrate import migrate
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

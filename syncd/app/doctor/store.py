@@ -12,12 +12,8 @@ from syncd.app.doctor.findings import Finding, fail, ok, warn
 from syncd.app.store import lock_path
 from syncd.config.settings import StoreSettings
 from syncd.store import bindings, figures, migrate
-from syncd.store.database import (
-    NETWORK_FILE_SYSTEMS,
-    Connection,
-    Database,
-    file_system_of,
-)
+from syncd.store.database import Connection, Database
+from syncd.store.file import NETWORK_FILE_SYSTEMS, file_system_of
 from syncd.store.location import is_sqlite, sqlite_path
 
 STORE = "store"

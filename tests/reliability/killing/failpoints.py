@@ -50,6 +50,7 @@ import syncd
 from syncd.__main__ import main
 from syncd.cli.main import run
 from syncd.store import direct
+from syncd.store.database import READS
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 FILES = frozenset(
@@ -219,7 +220,7 @@ class StorePoints:
 
 def _only_reads(connection: Connection) -> bool:
     return connection.engine.url.query.get("mode") == "ro" or bool(
-        connection.get_execution_options().get("postgresql_readonly")
+        connection.get_execution_options().get(READS)
     )
 
 

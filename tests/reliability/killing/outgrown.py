@@ -8,7 +8,8 @@ from alembic.config import Config
 from sqlalchemy import Connection, MetaData, Table, func, select, text
 
 from syncd.store import migrate
-from syncd.store.database import Database, create_file
+from syncd.store.database import Database
+from syncd.store.file import create_file
 from tests.reliability.killing.cutting import Play, Story, certain, rows
 from tests.reliability.killing.stories import KNOWN, synced
 
