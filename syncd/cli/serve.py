@@ -4,7 +4,8 @@ import os
 import signal
 import sys
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from syncd.clock import Clock
 from syncd.config.settings import Loaded, Settings
 from syncd.config.settings_connections import EngageConnection
 from syncd.events import help_links
+from syncd.store import shared_clock
 from syncd.store.installation import keep_fast_clock
 
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -72,12 +74,15 @@ def log_to_stdout(settings: Settings, clock: Clock) -> None:
     )
 
 
-def store_of(settings: Settings, clock: Clock) -> AbstractContextManager[OpenStore]:
-    """The store that it works on."""
-    how = settings.store
-    return opened(
-        how.read_url(), migration=how.migrate, fast=clock.speed != 1, codec=how.codec
-    )
+@contextmanager
+def store_of(settings: Settings, clock: Clock) -> Iterator[OpenStore]:
+    """The store that it works on, by whose clock it lives from here on: what it says of
+    its own beginning, too."""
+    how, fast = settings.store, clock.speed != 1
+    url = how.read_url()
+    with opened(url, migration=how.migrate, fast=fast, codec=how.codec) as store:
+        shared_clock.follow(store.database, clock)
+        yield store
 
 
 def _stop_with_stdin() -> None:

@@ -1,22 +1,32 @@
 """Three replicas on one Postgres keep forty cohorts right while they are struck down.
 
-`kill -9`, a stop longer than the lease, a cut and a silent network, a restart: whoever
-is struck, another replica takes its syncs over, and the one that comes to itself sends
-and writes nothing of them. `README.md` beside this file has numbers.
+`kill -9`, a stop longer than the lease, a cut and a silent network, a restart, on three
+machines two of which have wrong clocks, which are set meanwhile: whoever is struck,
+another replica takes its syncs over, and the one that comes to itself sends and writes
+nothing of them. `README.md` beside this file has numbers.
 """
 
+import json
 import random
-import statistics
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from syncd.clock import elapsed
 from tests.installed import Installation
-from tests.reliability.replicas.blows import Blow, Struck, strike, until
+from tests.reliability.replicas.blows import Blow, strike, until
 from tests.reliability.replicas.crowd import DEADLINE, LEASE, SPEED, Crowd
 from tests.reliability.replicas.judging import Judge
+from tests.reliability.replicas.one_clock import require_one_clock
 from tests.reliability.replicas.places import Replica, replicas
 from tests.reliability.replicas.pooling import WAYS, reached
+from tests.reliability.replicas.skewing import LIBRARY, WrongClock, sweep
+from tests.reliability.replicas.telling import Story, first_requests, said_of
 from tests.reliability.replicas.watching import Watch, watching
 from tests.simulated import PATIENCE, Simulator
 
@@ -75,83 +85,102 @@ def busiest(there: list[Replica], watch: Watch) -> Replica:
     return chosen
 
 
-def told(struck: list[Struck], watch: Watch, there: list[Replica]) -> str:
-    """What is needed to see why."""
-    lines = ["the blows:", *(each.told() for each in struck), "the leases:"]
-    lines += [
-        f"{each.at:.3f} {each.sync} #{each.fence} {each.holder.split('/')[1]}"
-        f"{' released' if each.released else ''}"
-        for each in watch.changes[-400:]
-    ]
-    for one in there:
-        lines += [f"{one.name}:", one.process.text[-6000:]]
-    return "\n".join(lines)
-
-
-def waits(
-    struck: list[Struck], watch: Watch, requests: dict[str, list[float]]
-) -> dict[str, list[float]]:
-    """Seconds from a blow until another replica had a sync, by the kind of blow; and
-    until it made its first request for it, which most runs do."""
-    found: dict[str, list[float]] = {}
-    for each in struck:
-        kind = each.blow.name + (", elsewhere" if each.foreign else "")
-        for lost in each.lost:
-            at = watch.taken_over(lost)
-            assert at is not None, f"nobody took {lost.sync} over: {each.told()}"
-            found.setdefault(kind, []).append(at - each.at)
-            first = next((one for one in requests[lost.sync] if one >= at), None)
-            if first is not None and first - at < LEASE + DEADLINE:
-                found.setdefault("any, first request", []).append(first - each.at)
-    return found
-
-
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
-
-
-def said_of(kind: str, values: list[float]) -> str:
-    return (
-        f"{kind}: {len(values)} syncs, median {statistics.median(values):.2f} s,"
-        f" p99 {percentile(values, 0.99):.2f}, max {max(values):.2f}"
-    )
+def set_a_clock(there: list[Replica], dice: random.Random) -> str:
+    """One of the wrong clocks shows another time from now on; what was done."""
+    wrong = {each.name: each.clock for each in there if each.clock is not None}
+    if not wrong:
+        return "no clock is wrong"
+    name = dice.choice(sorted(wrong))
+    wrong[name].set_by(dice)
+    return f"the clock of {name} is {wrong[name].ahead:+d} s ahead"
 
 
 def test_whoever_is_struck_down_another_replica_goes_on_and_no_cohort_suffers(
     crowd: Crowd, store_url: str, postgres_database: str, pytestconfig: pytest.Config
 ) -> None:
     count = wanted(pytestconfig, SHORT if store_url == postgres_database else POOLED)
-    struck: list[Struck] = []
     with (
         replicas(crowd.installation, store_url, crowd.fast) as there,
         watching(postgres_database) as watch,
     ):
-        judge = Judge(crowd, postgres_database)
+        judge, story = Judge(crowd, postgres_database), Story(count, watch)
         try:
             assert until(judge.is_settled, 3 * PATIENCE), judge.unsettled()
+            story.tell("forty cohorts are there")
             for blow in blows(crowd.dice, count):
                 crowd.change_some()
                 one = busiest(there, watch)
-                struck.append(strike(one, blow, watch, crowd))
-                print(struck[-1].told(), flush=True)
+                story.tell(set_a_clock(there, crowd.dice))
+                story.add(strike(one, blow, watch, crowd), crowd, there)
                 judge.look()
             assert until(judge.is_settled, 3 * PATIENCE), judge.unsettled()
             judge.look()
+            story.tell("all is right")
             requests = judge.require_no_overlap()
             judge.require_nobody_wrongly_removed()
-            found = waits(struck, watch, judge.requests())
+            first = first_requests(story, judge.requests())
             assert watch.steps_back() == []
-            for one in there:
-                assert one.is_up()
-                assert one.process.stop() == 0
+            assert all(each.is_up() for each in there)
+            require_one_clock(there, crowd, watch, postgres_database)
+            assert ended(there) == [0] * len(there)
             ends = judge.require_every_slot_once(
                 [line for one in there for line in one.said()]
             )
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{told(struck, watch, there)}") from error
+            raise AssertionError(f"{error}\n{story.why(there)}") from error
 
-    print(f"{len(struck)} blows, {requests} requests, lease {LEASE} + {DEADLINE} s")
-    print(f"looks: {dict(judge.looks)}")
-    print(f"slots: {dict(ends)}")
-    for kind, values in sorted(found.items()):
-        print(said_of(kind, values))
+    story.tell(f"{count} blows, {requests} requests, lease {LEASE} + {DEADLINE} s")
+    story.tell(f"looks: {dict(judge.looks)}")
+    story.tell(f"slots: {dict(ends)}")
+    for line in story.hand_overs():
+        story.tell(line)
+    story.tell(said_of("any, first request", first))
+
+
+def ended(there: list[Replica]) -> list[int]:
+    """Asked to stop, all at once: how each ended."""
+    for each in there:
+        each.signal(signal.SIGTERM)
+    codes = [each.process.process.wait(PATIENCE) for each in there]
+    for each in there:
+        each.process.reader.join(PATIENCE)
+    return codes
+
+
+SHOWN = """
+import json, sys, threading, time
+for _ in range(2):
+    begun = time.monotonic()
+    threading.Event().wait(0.2)
+    waited = time.monotonic() - begun
+    clocks = time.time(), time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
+    print(json.dumps([*clocks, waited]), flush=True)
+    sys.stdin.readline()
+    threading.Event().wait(1.5)
+"""
+"""What a process sees of time, twice."""
+
+
+@pytest.mark.system
+@pytest.mark.skipif(LIBRARY is None, reason="needs the package faketime")
+def test_a_wrong_clock_is_wrong_and_may_be_set_and_no_other_clock_is_touched(
+    tmp_path: Path,
+) -> None:
+    clock = WrongClock(tmp_path / "clock", 90)
+    command = [*clock.before(), sys.executable, "-c", SHOWN]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for ahead in (90, -3600):
+            wall, monotonic, boot, waited = json.loads(process.stdout.readline())
+
+            assert wall - time.time() == pytest.approx(ahead, abs=5)
+            assert monotonic - time.monotonic() == pytest.approx(0, abs=5)
+            assert boot - elapsed() == pytest.approx(0, abs=5)
+            assert 0.19 < waited < 5
+            clock.set(-3600)
+            process.stdin.write("\n")
+            process.stdin.flush()
+    sweep(process.pid)

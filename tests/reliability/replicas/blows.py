@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from tests.reliability.replicas.crowd import DEADLINE, LATENCY, LEASE, SLOW, Crowd
+from tests.reliability.replicas.crowd import LATENCY, LEASE, SLOW, Crowd
 from tests.reliability.replicas.places import Replica
 from tests.reliability.replicas.watching import Seen, Watch
 from tests.reliability.storing.severing import Cut
@@ -77,7 +77,7 @@ def strike(one: Replica, blow: Blow, watch: Watch, crowd: Crowd) -> Struck:
         lost = [each for each in held if each.sync in left]
     struck = Struck(blow, one.name, bool(one.machine), at, lost)
     if blow not in (Blow.KILL, Blow.RESTART):
-        _pause(LEASE + DEADLINE + crowd.dice.uniform(0, 1))
+        _pause(LEASE + crowd.dice.uniform(0, 1))
         # Whatever it left in the middle of, the others need not wait for it.
         assert until(lambda: all(watch.taken_over(each) for each in lost), LONGEST), (
             f"nobody goes on: {struck.told()}"

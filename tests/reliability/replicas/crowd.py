@@ -89,6 +89,10 @@ class Crowd:
         """What the fast clock shows at a real time."""
         return self.origin + (real - self.origin) * SPEED
 
+    def real(self, virtual: datetime) -> datetime:
+        """When the fast clock shows that."""
+        return self.origin + (virtual - self.origin) / SPEED
+
     def change(self, which: Iterable[Audience]) -> None:
         """Other people belong to these audiences from now on."""
         for each in which:

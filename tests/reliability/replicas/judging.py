@@ -47,6 +47,8 @@ class Run:
 class Store:
     """The store at one instant."""
 
+    now: datetime
+    """Real time, by its own clock."""
     members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     uncertain: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
@@ -54,9 +56,10 @@ class Store:
 
 def read(url: str) -> Store:
     """All that is judged, from one snapshot."""
-    found = Store()
     with psycopg.connect(url) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        ((now,),) = connection.execute("SELECT clock_timestamp()")
+        found = Store(now)
         for sync, member in connection.execute(_MEMBERS):
             found.members[sync].add(member)
         for query in (_UNCERTAIN, _DOUBTFUL):
@@ -141,8 +144,11 @@ class Judge:
         ]
 
     def is_settled(self) -> bool:
-        """Nothing of that is left."""
-        return not self.unsettled()
+        """Nothing of that is left. While the store knows of something, nobody else is
+        asked: the replicas need this machine, too."""
+        store, audiences = read(self._url), self._crowd.audiences
+        there = all(store.members[name] == audiences[name].now for name in audiences)
+        return there and not self.unsettled()
 
     def require_no_overlap(self) -> int:
         """No two requests about one cohort were ever under way together; by the times

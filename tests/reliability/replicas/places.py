@@ -3,6 +3,7 @@
 One of the three looks as if it ran on another machine, where that can be played (Linux
 lets root, and often anybody, give a process a machine's name of its own): nobody else
 sees then that its process is gone, and has to wait until its leases have run out.
+Where libfaketime is there, two of them go by wrong wall clocks.
 """
 
 import shutil
@@ -11,12 +12,16 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.installed import Installation, Running, log_lines
+from tests.reliability.replicas.skewing import LIBRARY, WrongClock, sweep
 from tests.reliability.storing.severing import Wire, severing
 
 COUNT = 3
+AHEAD = (90, 0, -90)
+"""Seconds by which the replicas' clocks are ahead at first. The right one stays so."""
 _NAMED = 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"'
 
 
@@ -45,7 +50,11 @@ class Replica:
     options: tuple[str, ...]
     machine: list[str]
     """Begins its command; empty for the machine of the tests."""
+    clock: WrongClock | None = None
+    """Its machine's, where that is wrong."""
     lives: list[Running] = field(default_factory=list)
+    born: list[datetime] = field(default_factory=list)
+    """When each of them was started, by the right clock."""
 
     def start(self) -> None:
         """A new process; `is_up` says when it works."""
@@ -57,6 +66,9 @@ class Replica:
         shutil.copy(command[at], own)
         command[at] = str(own)
         before = [*self.machine, self.name] if self.machine else []
+        before += self.clock.before() if self.clock else []
+        self.sweep()
+        self.born.append(datetime.now(UTC))
         self.lives.append(self.installation.begin("serve", [*before, *command]))
 
     @property
@@ -76,6 +88,12 @@ class Replica:
         """Send its process a signal."""
         self.process.process.send_signal(number)
 
+    def sweep(self) -> None:
+        """Remove what its lives left behind of their wrong clock."""
+        if self.clock is not None:
+            for each in self.lives:
+                sweep(each.process.pid)
+
     def said(self) -> list[dict[str, Any]]:
         """The log of all its lives."""
         return [line for each in self.lives for line in log_lines(list(each.lines))]
@@ -90,10 +108,12 @@ def replicas(
         made = []
         for number in range(1, COUNT + 1):
             wire, by_wire = stack.enter_context(severing(url))
+            name, ahead = f"replica-{number}", AHEAD[number - 1]
+            clock = None
+            if LIBRARY is not None and ahead:
+                clock = WrongClock(installation.folder / f"{name}.clock", ahead)
             machine = _elsewhere() if number == COUNT else []
-            one = Replica(
-                f"replica-{number}", installation, wire, by_wire, options, machine
-            )
+            one = Replica(name, installation, wire, by_wire, options, machine, clock)
             stack.callback(_end, one)
             made.append(one)
         for one in made:
@@ -107,3 +127,4 @@ def _end(one: Replica) -> None:
     """However it was left, its process ends and nobody waits for it."""
     if one.lives:
         one.process.kill()
+        one.sweep()

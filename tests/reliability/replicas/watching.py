@@ -2,16 +2,21 @@
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import psycopg
 
 LOOK = 0.05
 """Seconds between two looks."""
 _INTERRUPTED = "SELECT sync, id FROM run WHERE outcome = 'interrupted'"
-_LEASES = "SELECT sync, holder, fence, released FROM lease ORDER BY sync"
+_LEASES = """
+SELECT sync, holder, fence, released, extract(epoch FROM expires_at - clock_timestamp())
+FROM lease ORDER BY sync
+"""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Seen:
     holder: str
     fence: int
     released: bool
+    left: float
+    """Seconds until it ends, by the database's clock."""
 
 
 class Watch:
@@ -31,7 +38,8 @@ class Watch:
 
     def __init__(self, url: str) -> None:
         self.changes: list[Seen] = []
-        self._now: dict[str, Seen] = {}
+        self._by_sync: dict[str, list[Seen]] = defaultdict(list)
+        self._longest: dict[str, float] = {}
         self._url = url
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -49,32 +57,39 @@ class Watch:
 
     def taken_over(self, lost: Seen) -> float | None:
         """When another holder had the sync first; None: nobody did so far."""
-        for each in self.changes:
-            if each.sync == lost.sync and each.fence > lost.fence:
-                if each.holder != lost.holder:
-                    return each.at
+        for each in self._by_sync[lost.sync]:
+            if each.fence > lost.fence and each.holder != lost.holder:
+                return each.at
         return None
 
     def steps_back(self) -> list[str]:
         """Syncs whose fence did not grow with each holder."""
-        last: dict[str, Seen] = {}
         found = []
-        for each in self.changes:
-            before = last.get(each.sync)
-            other = before is not None and before.holder != each.holder
-            if before is not None and each.fence < before.fence + other:
-                found.append(each.sync)
-            last[each.sync] = each
+        for sync, changes in self._by_sync.items():
+            for before, each in pairwise(changes):
+                other = before.holder != each.holder
+                if each.fence < before.fence + other:
+                    found.append(sync)
         return found
+
+    def longest(self, syncs: set[str]) -> float:
+        """Seconds for which somebody took one of these at most."""
+        return max(self._longest[sync] for sync in syncs)
 
     def _work(self) -> None:
         with psycopg.connect(self._url, autocommit=True) as connection:
             while not self._stop.wait(LOOK):
                 for each in _read(connection):
-                    before = self._now.get(each.sync)
-                    if before is None or _told(before) != _told(each):
-                        self._now[each.sync] = each
-                        self.changes.append(each)
+                    self._note(each)
+
+    def _note(self, seen: Seen) -> None:
+        if not seen.released:
+            longest = self._longest.get(seen.sync, seen.left)
+            self._longest[seen.sync] = max(longest, seen.left)
+        known = self._by_sync[seen.sync]
+        if not known or _told(known[-1]) != _told(seen):
+            known.append(seen)
+            self.changes.append(seen)
 
     def start(self) -> None:
         self._thread.start()
@@ -91,7 +106,10 @@ def _told(seen: Seen) -> tuple[str, int, bool]:
 def _read(connection: psycopg.Connection) -> list[Seen]:
     rows = connection.execute(_LEASES).fetchall()
     now = time.monotonic()
-    return [Seen(now, *row) for row in rows]
+    return [
+        Seen(now, sync, holder, fence, released, float(left))
+        for sync, holder, fence, released, left in rows
+    ]
 
 
 @contextmanager
