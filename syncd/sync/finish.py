@@ -54,6 +54,12 @@ def close_run(run: Run) -> None:
         # Whoever took the sync over has written its line, or a failover lost its row.
         _not_on_record(run, LeaseLost(f"what {run.spec.name} did is not on record"))
         return
+    _say(run, now)
+
+
+def _say(run: Run, now: datetime) -> None:
+    """Count the run, and write its canonical line."""
+    report = run.report
     _count(run.spec.name, report.outcome, report.numbers)
     metrics.RUN_SECONDS.labels(run.spec.name).observe(
         max(0.0, (now - report.started_at).total_seconds())

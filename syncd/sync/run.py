@@ -126,13 +126,7 @@ def _begin(
 ) -> Run | None:
     """T1: the lease, the slot and a run in progress, or nothing at all."""
     now = parts.clock.now()
-    report = Report(
-        run_id=run_id(now, secrets.randbits(74)),
-        sync=spec.name,
-        trigger=trigger,
-        started_at=now,
-        slot=slot,
-    )
+    report = _report_of(spec, trigger, slot, now)
     with parts.database.begin() as connection:
         lease = _acquire(connection, parts, spec)
         marked = failovers.look(connection, now, lossless=parts.lossless)
@@ -140,9 +134,7 @@ def _begin(
         if not even_paused:
             # An approval too: who paused it was told that nothing of it is sent.
             pauses.require_none(connection, spec.name, now)
-        held = runs.waiting_for_a_person(connection, spec.name)
-        if held is not None and trigger is not Trigger.APPROVE:
-            raise WaitsForPerson(held)
+        _require_none_held(connection, spec.name, trigger)
         began = runs.begin(
             connection,
             run_id=report.run_id,
@@ -153,16 +145,39 @@ def _begin(
             now=now,
         )
         if not began:
-            if lease.taken_over:
-                # Kept, for this process's next run, which must know why.
-                _mind_late_landings(parts, spec, lease)
-            else:
-                leases.release(connection, lease)
+            _leave(connection, parts, spec, lease)
             return None
     failing_over.noticed(marked)
     _mind_late_landings(parts, spec, lease)
     emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
     return Run(parts=parts, spec=spec, lease=lease, report=report, unreconciled=waiting)
+
+
+def _report_of(
+    spec: Spec, trigger: Trigger, slot: datetime | None, now: datetime
+) -> Report:
+    return Report(
+        run_id=run_id(now, secrets.randbits(74)),
+        sync=spec.name,
+        trigger=trigger,
+        started_at=now,
+        slot=slot,
+    )
+
+
+def _require_none_held(connection: Connection, name: str, trigger: Trigger) -> None:
+    held = runs.waiting_for_a_person(connection, name)
+    if held is not None and trigger is not Trigger.APPROVE:
+        raise WaitsForPerson(held)
+
+
+def _leave(connection: Connection, parts: Parts, spec: Spec, lease: Lease) -> None:
+    """Somebody else took the slot: nothing was begun."""
+    if lease.taken_over:
+        # Kept, for this process's next run, which must know why.
+        _mind_late_landings(parts, spec, lease)
+    else:
+        leases.release(connection, lease)
 
 
 def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
