@@ -7,7 +7,7 @@ for one target; a *receipt* is what a destination answered.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -148,6 +148,15 @@ class Feed:
     key: str
     """Key of the audience (Engage) or id of the cohort (Amplitude)."""
     id_type: IdType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fed:
+    """What is pushed to a sync, and what corrects it."""
+
+    feed: Feed
+    list_lag: timedelta | None
+    """How far a whole list may be behind; None: none is ever read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ from syncd.delivery.retry import RetryPolicy
 from syncd.errors import DeliveryError, Fault, StoreUnavailable, TargetUnusable
 from syncd.model import (
     Batch,
+    Fed,
     Found,
     IdType,
     Message,
@@ -193,6 +194,7 @@ class PushedFeed:
         self.size: int | None = None
         """What the owner gives as its size."""
         self._database, self._clock = database, clock
+        self.fed = Fed(feed=feed, list_lag=told.snapshot_lag if whole else None)
         self._settings = FeedSettings(
             feed=feed,
             snapshot_lag=told.snapshot_lag,
@@ -623,6 +625,7 @@ def spec_of(
         request_deadline=request_deadline,
         late_landings=sync.delivery.late_landings,
         config_hash="sha256:00000000",
+        fed=source.fed if isinstance(source, PushedFeed) else None,
     )
 
 
@@ -793,9 +796,9 @@ class Mortal(Database):
         return self._whole.dialect
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, brief: bool = False) -> Iterator[Connection]:
         self._count()
-        with self._whole.begin() as connection:
+        with self._whole.begin(brief=brief) as connection:
             yield connection
             if self._left is not None and self._left <= 0:
                 self.dead = True

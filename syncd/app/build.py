@@ -8,6 +8,7 @@ from syncd.app import writing
 from syncd.app.reading import source_of
 from syncd.app.vendors import Vendors, pace_of
 from syncd.clock import Clock
+from syncd.config.feeds import what_feeds
 from syncd.config.settings import Settings, SyncSettings
 from syncd.config.settings_connections import AmplitudeConnection
 from syncd.delivery.lane import Route
@@ -135,6 +136,7 @@ def _spec(
         request_deadline=connection.transport.request_deadline,
         late_landings=sync.delivery.late_landings,
         config_hash=config_hash,
+        fed=what_feeds(settings, sync),
     )
 
 

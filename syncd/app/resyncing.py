@@ -19,9 +19,8 @@ from syncd.config.feeds import feed_of
 from syncd.config.settings import Settings, SyncSettings
 from syncd.sources import Listing, Postponed
 from syncd.sources.feed_mark import adopted
-from syncd.sync import adopting
+from syncd.sync import adopting, vouching
 from syncd.sync import resync as stories
-from syncd.sync import vouching
 from syncd.sync.adopting import Belief
 from syncd.sync.resync import NotResyncable, Wish
 from syncd.sync.spec import Report
@@ -31,9 +30,9 @@ from syncd.sync.steps import Run
 def resync(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     """`{"sync", "how", "actor", "via", "reason", "strangers"?}` -> `{"run": …}`.
 
-    `how` is `adopt`, `push` or `heard`. With `strangers`, a number, a push begins with an upload
-    that replaces all members, so many people of others included at most. Raises
-    `NotResyncable`, `Busy`, `Paused` (a push), `WaitsForPerson`.
+    `how` is `adopt`, `push` or `heard`. With `strangers`, a number, a push begins with
+    an upload that replaces all members, so many people of others included at most.
+    Raises `NotResyncable`, `Busy`, `Paused` (a push), `WaitsForPerson`.
     """
     wish = Wish(actor=body["actor"], via=body["via"], reason=body["reason"].strip())
     if not wish.reason:
@@ -50,7 +49,8 @@ def resync(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
                 return shown(vouching.vouch(parts, spec, wish))
         case _:
             raise NotResyncable(
-                "a sync begins anew by adopt or by push", code="resync.invalid"
+                "a sync begins anew by adopt, by push, or by what was heard",
+                code="resync.invalid",
             )
 
 

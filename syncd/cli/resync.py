@@ -26,6 +26,7 @@ from syncd.report.words import number
 from syncd.store import acknowledged, bindings, outbox
 from syncd.sync.adopting import ADOPTED
 from syncd.sync.replacing import strangers
+from syncd.sync.vouching import HEARD
 
 
 class NotAgreed(SyncdError):
@@ -59,6 +60,12 @@ class _Known:
     help="Send everybody again, remove who is known and not listed.",
 )
 @click.option(
+    "--heard",
+    "how",
+    flag_value="heard",
+    help="Your word, after a failover, that nothing pushed to it is missing.",
+)
+@click.option(
     "--replace",
     is_flag=True,
     help="With --push: first one upload that replaces all members of a cohort.",
@@ -90,6 +97,9 @@ def resync(
     --push --replace begins with one upload of at most 100,000 people in the place of
     all members of a cohort, those of others included: how many these are is said first,
     and more than that are held for an approval.
+
+    --heard is for a sync that is pushed to, after the database failed over: its sender
+    sent everybody again, or nothing was under way. Nothing is read or sent.
     """
     _require_meaning(how, reason, replace=replace, read_back=read_back)
     loaded = load(frame)
@@ -138,7 +148,7 @@ def _require_meaning(
     how: str | None, reason: str, *, replace: bool, read_back: bool
 ) -> None:
     if how is None:
-        raise click.UsageError("Give one of --adopt and --push.")
+        raise click.UsageError("Give one of --adopt, --push and --heard.")
     if replace and how != "push":
         raise click.UsageError("--replace is for --push.")
     if read_back and not replace:
@@ -186,6 +196,11 @@ def _what_it_means(plan: _Asked, known: _Known) -> Iterator[str]:
     )
     if plan.how == "push":
         yield "  everybody whom the source lists is sent again; guards judge who leaves"
+    elif plan.how == "heard":
+        yield (
+            "  what was pushed to it counts as complete: who left in the moments that "
+            "were lost stays a member, unless its sender says so again"
+        )
     elif plan.unreadable:
         yield f"  {plan.unreadable}: today's source list is believed to be there"
     else:
@@ -239,7 +254,11 @@ def _uncounted(frame: Frame, plan: _Asked, known: _Known) -> int:
 
 def _agree(frame: Frame, plan: _Asked) -> None:
     """Raise `NotAgreed` unless a person or `--yes` agrees."""
-    words = {"adopt": "take over what is there", "push": "send everybody again"}
+    words = {
+        "adopt": "take over what is there",
+        "push": "send everybody again",
+        "heard": "take what was pushed for complete",
+    }
     told = words[plan.how] + (" after an upload" if plan.replace else "")
     told += _cost(frame, plan)
     if frame.confirm(f"This will {told}. Continue?"):
@@ -272,14 +291,16 @@ def _cost(frame: Frame, plan: _Asked) -> str:
 
 
 def _told(frame: Frame, ended: Mapping[str, Any], how: str) -> ExitCode:
-    adopted = ended["reason"] == ADOPTED
+    adopted, heard = ended["reason"] == ADOPTED, ended["reason"] == HEARD
     if frame.as_json:
         frame.out.json("resync", {"how": how, "run": ended})
     elif adopted:
         _tell_adopted(frame.out, ended)
+    elif heard:
+        frame.out.line(f"{ended['sync']}: {ended['message']}; nothing was sent")
     else:
         tell(frame.out, ended)
-    return ExitCode.OK if adopted else exit_code([dict(ended)])
+    return ExitCode.OK if adopted or heard else exit_code([dict(ended)])
 
 
 def _tell_adopted(out: Output, ended: Mapping[str, Any]) -> None:

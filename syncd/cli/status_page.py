@@ -73,7 +73,7 @@ def show(frame: Frame, seen: Overview) -> None:
     _show_replicas(frame, seen)
     for one in seen.standings:
         _show_pause(frame, seen, one)
-        _show(frame, failover_sentences(one, seen.now, frame.config_flags()) or ())
+        _show(frame, failover_sentences(one, seen.now, frame.config_flags()))
     for state in seen.connections:
         _show(frame, connection_sentences(seen, state))
     for each in seen.arrivals:

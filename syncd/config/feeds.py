@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from syncd.config.settings import FromCohort, Settings, SyncSettings
 from syncd.config.settings_connections import AmplitudeConnection, EngageConnection
-from syncd.model import Feed
+from syncd.model import Fed, Feed
 
 INBOX, PUSH = "inbox", "push"
 """The two kinds of door, as their keys are called in the files: Engage's, Amplitude's.
@@ -33,6 +33,24 @@ def fed_by(sync: SyncSettings) -> str | None:
     if sync.source.events is None:
         return None
     return PUSH if isinstance(sync.source, FromCohort) else INBOX
+
+
+def what_feeds(settings: Settings, sync: SyncSettings) -> Fed | None:
+    """What is pushed to a sync, and how old a list may be that corrects it."""
+    feed, told = feed_of(sync), sync.source.events
+    if feed is None or told is None:
+        return None
+    lag = told.snapshot_lag if _reads_lists(settings, sync) else None
+    return Fed(feed=feed, list_lag=lag)
+
+
+def _reads_lists(settings: Settings, sync: SyncSettings) -> bool:
+    """Whether whole lists are ever read of what is pushed."""
+    if isinstance(sync.source, FromCohort):
+        told = sync.source.events
+        return told is not None and told.relist_every is not None
+    connection = settings.connections.get(sync.source.connection)
+    return isinstance(connection, EngageConnection) and connection.snapshot is not None
 
 
 def doors(settings: Settings) -> dict[str, str]:

@@ -200,6 +200,7 @@ def sync_document(one: Standing, now: datetime) -> dict[str, Any]:
         "held": _run(one.held, now),
         "paused": asdict(one.pause) if one.pause is not None else None,
         "unreconciled_since": one.unreconciled,
+        "unheard_since": one.unheard,
         "running": _running(one.activity, now),
         "last_run": _run(one.newest, now),
     }

@@ -2,12 +2,14 @@
 
 from datetime import datetime, timedelta
 
+from syncd.config.settings import ToCohort
 from syncd.config.settings_connections import (
     AmplitudeConnection,
     EngageConnection,
     ListApiConnection,
     PropertyApiConnection,
 )
+from syncd.model import Fed
 from syncd.report.daemons import ticks
 from syncd.report.due import without_times
 from syncd.report.overview import Overview
@@ -18,6 +20,7 @@ from syncd.schedule import Manual, Once
 from syncd.store.connections import ConnectionState
 from syncd.store.pauses import Pause
 from syncd.store.quotas import Quota
+from syncd.sync.failing_over import hearing, reconciling
 
 
 def state_words(one: Standing) -> str:
@@ -93,18 +96,34 @@ def pause_sentences(
     return who, f"resume it: syncd resume {pause.sync}{flags}"
 
 
-def failover_sentences(
-    one: Standing, now: datetime, flags: str
-) -> tuple[str, str] | None:
-    """Since when what is there is not known for sure, and the way out; None: it is."""
-    if one.unreconciled is None:
-        return None
-    since = moment(one.unreconciled, now, one.sync.timezone)
-    what = (
-        f"{one.sync.name} waits to be reconciled: the database failed over, noticed "
-        f"{since}, and may have lost what was acknowledged last"
-    )
-    return what, f"reconcile it: syncd verify {one.sync.name} --repair{flags}"
+def failover_sentences(one: Standing, now: datetime, flags: str) -> list[str]:
+    """Since when what is there, or what was pushed, is not known for sure, and the way
+    out of either; empty: both are known."""
+    said, name = [], one.sync.name
+    if one.unreconciled is not None:
+        lost = _failed_over(one, one.unreconciled, now)
+        said.append(f"{name} waits to be reconciled: {lost} what was acknowledged last")
+        way_out = reconciling(name, readable=isinstance(one.sync.target, ToCohort))
+        said.append(f"reconcile it: {way_out}{flags}")
+    if one.unheard is not None and one.fed is not None:
+        lost = _failed_over(one, one.unheard, now)
+        said.append(f"{name} waits for all that was pushed: {lost} events")
+        ends = _ends(one, one.unheard, one.fed, now)
+        said.append(f"{ends}: {hearing(name, one.fed)}{flags}")
+    return said
+
+
+def _failed_over(one: Standing, noticed: datetime, now: datetime) -> str:
+    since = moment(noticed, now, one.sync.timezone)
+    return f"the database failed over, noticed {since}, and may have lost"
+
+
+def _ends(one: Standing, unheard: datetime, fed: Fed, now: datetime) -> str:
+    """What ends the waiting for what was pushed."""
+    if fed.list_lag is None:
+        return "have its sender send everybody again, then say so"
+    made = moment(unheard + fed.list_lag, now, one.sync.timezone)
+    return f"a whole list made after {made} ends that"
 
 
 def connection_sentences(seen: Overview, state: ConnectionState) -> list[str]:

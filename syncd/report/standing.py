@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd.clock import Clock
+from syncd.config.feeds import what_feeds
 from syncd.config.settings import Settings, SyncSettings
-from syncd.model import BatchState, Outcome
+from syncd.model import BatchState, Fed, Outcome
 from syncd.report.due import next_times, shift
 from syncd.report.states import Promise, Seen, State, overdue, state_of
 from syncd.store import (
@@ -64,6 +65,10 @@ class Standing:
     """Who paused it; None while nobody did."""
     unreconciled: datetime | None = None
     """When a failover was noticed since which what is there was not compared."""
+    unheard: datetime | None = None
+    """When one was noticed that may have lost what was pushed to it."""
+    fed: Fed | None = None
+    """What is pushed to it; None: whole lists do alone."""
     changed: Run | None
     """The newest run that moved somebody in or out."""
     activity: Activity | None
@@ -94,6 +99,7 @@ class _Known:
     unfinished: Mapping[str, Run]
     """Sync -> its newest run without an end."""
     unreconciled: Mapping[str, datetime]
+    unheard: Mapping[str, datetime]
     put_off: Mapping[str, Collection[str]]
     """Reason -> the syncs of which slots were put off for it and not made up for."""
     connections: Mapping[str, ConnectionState]
@@ -142,6 +148,7 @@ def _read(connection: Connection, names: Sequence[str], clock: Clock) -> _Known:
         paused=pauses.all_in_force(connection, now),
         unfinished={each.sync: each for each in runs.unfinished(connection)},
         unreconciled=failovers.all_since(connection),
+        unheard=failovers.all_unheard(connection),
         put_off={
             reason: latest_runs.put_off(connection, [reason], now, names)
             for reason in (runs.BLACKOUT, runs.PAUSED)
@@ -165,6 +172,8 @@ def _standing(
         known.connections.get(each) or ConnectionState(name=each) for each in ends
     )
     success, failures = _since_success(connection, name, recent)
+    fed = what_feeds(settings, sync)
+    unheard = known.unheard.get(name) if fed is not None else None
     seen = Seen(
         first_seen_at=known.first_seen.get(name),
         last_success_at=success,
@@ -173,7 +182,7 @@ def _standing(
         connection_stopped=any(each.stopped_at for each in states),
         running=activity is not None and activity.alive,
         paused=pause is not None,
-        unreconciled=name in known.unreconciled,
+        unreconciled=name in known.unreconciled or unheard is not None,
     )
     promise = promise_of(settings, sync)
     current = known.bindings.get(name)
@@ -188,6 +197,8 @@ def _standing(
         held=held,
         pause=pause,
         unreconciled=known.unreconciled.get(name),
+        unheard=unheard,
+        fed=fed,
         changed=next((each for each in recent if _moved(each.summary)), None),
         activity=activity,
         external_id=current.external_id if current else None,

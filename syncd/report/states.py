@@ -84,7 +84,8 @@ class Seen:
     connection_stopped: bool = False
     """The destination refused the credentials."""
     unreconciled: bool = False
-    """The database failed over, and what is there was not compared since."""
+    """The database failed over, and what is there was not compared since, or what was
+    pushed before may be lost."""
     running: bool = False
     paused: bool = False
     """A person paused it, and that is not over."""

@@ -33,6 +33,10 @@ class Mark:
     agreed: int = 0
     """How often in a row sizes agreed since, and the list was not asked for."""
 
+    def knows_of(self, moment: datetime) -> bool:
+        """Whether the list below it was sure of all that was said up to then."""
+        return self.sure_until is not None and self.sure_until >= moment
+
     @classmethod
     def parse(cls, text: str | None, feed: Feed) -> "Mark | None":
         """The mark as text; None where it is damaged, of another feed, or none."""

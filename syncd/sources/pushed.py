@@ -5,6 +5,10 @@ some are new; they stand above whom the plans so far wanted. A whole list comes 
 where the sender does not begin with everybody, and again every `relist_every`, to find
 what was never pushed. It says nothing about people of whom something newer was, and
 whatever it knew of is not said again by a word that comes late.
+
+Words that were answered may be lost with their store (`store.failovers`). A list is due
+then as soon as one can be sure of all that was said before; sizes say nothing, since
+what we count is what may be wrong.
 """
 
 import json
@@ -30,7 +34,7 @@ from syncd.sources import (
 )
 from syncd.sources.feed_mark import Mark
 from syncd.sources.feed_watch import Sized, size_now, watch
-from syncd.store import inbox
+from syncd.store import failovers, inbox
 from syncd.store.database import Database
 from syncd.store.inbox import FeedRow
 
@@ -62,6 +66,8 @@ class _Asked:
     """The highest there is; words above it may be read as well, and are read again."""
     size: int | None
     now: datetime
+    unheard: datetime | None
+    """Words of before this moment may be lost; None: none are."""
 
 
 class PushedSource:
@@ -95,11 +101,17 @@ class PushedSource:
         with question.database.read() as connection:
             row = inbox.find(connection, self._settings.feed)
             position = inbox.position(connection)
+            unheard = failovers.unheard(connection, question.sync)
         size = size_now(self._sized)
         if row is not None and size is not None and not question.look_only:
             watch(question.database, question.sync, row, size, now)
         asked = _Asked(
-            question=question, row=row, position=position, size=size, now=now
+            question=question,
+            row=row,
+            position=position,
+            size=size,
+            now=now,
+            unheard=unheard,
         )
         mark = self._mark(question)
         return self._first(asked) if mark is None else self._next(asked, mark)
@@ -122,7 +134,8 @@ class PushedSource:
     def _first(self, asked: _Asked) -> Answer:
         """Nothing is known of what was wanted: everybody must be named."""
         row = asked.row
-        lost = row is not None and row.pruned_to > 0
+        pruned = row is not None and row.pruned_to > 0
+        lost = pruned or asked.unheard is not None
         mark = Mark(position=asked.position, listed_at=asked.now)
         if self._whole is not None and (lost or not self._settings.begins_whole):
             answer = self._whole.ask(replace(asked.question, mark=None))
@@ -131,7 +144,7 @@ class PushedSource:
             return self._above(asked, answer, mark)
         if row is None or row.last_at is None:
             return _nothing_yet(self._settings.feed)
-        if lost:
+        if pruned:
             _say_incomplete(asked)
         return replace(self._alone(asked, mark, after=0), anew=True)
 
@@ -142,6 +155,8 @@ class PushedSource:
             mark = replace(mark, listed_at=None, beyond=None)
             if self._whole is None:
                 _say_incomplete(asked)
+        elif self._is_list_owed(asked, mark):
+            mark = replace(mark, listed_at=None, beyond=None)
         elif not self._is_list_due(asked, mark) and not _has_news(asked, mark):
             return Unchanged(since=asked.row.last_at if asked.row is not None else None)
         # Words said twice change nothing: where it all begins anew, all are read again.
@@ -175,6 +190,12 @@ class PushedSource:
             return True
         every = self._settings.relist_every
         return every is not None and mark.listed_at + every <= asked.now
+
+    def _is_list_owed(self, asked: _Asked, mark: Mark) -> bool:
+        """Whether words may be lost that a list of this moment would be sure of."""
+        if self._whole is None or asked.unheard is None or mark.knows_of(asked.unheard):
+            return False
+        return asked.unheard + self._settings.snapshot_lag <= asked.now
 
     def _sizes_agree(self, asked: _Asked, mark: Mark) -> bool:
         """Whether a list that costs something would bring nothing new."""

@@ -1,4 +1,4 @@
-"""Syncs of which a failover of the database may have lost what was acknowledged.
+"""What a failover of the database may have lost: what was acknowledged, what was heard.
 
 A standby that is promoted begins a new timeline, and without synchronous replication it
 lacks the last commits of its primary. Whom those named is nobody's knowledge any more:
@@ -8,11 +8,17 @@ whose first plan may be lost, until what is there is known again: it was read ba
 nobody differs, it was adopted, or an upload replaced it. Sending everybody again is not
 enough, nor is a repair that leaves strangers: they may be whom a lost commit named.
 A base backup that is restored begins a timeline as well.
+
+Events that were answered and lost are a second loss, and no look at a target finds it:
+the source of a sync that lives by what is pushed lacks them as well. Such a sync is
+marked a second time, until a whole list made since stands below what was pushed, or a
+person says that nothing is missing. Both marks are set for every sync, since nothing
+here knows who is pushed to; whoever reads whole lists alone has no use for the second.
 """
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, exists, select, text, union
+from sqlalchemy import Connection, delete, exists, or_, select, text, union
 from sqlalchemy.exc import DBAPIError
 
 from syncd.store.database import insert_into
@@ -21,7 +27,10 @@ from syncd.store.tables import sync as known_sync
 
 TIMELINE = "timeline"
 _MARK = "unreconciled:"
-_MARKED = meta.c.key.startswith(_MARK, autoescape=True)
+_UNHEARD = "unheard:"
+_MARKED = or_(
+    *(meta.c.key.startswith(each, autoescape=True) for each in (_MARK, _UNHEARD))
+)
 # Of the file that is being written: the last checkpoint's may be of before.
 _SHOWN = text(
     "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) "
@@ -54,16 +63,12 @@ def look(connection: Connection, now: datetime, *, lossless: bool) -> int | None
 
 def since(connection: Connection, sync: str) -> datetime | None:
     """When the failover was noticed since which a sync waits to be reconciled."""
-    found = _value(connection, _MARK + sync)
-    return None if found is None else datetime.fromisoformat(found)
+    return _since(connection, _MARK + sync)
 
 
 def all_since(connection: Connection) -> dict[str, datetime]:
     """Sync -> the same, of those that wait."""
-    rows = connection.execute(select(meta.c.key, meta.c.value).where(_MARKED))
-    return {
-        row.key.removeprefix(_MARK): datetime.fromisoformat(row.value) for row in rows
-    }
+    return _all(connection, _MARK)
 
 
 def reconciled(connection: Connection, sync: str, noticed: datetime) -> None:
@@ -71,13 +76,27 @@ def reconciled(connection: Connection, sync: str, noticed: datetime) -> None:
 
     The mark of another one, which came meanwhile, stays.
     """
-    seen = meta.c.key == _MARK + sync, meta.c.value == noticed.isoformat()
-    connection.execute(delete(meta).where(*seen))
+    _settle(connection, _MARK + sync, noticed)
 
 
 def forget(connection: Connection, sync: str) -> None:
-    """The sync knows of no target any more."""
+    """The sync knows of no target any more; it still did not hear what was lost."""
     connection.execute(delete(meta).where(meta.c.key == _MARK + sync))
+
+
+def unheard(connection: Connection, sync: str) -> datetime | None:
+    """When the failover was noticed that may have lost what was pushed to a sync."""
+    return _since(connection, _UNHEARD + sync)
+
+
+def all_unheard(connection: Connection) -> dict[str, datetime]:
+    """Sync -> the same, also of those that nothing is pushed to."""
+    return _all(connection, _UNHEARD)
+
+
+def heard(connection: Connection, sync: str, noticed: datetime) -> None:
+    """Nothing of before the failover noticed then is missing any more."""
+    _settle(connection, _UNHEARD + sync, noticed)
 
 
 def _timeline(connection: Connection) -> str | None:
@@ -99,12 +118,31 @@ def _mark_all(connection: Connection, now: datetime) -> int:
     names = connection.scalars(everybody).all()
     for name in names:
         _put(connection, _MARK + name, now.isoformat())
+        _put(connection, _UNHEARD + name, now.isoformat())
     return len(names)
 
 
 def _drop_all(connection: Connection) -> None:
     if connection.execute(select(exists().where(_MARKED))).scalar_one():
         connection.execute(delete(meta).where(_MARKED))
+
+
+def _since(connection: Connection, key: str) -> datetime | None:
+    found = _value(connection, key)
+    return None if found is None else datetime.fromisoformat(found)
+
+
+def _all(connection: Connection, mark: str) -> dict[str, datetime]:
+    marked = meta.c.key.startswith(mark, autoescape=True)
+    rows = connection.execute(select(meta.c.key, meta.c.value).where(marked))
+    return {
+        row.key.removeprefix(mark): datetime.fromisoformat(row.value) for row in rows
+    }
+
+
+def _settle(connection: Connection, key: str, noticed: datetime) -> None:
+    seen = meta.c.key == key, meta.c.value == noticed.isoformat()
+    connection.execute(delete(meta).where(*seen))
 
 
 def _value(connection: Connection, key: str, *, lock: bool = False) -> str | None:

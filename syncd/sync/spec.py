@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from syncd.model import Outcome, Target, Trigger
+from syncd.model import Fed, Outcome, Target, Trigger
 from syncd.sinks import Sink
 from syncd.sources import Source
 from syncd.store.bindings import Binding
@@ -48,6 +48,13 @@ class Spec:
     late_landings: timedelta
     """How long a request without a known outcome may still take effect; 0: never."""
     config_hash: str
+    fed: Fed | None = None
+    """None: whole lists do alone."""
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the destination says who is there; only Amplitude does."""
+        return self.direction == "to-amplitude"
 
     def target(self, binding: Binding | None, name: str) -> Target:
         """Where to look for the target: by the id it has, else as configured."""

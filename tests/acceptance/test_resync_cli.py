@@ -168,7 +168,7 @@ def test_a_push_that_a_guard_holds_ends_with_3(vip, simulator):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ((), "Give one of --adopt and --push"),
+        ((), "Give one of --adopt, --push and --heard"),
         (("--adopt", "--replace"), "--replace is for --push"),
         (("--push", "--read-back"), "--read-back is for --replace"),
     ],

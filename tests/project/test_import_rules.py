@@ -72,6 +72,7 @@ IMPURE = {
     "readers": "makes threads wait for a place",
     "mending": "the story of a repair",
     "resync": "the story of a sync that begins anew by a push",
+    "vouching": "writes down a person's word",
     "adopting": "the story of a sync that begins anew with what is there",
     "replacing": "writes the batches of a plan anew, behind an upload",
     "detach": "drops what is kept of a target",

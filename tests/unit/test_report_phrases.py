@@ -275,8 +275,8 @@ def test_a_connection_of_two_syncs_is_told_once() -> None:
 def test_a_sync_that_waits_to_be_reconciled_says_since_when_and_the_way_out() -> None:
     waits = standing(unreconciled=NOW - HOUR)
 
-    assert failover_sentences(standing(), NOW, "") is None
-    what, way_out = failover_sentences(waits, NOW, " -c x") or ("", "")
+    assert failover_sentences(standing(), NOW, "") == []
+    what, way_out = failover_sentences(waits, NOW, " -c x")
 
     assert "waits to be reconciled: the database failed over, noticed" in what
     assert way_out == f"reconcile it: syncd verify {waits.sync.name} --repair -c x"

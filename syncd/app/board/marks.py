@@ -80,6 +80,8 @@ def why(one: Standing) -> str:
             return f"{each.name} is stopped: {each.stopped_reason}"
     if one.unreconciled is not None:
         return "the database failed over and may have lost commits: reconcile it first"
+    if one.unheard is not None:
+        return "the database failed over and may have lost what was pushed"
     newest = one.newest
     if newest is None or newest.outcome not in _WRONG:
         return ""

@@ -69,11 +69,18 @@ class Found:
 
     def written_at(self) -> datetime | None:
         """When the newest was written; None for a time that no calendar has."""
-        last = max(each.written for each in self.stamps.values())
-        try:
-            return datetime.fromtimestamp(last // _SECOND, UTC) if last >= 0 else None
-        except (ValueError, OverflowError, OSError):
-            return None
+        return _instant(max(each.written for each in self.stamps.values()))
+
+    def written_since(self) -> datetime | None:
+        """When the oldest was written: the list knows of nothing later for sure."""
+        return _instant(min(each.written for each in self.stamps.values()))
+
+
+def _instant(written: int) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(written // _SECOND, UTC) if written >= 0 else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def find(files: FileList) -> Found:

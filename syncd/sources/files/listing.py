@@ -1,13 +1,14 @@
 """One read of an audience's files: find them, read them, see that they held still."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
 from syncd.clock import Clock
-from syncd.errors import SourceUntrusted
+from syncd.errors import SourceError, SourceUntrusted
 from syncd.sources.csv_column import column
 from syncd.sources.files.file_list import FileList, Shape
 from syncd.sources.files.found import find
@@ -56,7 +57,13 @@ class FileListing:
         return self._mark.text() if self._mark is not None else None
 
     def as_of(self) -> datetime | None:
-        """See `Listing.as_of`."""
+        """When the oldest of the files was written, however late it is read: what was
+        pushed since is newer. None for times to come, and where there is no file."""
+        with suppress(SourceError):
+            written = find(self._files).written_since()
+            age = self._clock.machine() - written if written is not None else None
+            if age is not None and age > timedelta(0):
+                return self._clock.now() - age * self._clock.speed
         return None
 
     def _ids(self, read: Read, name: str, wanted: JsonIds) -> Iterator[list[bytes]]:
