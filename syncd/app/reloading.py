@@ -13,6 +13,8 @@ from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 from syncd import events, metrics
+from syncd.app.build import Blueprint, blueprint
+from syncd.app.engine import Engine
 from syncd.clock import Clock
 from syncd.config.place import Place
 from syncd.config.settings import Loaded, Settings, SyncSettings
@@ -23,6 +25,8 @@ LOOK = 0.2
 """Real seconds between two looks at whether the daemon stops meanwhile."""
 
 Answer = Mapping[str, Any]
+Load = Callable[[], Loaded]
+"""Reads the configuration again; raises `ConfigError`."""
 T = TypeVar("T")
 
 
@@ -72,6 +76,51 @@ class Reloads:
         self._refusal = None
         for wish in waiting:
             wish.set_result(done)
+
+
+class Replacing:
+    """Puts a changed configuration into use, and keeps those that were.
+
+    Runs in progress finish with what they began with.
+    """
+
+    def __init__(self, engine: Engine, load: Load) -> None:
+        self._engine = engine
+        self._load = load
+        self._retired: list[Blueprint] = []
+
+    def replace(self, accept: Callable[[Settings], object]) -> Answer:
+        """Use the files as they are now; returns what changed.
+
+        `accept` is called with what they say, before it is used. Raises `SyncdError`,
+        also one of its, and the old configuration stays.
+        """
+        engine, before, loaded = self._engine, self._engine.blueprint, self._load()
+        require_same_process(before.settings, loaded.settings)
+        built = blueprint(
+            loaded.settings, loaded.config_hash, engine.clock, engine.database
+        )
+        accept(loaded.settings)
+        engine.replace(built)
+        metrics.config_read(good=True, at=engine.clock.wall().timestamp())
+        self._retired.append(before)
+        done = changes(before.settings, loaded, before.config_hash)
+        emit(
+            events.CONFIG_LOADED,
+            files=list(loaded.files),
+            config_hash=loaded.config_hash,
+            syncs=len(built.specs),
+            added=done["added"],
+            removed=done["removed"],
+            changed=done["changed"],
+        )
+        return done
+
+    def close(self) -> None:
+        """Close what the retired ones hold. No run has begun with them, or all are
+        left alone."""
+        for old in self._retired:
+            old.close()
 
 
 def changes(before: Settings, after: Loaded, hash_before: str) -> Answer:

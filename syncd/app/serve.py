@@ -10,7 +10,7 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from syncd import events, metrics
 from syncd.app import pausing, pruning
 from syncd.app.beating import beat
-from syncd.app.build import Blueprint, blueprint
+from syncd.app.build import blueprint
 from syncd.app.control_socket import open_control_socket
 from syncd.app.engine import Engine
 from syncd.app.forgetting import LettingGo
@@ -27,7 +27,7 @@ from syncd.app.health import Health
 from syncd.app.jobs import Unattended, open_jobs
 from syncd.app.listening import Listening
 from syncd.app.reacting import Reacting
-from syncd.app.reloading import Reloads, changes, require_same_process
+from syncd.app.reloading import Load, Reloads, Replacing
 from syncd.app.resting import Resting
 from syncd.app.signals import STOP, end_at_once, next_signal, say_refused
 from syncd.app.slots import Slots, timings
@@ -35,10 +35,9 @@ from syncd.app.store import OpenStore
 from syncd.app.telling import Telling
 from syncd.clock import Clock
 from syncd.config.settings import Loaded, Settings
-from syncd.errors import StoreError
 from syncd.events import emit
 from syncd.scheduler import Ticker
-from syncd.store import installation, leases
+from syncd.store import leases
 from syncd.store.installation import Role
 
 HEARTBEAT = timedelta(seconds=10)
@@ -63,9 +62,6 @@ LOOK = timedelta(seconds=5)
 CLOCK_STEP = timedelta(seconds=30)
 """A wall clock that moved this much more or less than the monotonic one was set."""
 
-Load = Callable[[], Loaded]
-"""Reads the configuration again; raises `ConfigError`."""
-
 
 class Server:
     """One daemon process."""
@@ -73,7 +69,6 @@ class Server:
     def __init__(
         self, loaded: Loaded, load: Load, store: OpenStore, clock: Clock
     ) -> None:
-        self._load = load
         self._clock = clock
         self._files = loaded.files
         built = blueprint(loaded.settings, loaded.config_hash, clock, store.database)
@@ -92,7 +87,7 @@ class Server:
             self._engine, clock, self._health, again=self._again
         )
         self._started_at = clock.wall()
-        self._retired: list[Blueprint] = []
+        self._configuration = Replacing(self._engine, load)
         self._letting_go = LettingGo(self._engine)
         self._reloads = Reloads(self._engine.stop_event, clock)
         refusal = self._reloads.why_refused
@@ -115,7 +110,8 @@ class Server:
             gauges = StoreGauges(self._engine.database, self._settings, self._clock)
             metrics.REGISTRY.register(gauges)
             stack.callback(metrics.REGISTRY.unregister, gauges)
-            self._count_from_now(self._settings())
+            expect(self._settings())
+            metrics.config_read(good=True, at=self._clock.wall().timestamp())
             # It takes a moment, in which nobody watches the clock.
             shorten_pauses()
             # Due times are computed by the clock as it is: set later, it is noticed.
@@ -129,11 +125,6 @@ class Server:
             forced = self._stop(self._watch(shown))
         if forced:
             end_at_once()
-
-    def _count_from_now(self, settings: Settings) -> None:
-        """A configuration was read: what it names is counted from zero."""
-        expect(settings)
-        metrics.config_read(good=True, at=self._clock.wall().timestamp())
 
     def _settings(self) -> Settings:
         return self._engine.blueprint.settings
@@ -235,28 +226,10 @@ class Server:
 
         Raises `SyncdError`, and the old one stays.
         """
-        before = self._engine.blueprint
-        loaded = self._load()
-        require_same_process(before.settings, loaded.settings)
-        store = self._engine.database
-        built = blueprint(loaded.settings, loaded.config_hash, self._clock, store)
-        self._listening.follow(loaded.settings)
-        self._engine.replace(built)
-        self._count_from_now(loaded.settings)
-        self._ticker.replace(timings(loaded.settings))
+        done = self._configuration.replace(self._listening.follow)
+        expect(self._settings())
+        self._ticker.replace(timings(self._settings()))
         self._react()
-        # Runs in progress finish with what they began with.
-        self._retired.append(before)
-        done = changes(before.settings, loaded, before.config_hash)
-        emit(
-            events.CONFIG_LOADED,
-            files=list(loaded.files),
-            config_hash=loaded.config_hash,
-            syncs=len(built.specs),
-            added=done["added"],
-            removed=done["removed"],
-            changed=done["changed"],
-        )
         self._soon("catch-up", self._slots.catch_up)
         return done
 
@@ -264,27 +237,13 @@ class Server:
 
     def _stop(self, number: int) -> bool:
         """Come to rest; True when requests or reads had to be left alone."""
-        resting = Resting(self._engine, self._clock)
-        emit(
-            events.DAEMON_STOPPING,
-            signal=signal.Signals(number).name,
-            runs_in_flight=len(self._engine.active()),
-        )
+        resting = Resting(self._engine, self._clock, number)
         self._engine.stop()
         self._ticker.stop(wait=False)
         rested = self._listening.stop(resting.left)
-        forced = resting.wait_for_runs()
+        resting.wait_for_runs()
         rested = self._ticker.is_at_rest(resting.left) and rested
-        if rested:
-            with suppress(StoreError), self._engine.database.begin() as connection:
-                installation.leave(connection, self._engine.holder)
-        elif not forced:
-            forced = True
-            resting.give_up()
-        for old in self._retired:
-            old.close()
-        emit(events.DAEMON_STOPPED, duration_ms=resting.elapsed_ms)
-        return forced
+        return resting.end(rested=rested, close=self._configuration.close)
 
 
 Shown = tuple[datetime, datetime, float]

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from syncd import events, metrics
-from syncd.app.engine import Engine
+from syncd.app.engine import Engine, UnknownSync
 from syncd.app.turns import one_at_a_time
 from syncd.clock import Clock
 from syncd.cluster.job import Job, Jobs, Queued
@@ -142,16 +142,19 @@ class Slots:
     def carry_out(self, job: Job) -> None:
         """What a process without `jobs` does for one that has them.
 
-        Its reason is looked at again: another process may have been faster.
+        Its reason is looked at again: another process may have been faster. Raises
+        `UnknownSync` where a daemon has newer files: it queues the due time again.
         """
         sync = self._sync(job.sync)
+        if sync is None:
+            raise UnknownSync(job.sync)
         if job.slot is not None:
             self._begin_slot(job.sync, job.slot, job.trigger)
         elif job.trigger is Trigger.RESUME:
             self.resume(job.sync)
         elif job.trigger is Trigger.CATCH_UP:
             self.make_up_put_off(job.sync)
-        elif job.trigger is Trigger.SCHEDULE and sync is not None:
+        elif job.trigger is Trigger.SCHEDULE:
             self._run_once(sync)
         else:
             with suppress(Busy, PutOff, WaitsForPerson):

@@ -8,33 +8,37 @@ is queued again, so that another worker goes on at once.
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
-from signal import SIGHUP, Signals
+from signal import SIGHUP
 from typing import Any
 
 from syncd import events, metrics
 from syncd.app.beating import beat
-from syncd.app.build import Blueprint, blueprint
+from syncd.app.build import blueprint
 from syncd.app.engine import Engine
+from syncd.app.gauges import expect
+from syncd.app.health import Health
 from syncd.app.jobs import open_queue
-from syncd.app.reloading import Reloads, changes, require_same_process
+from syncd.app.probed import Probed
+from syncd.app.reloading import Load, Reloads, Replacing
 from syncd.app.resting import Resting
 from syncd.app.signals import STOP, end_at_once, next_signal, say_refused
 from syncd.app.slots import Slots
 from syncd.app.store import OpenStore
 from syncd.clock import Clock
 from syncd.cluster.job import Job
-from syncd.config.settings import Loaded, Settings
-from syncd.errors import StoreError, SyncdError
+from syncd.config.settings import Listen, Loaded, Settings
+from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import Trigger
 from syncd.scheduler import Ticker
-from syncd.store import installation, runs
+from syncd.store import runs
 from syncd.store.installation import Role
 
 HEARTBEAT = timedelta(seconds=10)
+REFUSED = timedelta(seconds=60)
 FOLLOW = timedelta(seconds=5)
 """Until this process knows whom another one was told to forget."""
 LOOK = 5.0
@@ -63,13 +67,14 @@ class Working:
     def __init__(
         self,
         loaded: Loaded,
-        load: Callable[[], Loaded],
+        load: Load,
         store: OpenStore,
         clock: Clock,
         at_once: int,
+        listen: Listen | None = None,
     ) -> None:
-        """`at_once`: runs that it carries out at the same time."""
-        self._load = load
+        """`at_once`: runs that it carries out at the same time; `listen`: where probes
+        and Prometheus find it."""
         self._clock = clock
         self._at_once = at_once
         self._jobs = open_queue(loaded.settings, store.database)
@@ -84,7 +89,9 @@ class Working:
         )
         self._started_at = clock.wall()
         self._reloads = Reloads(self._engine.stop_event, clock)
-        self._retired: list[Blueprint] = []
+        self._configuration = Replacing(self._engine, load)
+        health = Health(store.database, clock, accepting=lambda: self._taking.is_taking)
+        self._probed = Probed(self._engine, health, listen) if listen else None
 
     def work(self) -> None:
         """Work until a signal says stop. Call it in the main thread, after `block`."""
@@ -96,6 +103,10 @@ class Working:
             self._ticker.every(HEARTBEAT, "heartbeat", partial(say_refused, self._beat))
             follow = partial(say_refused, self._engine.remembered.follow)
             self._ticker.every(FOLLOW, "forgotten", follow)
+            if self._probed is not None:
+                self._probed.open(stack)
+                self._ticker.every(REFUSED, "refused", self._probed.say_refused)
+            expect(self._engine.blueprint.settings)
             self._say_started()
             self._taking.start()
             forced = self._stop(self._watch())
@@ -131,6 +142,8 @@ class Working:
     # ---- housekeeping ----------------------------------------------------------------
 
     def _beat(self) -> None:
+        if self._taking.has_ended and not self._engine.stop_event.is_set():
+            return  # by a bug: whoever looks after this process starts another one
         beat(self._engine, self._clock, self._started_at, Role.WORKER)
 
     def _say_started(self) -> None:
@@ -158,55 +171,29 @@ class Working:
 
     def _reload(self) -> Mapping[str, Any]:
         """Use the changed configuration. Raises `SyncdError`, and the old one stays."""
-        before, loaded = self._engine.blueprint, self._load()
-        require_same_process(before.settings, loaded.settings)
-        built = blueprint(
-            loaded.settings, loaded.config_hash, self._clock, self._engine.database
-        )
-        self._engine.replace(built)
-        # Runs in progress finish with what they began with.
-        self._retired.append(before)
-        done = changes(before.settings, loaded, before.config_hash)
-        emit(
-            events.CONFIG_LOADED,
-            files=list(loaded.files),
-            config_hash=loaded.config_hash,
-            syncs=len(built.specs),
-            added=done["added"],
-            removed=done["removed"],
-            changed=done["changed"],
-        )
+        done = self._configuration.replace(_as_it_is)
+        expect(self._engine.blueprint.settings)
         return done
 
     def _stop(self, number: int) -> bool:
         """Come to rest; True when requests or reads had to be left alone."""
-        resting = Resting(self._engine, self._clock)
-        emit(
-            events.DAEMON_STOPPING,
-            signal=Signals(number).name,
-            runs_in_flight=len(self._engine.active()),
-        )
+        resting = Resting(self._engine, self._clock, number)
         self._taking.stop()
         self._engine.stop()
         self._ticker.stop(wait=False)
-        forced = resting.wait_for_runs()
+        resting.wait_for_runs()
         rested = self._taking.is_at_rest(resting.left)
         rested = self._ticker.is_at_rest(resting.left) and rested
-        if rested:
-            with suppress(StoreError), self._engine.database.begin() as connection:
-                installation.leave(connection, self._engine.holder)
-        elif not forced:
-            forced = True
-            resting.give_up()
-        for old in self._retired:
-            old.close()
-        emit(events.DAEMON_STOPPED, duration_ms=resting.elapsed_ms)
-        return forced
+        return resting.end(rested=rested, close=self._configuration.close)
 
 
 def _right_here(_name: str, action: Callable[[], object]) -> None:
     """A job has a thread already."""
     action()
+
+
+def _as_it_is(_settings: Settings) -> None:
+    """A worker has no door that would have to follow."""
 
 
 def _nothing(_sync: str) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import FrameType
 
+import click
+
 from syncd.cli.configured import load
 from syncd.cli.exit_codes import ExitCode
 from syncd.cli.frame import Frame, verb
@@ -24,7 +26,7 @@ from syncd.errors import ConfigError, SyncdError
 from syncd.report.daemons import SILENT_AFTER
 from syncd.report.words import span
 from syncd.store import installation
-from syncd.store.installation import Daemon
+from syncd.store.installation import Daemon, Role
 from syncd.store.shared_clock import follow_by
 
 PATIENCE_S = 2.0
@@ -41,15 +43,23 @@ class _TooSlow(BaseException):
 
 
 @verb("healthcheck", reads=True)
-def healthcheck(frame: Frame) -> ExitCode:
+@click.option(
+    "--worker", is_flag=True, help="Of the worker of this host, by its sign of life."
+)
+def healthcheck(frame: Frame, worker: bool) -> ExitCode:
     """Exit 0 if the daemon of this host is alive and the store answers, else 1.
 
-    Answers within 2 seconds, with one line that says why.
+    Answers within 2 seconds, with one line that says why. A worker that listens where
+    web.admin says is asked as a daemon is.
     """
     clock = frame.clock
     try:
         with _at_most(PATIENCE_S):
-            healthy, why = _judge(load(frame).settings, clock)
+            settings = load(frame).settings
+            if worker:
+                healthy, why = _look(settings, clock, Role.WORKER)
+            else:
+                healthy, why = _judge(settings, clock)
     except _TooSlow:
         healthy, why = False, f"no answer within {PATIENCE_S:.0f} s"
     except ConfigError:
@@ -69,7 +79,7 @@ def _judge(settings: Settings, clock: Clock) -> tuple[bool, str]:
     admin = settings.web.admin
     if admin is not None and admin.port:
         return ask(admin, clock)
-    return _look(settings, clock)
+    return _look(settings, clock, Role.DAEMON)
 
 
 def ask(admin: Listen, clock: Clock) -> tuple[bool, str]:
@@ -101,24 +111,28 @@ def _word(body: bytes) -> str:
     return word if word in {"ok", "failing", "not_ready"} else ""
 
 
-def _look(settings: Settings, clock: Clock) -> tuple[bool, str]:
-    """What the store says of the daemon of this host."""
+def _look(settings: Settings, clock: Clock, role: Role) -> tuple[bool, str]:
+    """What the store says of the daemon, or the worker, of this host."""
     with opened(settings) as database, database.read() as connection:
         follow_by(connection, clock)
         daemons = installation.daemons(connection)
         shared = database.dialect == "postgresql"
     host = socket.gethostname()
     # Replicas share a store; a probe asks for the one beside it.
-    return verdict([d for d in daemons if not shared or d.host == host], clock.wall())
+    here = [d for d in daemons if not shared or d.host == host]
+    return verdict([d for d in here if d.role is role], clock.wall(), role)
 
 
-def verdict(daemons: list[Daemon], now: datetime) -> tuple[bool, str]:
+def verdict(
+    daemons: list[Daemon], now: datetime, role: Role = Role.DAEMON
+) -> tuple[bool, str]:
     """Whether the newest heartbeat is young enough, and the sentence to say."""
     if not daemons:
-        return False, "no daemon runs (syncd serve)"
+        verb = "serve" if role is Role.DAEMON else "worker"
+        return False, f"no {role.value} runs (syncd {verb})"
     newest = max(daemons, key=lambda each: each.heartbeat_at)
     age = max(now - newest.heartbeat_at, timedelta(0))
-    beat = f"daemon {newest.pid} gave its last sign of life {span(age)} ago"
+    beat = f"{role.value} {newest.pid} gave its last sign of life {span(age)} ago"
     return age < SILENT_AFTER, beat
 
 

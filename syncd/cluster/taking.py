@@ -100,6 +100,11 @@ class Taking:
         return not self._thread.is_alive()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it was started, and is over."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
+    @property
     def is_taking(self) -> bool:
         """Whether it would take a job now: nothing failed at its last look."""
         is_on = self._thread.is_alive() and not self._stopping.is_set()

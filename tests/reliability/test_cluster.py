@@ -1,5 +1,6 @@
 """`cluster: procrastinate`: daemons tick, workers run, on one real Postgres."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import httpx
 import pytest
 
 from syncd.cli.exit_codes import ExitCode
@@ -194,6 +196,73 @@ def test_workers_finish_what_is_queued_while_no_daemon_ticks(
     for process in (again, worker):
         assert process.stop() == 0, process.text[-3000:]
     require_right(cluster, store)
+
+
+def test_a_worker_is_probed_and_goes_on_with_files_that_changed(
+    cluster: Installation, origin: str
+) -> None:
+    worker = started(cluster, origin, "worker", "--listen", "127.0.0.1:0")
+    at = worker.url("admin")
+
+    asked = {path: httpx.get(at + path) for path in ("/-/healthy", "/-/ready", "/")}
+    counted = httpx.get(f"{at}/metrics").text
+    probe, of_a_daemon = (
+        cluster.syncd("healthcheck", *more) for more in (["--worker"], [])
+    )
+
+    assert [each.status_code for each in asked.values()] == [200, 200, 404]
+    assert "syncd_store_up 1.0" in counted
+    assert "syncd_scheduler_heartbeat_timestamp_seconds" in counted
+    assert 'syncd_runs_total{outcome="success",sync="s3"} 0.0' in counted
+    assert (probe.code, probe.out[:15]) == (ExitCode.OK, "healthy: worker")
+    assert of_a_daemon.code == ExitCode.FAILED
+    assert "no daemon runs" in of_a_daemon.out
+    # What the files say now is known to it, and what it cannot change is refused.
+    cluster.config["syncs"] = []
+    cluster.sync("later", schedule="once")
+    cluster.audience([f"person-s0-{each}" for each in range(20)], "later")
+    hung_up(cluster, worker)
+    assert worker.reached("config.loaded", added=["later"], removed=NAMES)
+    cluster.config["defaults"]["delivery"]["workers"] = 7
+    hung_up(cluster, worker)
+    assert worker.reached("config.reload_failed", code="config.restart")
+    refused = httpx.get(f"{at}/metrics").text
+    assert "syncd_config_last_reload_successful 0.0" in refused
+    del cluster.config["defaults"]["delivery"]["workers"]
+    started(cluster, origin, "serve")
+    assert worker.reached("run.finished", sync="later", outcome="success")
+    assert worker.stop() == 0
+
+
+def hung_up(cluster: Installation, process: Running) -> None:
+    """The files were written anew, and it is told."""
+    cluster.command("check")
+    process.process.send_signal(signal.SIGHUP)
+
+
+def test_a_worker_that_others_reach_wants_a_token(cluster: Installation) -> None:
+    open_to_all = cluster.syncd("worker", "--listen", "0.0.0.0:0")
+    nowhere = cluster.syncd("worker", "--listen", "8081")
+
+    assert (open_to_all.code, nowhere.code) == (ExitCode.USAGE, ExitCode.USAGE)
+    assert "token_file" in open_to_all.err
+    assert "127.0.0.1:8082" in nowhere.err
+
+
+def test_a_due_time_of_a_sync_that_a_worker_does_not_know_is_not_lost(
+    cluster: Installation, origin: str
+) -> None:
+    behind = started(cluster, origin, "worker")
+    cluster.config["syncs"] = []
+    cluster.sync("later", schedule="every 5m", max_runtime="1h")
+    cluster.audience([f"person-s0-{each}" for each in range(20)], "later")
+    started(cluster, origin, "serve")
+
+    assert behind.reached("run.skipped", sync="later", code="sync.unknown")
+    hung_up(cluster, behind)
+
+    assert behind.reached("run.finished", sync="later", outcome="success")
+    assert not behind.events("store.unavailable")
 
 
 def test_a_worker_has_nothing_to_do_where_the_daemon_runs_everything(
