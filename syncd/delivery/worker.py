@@ -87,19 +87,18 @@ class Worker:
             return Step(put_back=[waiting], throttled_until=claimed.until)
         if claimed.gone:
             return self._set_aside(lane, claimed.batch, claimed.gone)
-        latest = asked + leases.soon_enough(lane.lease.ttl).total_seconds()
-        if self.clock.monotonic() > latest:
+        if self.clock.monotonic() > asked + _soon_enough(lane):
             # This process stood still: another one may have the sync by now.
             return Step(put_back=[waiting])
-        return self._request(lane, claimed, latest, taken)
+        return self._request(lane, claimed, asked, taken)
 
     def _request(
-        self, lane: Lane, claimed: Claimed, latest: float, taken: Callable[[], None]
+        self, lane: Lane, claimed: Claimed, asked: float, taken: Callable[[], None]
     ) -> Step:
         at, started = self.clock.now(), self.clock.monotonic()
         sent = partial(self._sent, lane, claimed, at, started)
         try:
-            with self._begun_by(latest):
+            with self._in_time(lane, asked):
                 target = target_of(claimed.binding)
                 receipt = lane.route.sink.deliver(claimed.batch, target)
         except DeliveryError as error:
@@ -122,10 +121,16 @@ class Worker:
             late_landings=lane.route.late_landings,
         )
 
-    def _begun_by(self, latest: float) -> AbstractContextManager[None]:
-        """Only where there may be others: one process alone waits for its turns."""
-        alone = self.database.dialect == "sqlite"
-        return nullcontext() if alone else begun_by(latest)
+    def _in_time(self, lane: Lane, asked: float) -> AbstractContextManager[None]:
+        """Only where there may be others: one process alone waits for its turns.
+
+        Whoever takes over waits for one request: each that begins in here does so while
+        the lease is surely ours.
+        """
+        if self.database.dialect == "sqlite":
+            return nullcontext()
+        ours = leases.trusted(lane.lease.ttl, lane.route.request_deadline)
+        return begun_by(asked + _soon_enough(lane), others=asked + ours.total_seconds())
 
     def _set_aside(self, lane: Lane, batch: Batch, gone: Sequence[bytes]) -> Step:
         left = self.recorder.set_aside(lane.lease, batch, gone, self.clock.now())
@@ -380,3 +385,8 @@ def _words(error: DeliveryError) -> dict[str, Any]:
 
 def _ms(delay: timedelta) -> int:
     return round(delay.total_seconds() * 1000)
+
+
+def _soon_enough(lane: Lane) -> float:
+    """Seconds after the lease was looked at within which a request begins."""
+    return leases.soon_enough(lane.lease.ttl).total_seconds()

@@ -51,6 +51,22 @@ _RENEWED = Direct(
     "held_holder",
     "held_fence",
 )
+_KEPT = Direct(
+    update(lease)
+    .where(
+        lease.c.sync
+        == select(lease.c.sync)
+        .where(*_OURS)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    .values(expires_at=bindparam("until"))
+    .returning(lease.c.sync),
+    "until",
+    "held_sync",
+    "held_holder",
+    "held_fence",
+)
 _TRUSTED = Direct(
     select(lease.c.sync).where(*_OURS, lease.c.expires_at > bindparam("until")),
     "held_sync",
@@ -170,6 +186,14 @@ def check(connection: Connection, held: Lease, now: datetime) -> None:
         )
 
 
+def renew(connection: Connection, held: Lease, now: datetime) -> bool:
+    """Renew the lease without waiting for anybody; False where it is no longer ours, or
+    its row is locked: by a large plan of our own, say, which renews it as well."""
+    until = native(connection.dialect.name, now + held.ttl)
+    ours = (held.sync, held.holder, held.fence)
+    return len(_KEPT.rows(connection, until, *ours)) == 1
+
+
 def require(
     connection: Connection, held: Lease, now: datetime, request: timedelta
 ) -> None:
@@ -178,15 +202,19 @@ def require(
 
     A request longer than the lease can be trusted is only asked to begin within it.
     """
-    longest = held.ttl - 2 * renew_every(held.ttl)
-    trusted = min(request + soon_enough(held.ttl), longest)
-    until = native(connection.dialect.name, now + trusted)
+    until = native(connection.dialect.name, now + trusted(held.ttl, request))
     ours = (held.sync, held.holder, held.fence)
     if not _TRUSTED.rows(connection, *ours, until):
         raise LeaseLost(
             f"the lease on sync {held.sync} is gone or runs out",
             hint=f"syncd show {held.sync}",
         )
+
+
+def trusted(ttl: timedelta, request: timedelta) -> timedelta:
+    """For how long `require` says that the lease is ours: until a request of that
+    length, begun within `soon_enough`, is over."""
+    return min(request + soon_enough(ttl), ttl - 2 * renew_every(ttl))
 
 
 def expire_all(connection: Connection, now: datetime) -> None:
