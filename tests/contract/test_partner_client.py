@@ -5,12 +5,9 @@ The bodies are compared with those of vendor page 1, written down as the page ha
 
 import base64
 import json
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
 
@@ -25,73 +22,12 @@ from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
 from syncd.sinks import Sink
 from syncd.sinks.list_api import ListApiSink
 from syncd.sinks.property_api import PropertyApiSink
+from tests.contract.scripted import Reply, Request, playing
 
 KEY = "canary-partner-key-5f2c"
 RUN = "019e1b75-47da-732d-8f77-c01b463ddf1e"
 NAME = "[Amplitude] Power Users: 7khm89cz"
 PERSON = "person.one@acme.example"
-
-
-@dataclass
-class Reply:
-    """One scripted answer."""
-
-    status: int = 200
-    body: Any = b""
-    type: str = "application/json"
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def raw(self) -> bytes:
-        if isinstance(self.body, bytes):
-            return self.body
-        return json.dumps(self.body).encode()
-
-
-@dataclass
-class Request:
-    """What arrived; header names in lower case."""
-
-    path: str
-    headers: dict[str, str]
-    body: Any
-
-
-@dataclass
-class Partner:
-    """A server that plays one reply per request, the last one for ever."""
-
-    url: str
-    requests: list[Request] = field(default_factory=list)
-
-
-@contextmanager
-def playing(*replies: Reply) -> Iterator[Partner]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            turn = min(len(partner.requests), len(replies) - 1)
-            partner.requests.append(Request(self.path, headers, json.loads(raw)))
-            reply = replies[turn]
-            self.send_response(reply.status)
-            for name, value in {"content-type": reply.type, **reply.headers}.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(reply.raw())))
-            self.end_headers()
-            self.wfile.write(reply.raw())
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        partner = Partner(f"http://127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        try:
-            yield partner
-        finally:
-            server.shutdown()
 
 
 @contextmanager
@@ -507,8 +443,8 @@ PROOF = {
     "any JSON": Reply(200, ["x"]),
     "no errors": Reply(200, {"errors": []}),
     "202": Reply(202, {"queued": 1}),
-    "words": Reply(200, b"OK", "text/plain"),
-    "a small framework's words": Reply(200, b"OK", "text/html"),
+    "words": Reply(200, b"OK", type="text/plain"),
+    "a small framework's words": Reply(200, b"OK", type="text/html"),
 }
 
 
@@ -523,10 +459,10 @@ def test_a_2xx_is_success_as_the_page_says(change, reply):
 
 
 NO_PROOF = {
-    "a page": Reply(200, b"<!doctype html><p>log in", "text/html"),
+    "a page": Reply(200, b"<!doctype html><p>log in", type="text/html"),
     "a page called JSON": Reply(200, b"\n <html>"),
-    "a page with a mark": Reply(200, b"\xef\xbb\xbf<html>", "text/html"),
-    "cut off": Reply(200, b'{"ok": tr', "text/plain"),
+    "a page with a mark": Reply(200, b"\xef\xbb\xbf<html>", type="text/html"),
+    "cut off": Reply(200, b'{"ok": tr', type="text/plain"),
     "words called JSON": Reply(200, b"OK"),
     "success false": Reply(200, {"success": False}),
     "an error": Reply(200, {"error": "no such list"}),
@@ -572,7 +508,7 @@ def test_a_status_means_what_the_page_says(change, status, verdict):
 
 @pytest.mark.parametrize("status", [400, 404])
 def test_a_page_for_a_wrong_path_blames_nobody(status):
-    reply = Reply(status, b"<pre>Cannot POST /lists/L1/add</pre>", "text/html")
+    reply = Reply(status, b"<pre>Cannot POST /lists/L1/add</pre>", type="text/html")
 
     error = failed(lists, batch(), target("L1"), reply)
 

@@ -2,13 +2,10 @@
 
 import base64
 import json
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -20,74 +17,15 @@ from syncd.errors import DeliveryError, Fault, SyncdError
 from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
 from syncd.sinks import Sink
 from syncd.sinks.segment_identify import SegmentIdentifySink
+from tests.contract.scripted import Reply, playing
 
 KEY = "canary-write-key-5f2c"
 RUN = "019e1b75-47da-732d-8f77-c01b463ddf1e"
 TRAIT = "[Amplitude] Power Users (9xk2)"
 PERSON = "person.one@acme.example"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-
-
-@dataclass
-class Reply:
-    """One scripted answer."""
-
-    status: int = 200
-    body: Any = field(default_factory=lambda: {"success": True})
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def raw(self) -> bytes:
-        if isinstance(self.body, bytes):
-            return self.body
-        return json.dumps(self.body).encode()
-
-
-@dataclass
-class Request:
-    """What arrived; header names in lower case."""
-
-    path: str
-    headers: dict[str, str]
-    body: Any
-
-
-@dataclass
-class Vendor:
-    """A server that plays one reply per request, the last one for ever."""
-
-    url: str
-    requests: list[Request] = field(default_factory=list)
-
-
-@contextmanager
-def playing(*replies: Reply) -> Iterator[Vendor]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            turn = min(len(vendor.requests), len(replies) - 1)
-            vendor.requests.append(Request(self.path, headers, json.loads(raw)))
-            reply = replies[turn]
-            sent = {"content-type": "application/json", **reply.headers}
-            self.send_response(reply.status)
-            for name, value in sent.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(reply.raw())))
-            self.end_headers()
-            self.wfile.write(reply.raw())
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        vendor = Vendor(f"http://127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        try:
-            yield vendor
-        finally:
-            server.shutdown()
+SUCCESS = {"success": True}
+TAKEN = Reply(200, SUCCESS)
 
 
 @contextmanager
@@ -147,7 +85,7 @@ def test_the_regions_are_segments_documented_hosts():
 
 
 def test_a_batch_goes_to_v1_batch_with_the_key_as_user_and_no_password():
-    with playing(Reply()) as vendor, connected(vendor.url, All=False) as sink:
+    with playing(TAKEN) as vendor, connected(vendor.url, All=False) as sink:
         receipt = sink.deliver(batch("u-81", "u-82"), target())
 
     (request,) = vendor.requests
@@ -165,14 +103,14 @@ def test_a_batch_goes_to_v1_batch_with_the_key_as_user_and_no_password():
 
 
 def test_a_removal_is_the_same_trait_set_to_false():
-    with playing(Reply()) as vendor, connected(vendor.url) as sink:
+    with playing(TAKEN) as vendor, connected(vendor.url) as sink:
         sink.deliver(batch(operation=Operation.REMOVE), target())
 
     assert vendor.requests[0].body["batch"][0]["traits"] == {TRAIT: False}
 
 
 def test_a_retry_by_another_run_repeats_the_message_ids():
-    with playing(Reply(503), Reply()) as vendor, connected(vendor.url) as sink:
+    with playing(Reply(503), TAKEN) as vendor, connected(vendor.url) as sink:
         with pytest.raises(DeliveryError):
             sink.deliver(batch("a", "b"), target())
         sink.deliver(batch("b", run_id="another", attempts=1), target())
@@ -182,7 +120,7 @@ def test_a_retry_by_another_run_repeats_the_message_ids():
 
 
 def test_a_batch_without_a_plan_is_not_taken_for_another_run_s_transition():
-    with playing(Reply()) as vendor, connected(vendor.url) as sink:
+    with playing(TAKEN) as vendor, connected(vendor.url) as sink:
         sink.deliver(batch(plan_id="", run_id="run-1"), target())
         sink.deliver(batch(plan_id="", run_id="run-2"), target())
 
@@ -192,7 +130,7 @@ def test_a_batch_without_a_plan_is_not_taken_for_another_run_s_transition():
 
 def test_a_body_that_is_too_large_is_halved_before_a_byte_leaves():
     names = [f"{number:04}-" + "x" * 900 for number in range(1000)]
-    with playing(Reply()) as vendor, connected(vendor.url) as sink:
+    with playing(TAKEN) as vendor, connected(vendor.url) as sink:
         with pytest.raises(DeliveryError) as caught:
             sink.deliver(batch(*names), target())
 
@@ -202,7 +140,7 @@ def test_a_body_that_is_too_large_is_halved_before_a_byte_leaves():
 
 
 def test_an_event_that_can_never_be_valid_is_found_before_a_byte_leaves():
-    with playing(Reply()) as vendor, connected(vendor.url) as sink:
+    with playing(TAKEN) as vendor, connected(vendor.url) as sink:
         with pytest.raises(DeliveryError) as caught:
             sink.deliver(batch("x" * 33_000), target())
 
@@ -214,7 +152,7 @@ def test_an_event_that_can_never_be_valid_is_found_before_a_byte_leaves():
 
 
 def test_a_trait_needs_nothing_at_segment_and_asks_nobody():
-    with playing(Reply()) as vendor, connected(vendor.url) as sink:
+    with playing(TAKEN) as vendor, connected(vendor.url) as sink:
         found = sink.find(target(external_id=None))
 
     assert found == Found(external_id=TRAIT, name=TRAIT, size=None)
@@ -223,7 +161,7 @@ def test_a_trait_needs_nothing_at_segment_and_asks_nobody():
 
 def test_a_bound_trait_keeps_its_name_when_the_cohort_is_renamed():
     renamed = target(external_id=TRAIT, name="[Amplitude] Renamed (9xk2)")
-    with playing(Reply()) as vendor, connected(vendor.url) as sink:
+    with playing(TAKEN) as vendor, connected(vendor.url) as sink:
         found = sink.find(renamed)
         sink.deliver(batch(), renamed)
 
@@ -273,7 +211,9 @@ def test_a_200_that_is_not_plainly_a_success_proves_nothing(body):
 
 
 def test_the_vendors_request_id_is_kept_where_it_names_one():
-    assert delivered(Reply(headers={"x-request-id": "req-1"})).request_id == "req-1"
+    assert (
+        delivered(Reply(200, SUCCESS, {"x-request-id": "req-1"})).request_id == "req-1"
+    )
 
 
 VERDICTS = {
@@ -358,7 +298,7 @@ def test_a_429_with_garbage_for_a_wait_backs_off_as_usual(reset):
 
 
 def test_silence_and_a_cut_connection_pass():
-    with playing(Reply()) as vendor:
+    with playing(TAKEN) as vendor:
         url = vendor.url
     with connected(url) as sink, pytest.raises(DeliveryError) as caught:
         sink.deliver(batch(), target())
@@ -371,7 +311,7 @@ def test_silence_and_a_cut_connection_pass():
 
 def test_a_renewed_key_is_read_when_the_old_one_is_refused():
     keys = iter(["old-write-key", "new-write-key"])
-    with playing(Reply(401), Reply()) as vendor:
+    with playing(Reply(401), TAKEN) as vendor:
         with connected(vendor.url, lambda: next(keys)) as sink:
             receipt = sink.deliver(batch(), target())
 
@@ -437,7 +377,7 @@ def test_no_part_shows_the_key_when_it_is_printed():
 
 
 def test_a_probe_sends_no_event():
-    with playing(Reply()) as vendor, connected(vendor.url) as sink:
+    with playing(TAKEN) as vendor, connected(vendor.url) as sink:
         sink.probe()
 
     assert [each.body for each in vendor.requests] == [{"batch": []}]

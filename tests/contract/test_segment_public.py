@@ -1,12 +1,8 @@
 """The client of Segment's Public API against a real server that plays a script."""
 
-import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -15,6 +11,7 @@ from syncd.clients.http import HttpClient
 from syncd.clients.segment_public import HOSTS, KEPT_FOR, AudienceSizes
 from syncd.clock import Clock
 from syncd.errors import DeliveryError, Fault
+from tests.contract.scripted import Reply, playing
 
 TOKEN = "canary-public-token-77"
 SPACE = "spa_1Ab"
@@ -33,59 +30,6 @@ class Hands(Clock):
 
     def forward(self, by: timedelta) -> None:
         object.__setattr__(self, "at", self.now() + by)
-
-
-@dataclass
-class Reply:
-    """One scripted answer."""
-
-    body: Any
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-
-    def raw(self) -> bytes:
-        return (
-            self.body
-            if isinstance(self.body, bytes)
-            else json.dumps(self.body).encode()
-        )
-
-
-@dataclass
-class Vendor:
-    """A server that plays one reply per request, the last one for ever."""
-
-    url: str
-    requests: list[tuple[str, str]] = field(default_factory=list)
-    """Path and authorization."""
-
-
-@contextmanager
-def playing(*replies: Reply) -> Iterator[Vendor]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1  # one packet an answer
-
-        def do_GET(self) -> None:
-            reply = replies[min(len(vendor.requests), len(replies) - 1)]
-            vendor.requests.append((self.path, self.headers["authorization"]))
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(reply.raw())))
-            self.end_headers()
-            self.wfile.write(reply.raw())
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        vendor = Vendor(f"http://127.0.0.1:{server.server_port}")
-        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-        try:
-            yield vendor
-        finally:
-            server.shutdown()
 
 
 @contextmanager
@@ -115,7 +59,7 @@ def audience(key: str = "lapsed_trials", **fields: Any) -> dict[str, Any]:
 
 def page(*audiences: Any, **pagination: Any) -> Reply:
     pages = {"current": "MA==", "totalEntries": 7} | pagination
-    return Reply({"data": {"audiences": list(audiences), "pagination": pages}})
+    return Reply(200, {"data": {"audiences": list(audiences), "pagination": pages}})
 
 
 def size(*replies: Reply, key: str = "lapsed_trials") -> int | None:
@@ -140,9 +84,9 @@ def test_the_size_of_a_live_audience_is_its_count():
     with playing(page(audience())) as vendor, sizes(vendor.url) as known:
         assert known.size_of("lapsed_trials") == 1204
 
-    assert vendor.requests == [
-        (f"/spaces/{SPACE}/audiences?pagination.count=200", f"Bearer {TOKEN}")
-    ]
+    (request,) = vendor.requests
+    assert request.path == f"/spaces/{SPACE}/audiences?pagination.count=200"
+    assert request.headers["authorization"] == f"Bearer {TOKEN}"
 
 
 def test_every_page_is_read_by_its_cursor():
@@ -150,7 +94,7 @@ def test_every_page_is_read_by_its_cursor():
     with playing(first, page(audience())) as vendor, sizes(vendor.url) as known:
         assert known.size_of("lapsed_trials") == 1204
 
-    assert vendor.requests[1][0].endswith(
+    assert vendor.requests[1].path.endswith(
         "?pagination.count=200&pagination.cursor=Mw%3D%3D"
     )
 
@@ -185,19 +129,20 @@ def test_the_list_is_asked_for_once_while_it_is_young():
 
 def test_a_renewed_token_is_tried_once_more():
     tokens = iter(["old", "new"])
-    refused = Reply({"errors": [{"type": "x", "message": "no"}]}, status=401)
+    refused = Reply(401, {"errors": [{"type": "x", "message": "no"}]})
 
     with playing(refused, page(audience())) as vendor:
         with sizes(vendor.url, token=lambda: next(tokens)) as known:
             assert known.size_of("lapsed_trials") == 1204
 
-    assert [token for _path, token in vendor.requests] == ["Bearer old", "Bearer new"]
+    tokens_sent = [each.headers["authorization"] for each in vendor.requests]
+    assert tokens_sent == ["Bearer old", "Bearer new"]
 
 
 def test_a_refusal_is_told_in_segments_words_without_the_token():
     body = {"errors": [{"type": "RequestError", "message": f"bad token {TOKEN}"}]}
 
-    error = failed(Reply(body, status=403))
+    error = failed(Reply(403, body))
 
     assert (error.fault, error.error_type) == (Fault.CREDENTIALS, "auth")
     assert "bad token" in str(error)
@@ -206,7 +151,7 @@ def test_a_refusal_is_told_in_segments_words_without_the_token():
 
 
 def test_a_rate_limit_names_its_wait():
-    error = failed(Reply({}, status=429, headers={"retry-after": "57"}))
+    error = failed(Reply(429, {}, headers={"retry-after": "57"}))
 
     assert (error.fault, error.retry_after) == (Fault.THROTTLED, 57)
 
@@ -214,11 +159,11 @@ def test_a_rate_limit_names_its_wait():
 @pytest.mark.parametrize(
     ("reply", "error_type"),
     [
-        (Reply({}, status=404), "not_found"),
-        (Reply({}, status=503), "http_5xx"),
-        (Reply(b"<html>"), "bad_response"),
-        (Reply({}), "bad_response"),
-        (Reply({"data": {"audiences": []}}), "bad_response"),
+        (Reply(404, {}), "not_found"),
+        (Reply(503, {}), "http_5xx"),
+        (Reply(200, b"<html>"), "bad_response"),
+        (Reply(200, {}), "bad_response"),
+        (Reply(200, {"data": {"audiences": []}}), "bad_response"),
         (page(audience(key="")), "bad_response"),
         (page(audience(size={"count": "1204"})), "bad_response"),
         (page(audience(size={"count": -1})), "bad_response"),
@@ -236,7 +181,7 @@ def test_an_endless_list_is_given_up():
 
 
 def test_an_error_is_not_kept_in_place_of_a_size():
-    with playing(Reply({}, status=503), page(audience())) as vendor:
+    with playing(Reply(503, {}), page(audience())) as vendor:
         with sizes(vendor.url) as known:
             with pytest.raises(DeliveryError):
                 known.size_of("lapsed_trials")
