@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from syncd.clients.http import Answer, HttpClient, TransportError
 from syncd.clock import Clock
 from syncd.delivery.turn import Wait
-from syncd.errors import StoreError
+from syncd.errors import SourceUnavailable, StoreError
 from syncd.store import places
 from syncd.store.database import Database
-from syncd.store.places import Place
+from syncd.store.places import NoPlaces, Place
 
 AT_ONCE = 5
 FRESH = 5.0
@@ -62,16 +63,21 @@ class SharedTurns:
     """
 
     def __init__(
-        self, database: Database, clock: Clock, scope: str, count: int = AT_ONCE
+        self,
+        database: Database,
+        clock: Clock,
+        scope: str,
+        count: int = AT_ONCE,
+        stop: threading.Event | None = None,
     ) -> None:
-        """`scope` names the project, and is the same in every process."""
+        """`scope` names the project, and is the same in every process; `stop` is set
+        when this one comes to its end."""
         self._database = database
         self._clock = clock
         self._scope = scope
         self._count = count
-        self._prepared = False
         self._own = _Own()
-        self._never = threading.Event()
+        self._stop = stop or threading.Event()
 
     def ask(self, deadline: timedelta, *, waited: bool) -> bool:
         """Take a place for this thread, if there is one, for requests that begin soon.
@@ -93,7 +99,8 @@ class SharedTurns:
 
     @contextmanager
     def taken(self, deadline: timedelta) -> Iterator[None]:
-        """See `Seats`. Raises `StoreError`, `TransportError` where a place was lost."""
+        """See `Seats`. Raises `StoreError`, `TransportError` where a place was lost,
+        `SourceUnavailable` where the process is to stop before it had one."""
         if self._own.place is not None:
             self._refresh(self._own.place, deadline)
             yield
@@ -109,7 +116,10 @@ class SharedTurns:
         # A process that stood still in between may have lost it.
         while not (self.ask(deadline, waited=waited) and self._is_fresh()):
             self.leave()
-            self._never.wait(pause())
+            if self._stop.wait(pause()):
+                raise SourceUnavailable(
+                    "stopped while it waited for its turn", code="source.interrupted"
+                )
             waited = True
 
     def _refresh(self, place: Place, deadline: timedelta) -> None:
@@ -132,12 +142,18 @@ class SharedTurns:
 
     def _take(self, deadline: timedelta, *, waited: bool) -> Place | None:
         with self._database.begin() as connection:
-            if not self._prepared:
+            take = partial(
+                places.take,
+                connection,
+                self._scope,
+                deadline + LEFT_OVER,
+                waited=waited,
+            )
+            try:
+                return take()
+            except NoPlaces:
                 places.prepare(connection, self._scope, self._count)
-            lasts = deadline + LEFT_OVER
-            place = places.take(connection, self._scope, lasts, waited=waited)
-        self._prepared = True
-        return place
+                return take()
 
 
 class _Own(threading.local):

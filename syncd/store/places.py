@@ -51,6 +51,10 @@ class Place:
     """Counts who had it: after its time somebody else may have it."""
 
 
+class NoPlaces(LookupError):
+    """The scope has no rows: nobody prepared it, or the database went back in time."""
+
+
 def prepare(connection: Connection, scope: str, count: int) -> None:
     """Have rows for a scope's places and its line; those that are there stay."""
     for number in range(count + 1):
@@ -67,12 +71,14 @@ def take(
     """Take a free place for `lasts`; None when there is none.
 
     Who has not waited gets none while others wait: they look now and then, and whoever
-    has just given a place back would be faster every time.
+    has just given a place back would be faster every time. Raises `NoPlaces`.
     """
     wanted = {"its": scope, "lasts": lasts}
     row = connection.execute(_TAKE if waited else _TAKE_FIRST, wanted).one_or_none()
     if row is None:
-        connection.execute(_WAIT, {"its": scope, "lasts": IN_LINE})
+        line = connection.execute(_WAIT, {"its": scope, "lasts": IN_LINE})
+        if line.one_or_none() is None:
+            raise NoPlaces(scope)
         return None
     return Place(scope=scope, number=row.number, taken=row.taken)
 

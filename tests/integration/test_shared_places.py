@@ -12,6 +12,7 @@ from sqlalchemy import text
 from syncd.app.turns import FRESH, LEFT_OVER, SharedPace, SharedPlace, SharedTurns
 from syncd.clients.http import TransportError
 from syncd.clock import Clock
+from syncd.errors import SourceUnavailable
 from syncd.store import places
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
@@ -311,6 +312,17 @@ def test_a_request_never_begins_with_a_place_that_is_anothers(
     assert not refused.value.sent
 
 
+def test_places_that_the_database_lost_are_made_anew(shared: Database) -> None:
+    turns = SharedTurns(shared, Clock(), PROJECT, count=1)
+    assert turns.ask(DEADLINE, waited=False)
+    turns.leave()
+    with shared.begin() as connection:  # as a standby that lacks the last commits
+        connection.execute(text("DELETE FROM place"))
+
+    assert turns.ask(DEADLINE, waited=True)
+    assert take(shared) is None
+
+
 def test_a_place_comes_back_though_its_request_failed(shared: Database) -> None:
     turns = SharedTurns(shared, Clock(), PROJECT, count=1)
 
@@ -318,6 +330,21 @@ def test_a_place_comes_back_though_its_request_failed(shared: Database) -> None:
         raise ValueError("no answer")
 
     assert take(shared) is not None
+
+
+def test_who_waits_for_a_place_waits_no_more_once_the_process_is_to_stop(
+    shared: Database, elsewhere: Database
+) -> None:
+    prepared(shared, 1)
+    taken(elsewhere)
+    stop = threading.Event()
+    turns = SharedTurns(shared, Clock(), PROJECT, count=1, stop=stop)
+    stop.set()
+
+    with pytest.raises(SourceUnavailable) as refused, turns.taken(DEADLINE):
+        raise AssertionError("it began")
+
+    assert refused.value.code == "source.interrupted"
 
 
 # ---- a pace -------------------------------------------------------------------------
