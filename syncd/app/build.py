@@ -1,7 +1,8 @@
 """From settings to parts. Where a sync reads and writes is chosen beside it."""
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from syncd.app import writing
@@ -38,6 +39,8 @@ class Blueprint:
     routes: Mapping[str, Route]
     clients: tuple[Closable, ...]
     """To be closed when the configuration is replaced or the process stops."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when the process comes to its end."""
 
     def close(self) -> None:
         """Close the connections to the vendors."""
@@ -50,14 +53,17 @@ def blueprint(
     config_hash: str,
     clock: Clock,
     database: Database | None = None,
+    stop: threading.Event | None = None,
 ) -> Blueprint:
     """Build sources, sinks and routes. Reads secrets; asks nobody.
 
     `database` is the store; where other processes work on it, limits are theirs too.
+    `stop` is that of the configuration which this one is to replace.
     Raises `SecretUnavailable` for a secret of an enabled sync that cannot be read.
     """
     enabled = [sync for sync in settings.syncs if sync.enabled]
-    vendors = Vendors(settings, clock, database)
+    stop = stop or threading.Event()
+    vendors = Vendors(settings, clock, database, stop)
     sinks = {
         name: writing.sink_of(settings.connections[name], vendors)
         for name in {sync.target.connection for sync in enabled}
@@ -82,6 +88,7 @@ def blueprint(
             for sync in enabled
         },
         clients=(vendors,),
+        stop=stop,
     )
 
 

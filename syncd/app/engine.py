@@ -65,7 +65,7 @@ class Engine:
     def __init__(self, blueprint: Blueprint, store: OpenStore, clock: Clock) -> None:
         self.clock = clock
         self.database = store.database
-        self.stop_event = threading.Event()
+        self.stop_event = blueprint.stop
         self._blueprint = blueprint
         # Whose lease is over may be taken over: what it locked must not be in the way.
         store.database.free_after(blueprint.settings.store.lease)

@@ -98,7 +98,11 @@ class Replacing:
         engine, before, loaded = self._engine, self._engine.blueprint, self._load()
         require_same_process(before.settings, loaded.settings)
         built = blueprint(
-            loaded.settings, loaded.config_hash, engine.clock, engine.database
+            loaded.settings,
+            loaded.config_hash,
+            engine.clock,
+            engine.database,
+            engine.stop_event,
         )
         accept(loaded.settings)
         engine.replace(built)

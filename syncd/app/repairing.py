@@ -135,7 +135,7 @@ def _found_again(
 def _is_free(parts: Parts, settings: Settings, name: str, binding: Binding) -> bool:
     """Whether the newest file still stands for the cohort: nothing of ours was sent
     since, and the free list says that nobody else moved it either."""
-    with closing(Vendors(settings, parts.clock, parts.database)) as vendors:
+    with closing(Vendors(settings, parts.clock, parts.database, parts.stop)) as vendors:
         cohort = listed(vendors, binding)
     project = project_key(amplitude_of(settings, binding.connection))
     with parts.database.read() as connection:

@@ -5,6 +5,7 @@ So is the module of each: few installations talk to everybody.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -55,10 +56,16 @@ class Vendors:
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, database: Database | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        database: Database | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
+        """`stop` is set when the process comes to its end: nobody waits any more."""
         self._settings = settings
         self.clock = clock
+        self._stop = stop
         self._shared_by = _shared(database)
         self._http: list[HttpClient] = []
         self._turns = cache(self._make_turns)
@@ -188,7 +195,8 @@ class Vendors:
     def _make_turns(self, project: str) -> Turns | SharedTurns:
         if self._shared_by is None:
             return Turns()
-        return SharedTurns(self._shared_by, self.clock, f"requests {project}")
+        scope = f"requests {project}"
+        return SharedTurns(self._shared_by, self.clock, scope, stop=self._stop)
 
     def turn(self, name: str) -> Turn | None:
         """How batches to a connection keep to what all processes may do together."""

@@ -175,7 +175,7 @@ def compared(
         run_id=run_id.run_id(now, int.from_bytes(os.urandom(10))),
         until=now + sync.max_runtime,
     )
-    with closing(Vendors(settings, parts.clock, parts.database)) as vendors:
+    with closing(Vendors(settings, parts.clock, parts.database, parts.stop)) as vendors:
         listing = read_back(parts, settings, sync.name, wanted, vendors)
         if isinstance(listing, Postponed):
             return listing
