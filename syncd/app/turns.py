@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from syncd.clients.http import Answer, HttpClient, TransportError
@@ -22,7 +23,7 @@ from syncd.delivery.turn import Wait
 from syncd.errors import SourceUnavailable, StoreError
 from syncd.store import places
 from syncd.store.database import Database
-from syncd.store.places import Place
+from syncd.store.places import NoPlaces, Place
 
 AT_ONCE = 5
 FRESH = 5.0
@@ -75,7 +76,6 @@ class SharedTurns:
         self._clock = clock
         self._scope = scope
         self._count = count
-        self._prepared = False
         self._own = _Own()
         self._stop = stop or threading.Event()
 
@@ -142,12 +142,18 @@ class SharedTurns:
 
     def _take(self, deadline: timedelta, *, waited: bool) -> Place | None:
         with self._database.begin() as connection:
-            if not self._prepared:
+            take = partial(
+                places.take,
+                connection,
+                self._scope,
+                deadline + LEFT_OVER,
+                waited=waited,
+            )
+            try:
+                return take()
+            except NoPlaces:
                 places.prepare(connection, self._scope, self._count)
-            lasts = deadline + LEFT_OVER
-            place = places.take(connection, self._scope, lasts, waited=waited)
-        self._prepared = True
-        return place
+                return take()
 
 
 class _Own(threading.local):
