@@ -13,7 +13,6 @@ from syncd.app.turns import FRESH, LEFT_OVER, SharedPace, SharedPlace, SharedTur
 from syncd.clients.http import TransportError
 from syncd.clock import Clock
 from syncd.errors import SourceUnavailable
-from syncd.errors import SourceUnavailable
 from syncd.store import places
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
@@ -331,21 +330,6 @@ def test_a_place_comes_back_though_its_request_failed(shared: Database) -> None:
         raise ValueError("no answer")
 
     assert take(shared) is not None
-
-
-def test_who_waits_for_a_place_waits_no_more_once_the_process_is_to_stop(
-    shared: Database, elsewhere: Database
-) -> None:
-    prepared(shared, 1)
-    taken(elsewhere)
-    stop = threading.Event()
-    turns = SharedTurns(shared, Clock(), PROJECT, count=1, stop=stop)
-    stop.set()
-
-    with pytest.raises(SourceUnavailable) as refused, turns.taken(DEADLINE):
-        raise AssertionError("it began")
-
-    assert refused.value.code == "source.interrupted"
 
 
 def test_who_waits_for_a_place_waits_no_more_once_the_process_is_to_stop(
