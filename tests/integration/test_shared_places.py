@@ -87,6 +87,15 @@ def let_time_pass(database: Database, by: timedelta) -> None:
         )
 
 
+def patient(database: Database) -> None:
+    """Whoever waits does so for a minute, however slow this machine is."""
+    with database.begin() as connection:
+        connection.execute(
+            text("UPDATE place SET until = since + :by WHERE number = :line"),
+            {"by": MINUTE, "line": places.LINE},
+        )
+
+
 # ---- places -------------------------------------------------------------------------
 
 
@@ -156,6 +165,7 @@ def test_who_has_not_waited_gets_nothing_before_those_who_do(
     prepared(shared, 1)
     place = taken(shared)
     refused = take(elsewhere, waited=False)
+    patient(elsewhere)
     give_back(shared, place)
 
     barging = take(shared, waited=False)
