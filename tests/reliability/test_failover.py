@@ -12,6 +12,7 @@ import pytest
 
 from syncd.cli.exit_codes import ExitCode
 from tests.installed import Ended, Installation
+from tests.knocking import Answer, Knocking, ago, identify, knocking
 from tests.reliability.failing_over.pairs import Pair, pair, until
 from tests.reliability.storing.severing import Wire, severing
 from tests.simulated import PATIENCE, Simulator
@@ -172,6 +173,124 @@ def test_no_run_is_a_success_until_what_lost_commits_left_is_put_right(
     assert {outcome for outcome, _ in healed.values()} <= {"success", "no_change"}
     assert all(house.is_right(name) for name in SYNCS)
     assert waiting(house) == set()
+
+
+# ---- what was pushed -----------------------------------------------------------------
+
+
+@pytest.fixture
+def doors(house: House) -> House:
+    """`vip` lives by Engage's events and corrects them by its file; `adopters`, which
+    is a partner's list, by what Amplitude pushes alone."""
+    installation = house.installation
+    installation.inbox()
+    installation.push()
+    (vip,) = installation.config["syncs"] = installation.config["syncs"][:1]
+    vip["from"]["snapshot_lag"] = "0m"
+    installation.cohort_sync(
+        "adopters",
+        "c1",
+        from_={"via": "push", "relist_every": "never"},
+        to={"connection": "partner-lists"},
+    )
+    house.simulator.cohort("c1")
+    return house
+
+
+def until_taken(say: Callable[[], Answer]) -> None:
+    """A sender repeats what was not taken."""
+    until(lambda: say().status == 200)
+
+
+def add(at: Knocking, *ids: str) -> None:
+    """Amplitude puts people into its list of the cohort."""
+    made = at.amplitude("/lists", {"name": "[Amplitude] Cohort c1: c1"})
+    where = f"/lists/{made.body['listId']}/add"
+    until_taken(lambda: at.amplitude(where, {"userIds": list(ids)}))
+
+
+def lose_words(at: Knocking) -> None:
+    """One of each kind that a sender has, answered with 200."""
+    event = identify(PEOPLE[30], timestamp=ago(0))
+    until_taken(lambda: at.engage(event))
+    add(at, PEOPLE[5])
+    traits = {"[Amplitude] Cohort c1: c1": True}
+    person = {"type": "identify", "traits": traits, "userId": PEOPLE[6]}
+    until_taken(lambda: at.amplitude("/properties", {"batch": [person]}))
+    message = {
+        "cohort_id": "c1",
+        "cohort_name": "Cohort c1",
+        "in_cohort": True,
+        "message_id": "m-1::enter::0",
+        "users": [{"user_id": PEOPLE[7]}],
+    }
+    until_taken(lambda: at.webhook(message))
+
+
+def on_the_list(house: House) -> set[str]:
+    """Whom the partner has."""
+    (made,) = house.simulator.get("/_sim/partner/lists")["lists"]
+    found = house.simulator.get(f"/_sim/partner/lists/{made['id']}/members")
+    return set(found["ids"])
+
+
+def unheard(house: House) -> set[str]:
+    """The syncs of which `status` says that what was pushed may be lost."""
+    text = " ".join(house.installation.syncd("status").out.split())
+    document = house.installation.syncd("status", "--json").document
+    found = {each["name"] for each in document["syncs"] if each["unheard_since"]}
+    for name in ("vip", "adopters"):
+        assert (f"{name} waits for all that was pushed" in text) == (name in found)
+    return found
+
+
+def reconcile(house: House) -> None:
+    """What is there is known again: by a look, and by a person's word."""
+    syncd = house.installation.syncd
+    assert syncd("verify", "vip", "--max-downloads", "1").code == 0
+    assert syncd("resync", "adopters", "--push", *REASON).code == ExitCode.PARTIAL
+    assert syncd("resync", "adopters", "--adopt", *REASON).code == 0
+    document = syncd("status", "--json").document
+    assert not any(each["unreconciled_since"] for each in document["syncs"])
+
+
+def test_words_that_were_answered_and_lost_are_no_success_until_all_is_heard_again(
+    doors: House,
+) -> None:
+    both = ("vip", "adopters")
+    daemon = doors.installation.start("serve")
+    assert daemon.reached("daemon.started")
+    with knocking(daemon) as at:
+        add(at, *PEOPLE[:3])
+        assert doors.ran(*both) == dict.fromkeys(both, ("success", ""))
+        doors.servers.withhold()
+        lose_words(at)
+        doors.fail_over()
+
+        first = doors.ran(*both)
+        reconcile(doors)
+        # Nobody differs from what the store says, and four people are missing.
+        second = doors.ran(*both)
+        assert PEOPLE[30] not in doors.there("vip")
+        assert on_the_list(doors) == set(PEOPLE[:3])
+        assert unheard(doors) == set(both)
+
+        # A list that was written since; everybody again, and a person's word.
+        doors.listed(vip={*PEOPLE[:20], PEOPLE[30]})
+        add(at, *PEOPLE[:3], *PEOPLE[5:8])
+        third = doors.ran(*both)
+        said = doors.installation.syncd("resync", "adopters", "--heard", *REASON)
+        fourth = doors.ran(*both)
+
+    for each in (first, second):
+        assert each == dict.fromkeys(both, ("partial", "store.failed_over"))
+    assert third["vip"] == ("success", "")
+    assert third["adopters"] == ("partial", "store.failed_over")
+    assert said.code == 0, said.err
+    assert {outcome for outcome, _ in fourth.values()} == {"no_change"}
+    assert doors.is_right("vip")
+    assert on_the_list(doors) == {*PEOPLE[:3], *PEOPLE[5:8]}
+    assert unheard(doors) == set()
 
 
 def test_a_run_whose_row_was_lost_is_no_success(house: House) -> None:
