@@ -39,6 +39,7 @@ AT_LEAST = timedelta(seconds=5)
 """More than anything that we do between two statements takes."""
 READ_AT_LEAST = timedelta(seconds=15)
 """The same where a list is compared in between, and spilled to disk."""
+_BRIEFLY = beginning(WRITING, AT_LEAST)
 PAGES = 1_000
 """Free pages of SQLite given back at once: others write in between."""
 _CODEC = "syncd_codec"
@@ -95,14 +96,20 @@ class Database:
         return {**arguments, **CONNECTED}
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """One write transaction: commits at the end, rolls back on any error."""
+    def begin(self, *, brief: bool = False) -> Iterator[Connection]:
+        """One write transaction: commits at the end, rolls back on any error.
+
+        What a `brief` one has locked many wait for: it ends after `AT_LEAST` already in
+        which nothing happens (`free_after`).
+        """
         with (
             self._noted(),
             self._in_turn(),
             unavailable_on_database_error(),
             _WRITE.time(),
-            self._transaction(self._writer, self._writing) as connection,
+            self._transaction(
+                self._writer, _BRIEFLY if brief else self._writing
+            ) as connection,
         ):
             yield connection
 

@@ -1,16 +1,18 @@
-"""One thread that commits what is queued together (group commit), and keeps leases.
+"""One thread that commits what is queued together (group commit).
 
 Delivery workers hand in their acknowledgements and wait for the durable commit; a
 full-sync commit costs the same for one row or for fifty. A write that fails takes
 only itself along: each runs in its own savepoint. Nobody waits for ever: a write
-that comes too early or too late is refused.
+that comes too early or too late is refused. Others wait for what it locks (the inbox's
+position): where this process stands still, the database soon lets go of it.
+
+The leases under which is written are kept beside it, by a thread of their own.
 """
 
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
 from datetime import timedelta
 from typing import Generic, TypeVar
 
@@ -24,11 +26,11 @@ from sqlalchemy.exc import (
 )
 
 from syncd.clock import Clock
-from syncd.errors import StoreError, StoreUnavailable
-from syncd.store import leases
+from syncd.errors import StoreUnavailable
 from syncd.store.database import Database
 from syncd.store.failures import as_store_error
-from syncd.store.leases import TTL, Lease, renew_every
+from syncd.store.leases import TTL, Lease
+from syncd.store.renewing import Renewals
 
 T = TypeVar("T")
 GROUP = 256
@@ -51,10 +53,7 @@ class Writer:
         self, database: Database, clock: Clock, lease_ttl: timedelta = TTL
     ) -> None:
         self._database = database
-        self._clock = clock
-        self._renew_every = renew_every(lease_ttl).total_seconds()
-        self._leases: dict[str, Lease] = {}
-        self._renewed = clock.monotonic()
+        self._renewals = Renewals(database, clock, lease_ttl)
         self._queue: queue.SimpleQueue[_Write[object] | None] = queue.SimpleQueue()
         self._door = threading.Lock()
         self._accepts = False
@@ -63,8 +62,9 @@ class Writer:
         )
 
     def start(self) -> None:
-        """Start the thread; once in a writer's life."""
+        """Start the threads; once in a writer's life."""
         self._thread.start()
+        self._renewals.start()
         self._accepts = True
 
     def stop(self, patience: float | None = None) -> bool:
@@ -79,7 +79,9 @@ class Writer:
                 self._queue.put(None)
         if self._thread.ident is not None:
             self._thread.join(patience)
-        return not self._thread.is_alive()
+        # Last: what was queued is written under leases.
+        renewed = self._renewals.stop(patience)
+        return renewed and not self._thread.is_alive()
 
     def write(self, action: Callable[[Connection], T]) -> T:
         """Run `action` in the next transaction; returns once that is durable.
@@ -102,36 +104,21 @@ class Writer:
 
     def keep(self, lease: Lease) -> None:
         """Renew this lease until `let_go`: reading a source may take longer than it."""
-        self._leases[lease.sync] = lease
+        self._renewals.keep(lease)
 
     def let_go(self, lease: Lease) -> None:
         """Do not renew this lease any more."""
-        self._leases.pop(lease.sync, None)
+        self._renewals.let_go(lease)
 
     def _loop(self) -> None:
         while True:
-            try:
-                first = self._queue.get(timeout=self._renew_every)
-            except queue.Empty:
-                self._renew()
-                continue
+            first = self._queue.get()
             if first is None:
                 return
             group, last = self._gather(first)
             self._commit(group)
             if last:
                 return
-            self._renew()
-
-    def _renew(self) -> None:
-        now = self._clock.monotonic()
-        if now - self._renewed < self._renew_every:
-            return
-        self._renewed = now
-        for lease in list(self._leases.values()):
-            # A lost lease or store shows at the next write of the run itself.
-            with suppress(StoreError), self._database.begin() as connection:
-                leases.check(connection, lease, self._clock.wall())
 
     def _gather(self, first: _Write[object]) -> tuple[list[_Write[object]], bool]:
         group = [first]
@@ -147,7 +134,7 @@ class Writer:
 
     def _commit(self, group: list[_Write[object]]) -> None:
         try:
-            with self._database.begin() as connection:
+            with self._database.begin(brief=True) as connection:
                 if len(group) == 1:
                     # It is the transaction: a savepoint would only cost.
                     group[0].result = group[0].action(connection)

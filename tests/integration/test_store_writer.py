@@ -2,37 +2,16 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
 from syncd.clock import Clock
 from syncd.errors import LeaseLost, StoreUnavailable
-from syncd.store import leases
 from syncd.store.database import Database
-from syncd.store.leases import TTL, Lease, renew_every
-from syncd.store.tables import lease
 from syncd.store.writer import GROUP, Writer
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SteppedClock(Clock):
-    """A clock that is moved by hand."""
-
-    steps: list[timedelta] = field(default_factory=list)
-
-    def step(self, delay: timedelta) -> None:
-        self.steps.append(delay)
-
-    def wall(self) -> datetime:
-        return NOW + sum(self.steps, timedelta())
-
-    def monotonic(self) -> float:
-        return (self.wall() - NOW).total_seconds()
 
 
 @pytest.fixture
@@ -296,7 +275,7 @@ def test_stopping_twice_or_before_the_start_is_harmless(database: Database) -> N
     stopped.stop()
 
     assert not any(
-        thread.name == "store-writer" and thread.is_alive()
+        thread.name in ("store-writer", "store-leases") and thread.is_alive()
         for thread in threading.enumerate()
     )
 
@@ -317,97 +296,23 @@ def test_writes_that_race_with_the_stop_are_committed_or_refused(
     assert all(isinstance(error, StoreUnavailable) for error in refused)
 
 
-def lease_of(database: Database, now: datetime = NOW) -> Lease:
+def test_who_stands_still_in_a_group_is_not_waited_for_as_long_as_in_a_plan(
+    postgres_database: str,
+) -> None:
+    """What groups lock, as the inbox's position, all others wait for."""
+    database = Database(postgres_database)
+    database.free_after(timedelta(hours=1))
+    writer = Writer(database, Clock())
+    writer.start()
+
+    def shown(connection: Connection) -> str:
+        limit = text("SHOW idle_in_transaction_session_timeout")
+        return str(connection.execute(limit).scalar_one())
+
+    in_a_group = writer.write(shown)
     with database.begin() as connection:
-        given = leases.acquire(connection, "vip", "elsewhere/1/1", now)
-    assert isinstance(given, Lease)
-    return given
+        in_a_plan = shown(connection)
 
-
-def expires_at(database: Database) -> datetime:
-    with database.read() as connection:
-        found: datetime = connection.execute(select(lease.c.expires_at)).scalar_one()
-    return found
-
-
-def test_a_kept_lease_is_renewed_as_time_passes(database: Database) -> None:
-    clock = SteppedClock()
-    writer, kept = Writer(database, clock), lease_of(database)
-    writer.start()
-    writer.keep(kept)
-
-    clock.step(renew_every(TTL))
-    writer.write(put("k"))
     writer.stop()
-
-    assert expires_at(database) == NOW + renew_every(TTL) + TTL
-
-
-def test_a_kept_lease_is_not_renewed_again_before_it_is_time(
-    database: Database,
-) -> None:
-    clock = SteppedClock()
-    writer, kept = Writer(database, clock), lease_of(database)
-    writer.start()
-    writer.keep(kept)
-
-    clock.step(renew_every(TTL))
-    writer.write(put("k"))
-    writer.write(put("l"))  # the renewal is over when this one begins
-    clock.step(renew_every(TTL) - timedelta(seconds=1))
-    writer.write(put("m"))
-    writer.stop()
-
-    assert expires_at(database) == NOW + renew_every(TTL) + TTL
-
-
-@pytest.mark.parametrize(
-    "passed", [timedelta(), renew_every(TTL) - timedelta(seconds=1)]
-)
-def test_a_kept_lease_is_not_renewed_with_every_write(
-    database: Database, passed: timedelta
-) -> None:
-    clock = SteppedClock()
-    writer, kept = Writer(database, clock), lease_of(database)
-    writer.start()
-    writer.keep(kept)
-
-    clock.step(passed)
-    writer.write(put("k"))
-    writer.stop()
-
-    assert expires_at(database) == NOW + TTL
-
-
-def test_a_lease_that_was_let_go_is_not_renewed(database: Database) -> None:
-    clock = SteppedClock()
-    writer, kept = Writer(database, clock), lease_of(database)
-    writer.start()
-    writer.keep(kept)
-    writer.let_go(kept)
-
-    clock.step(renew_every(TTL))
-    writer.write(put("k"))
-    writer.stop()
-
-    assert expires_at(database) == NOW + TTL
-
-
-def test_a_lease_somebody_took_over_stays_theirs_and_the_writer_works_on(
-    database: Database,
-) -> None:
-    clock = SteppedClock()
-    writer, lost = Writer(database, clock), lease_of(database)
-    writer.start()
-    writer.keep(lost)
-    with database.begin() as connection:
-        leases.acquire(connection, "vip", "elsewhere/2/2", NOW + TTL)
-
-    clock.step(renew_every(TTL))
-    writer.write(put("k"))
-    clock.step(renew_every(TTL))
-    writer.write(put("l"))
-    writer.stop()
-
-    assert expires_at(database) == NOW + 2 * TTL
-    assert keys(database) == ["k", "l"]
+    database.close()
+    assert (in_a_group, in_a_plan) == ("5s", "1h")

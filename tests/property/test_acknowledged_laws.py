@@ -53,11 +53,11 @@ class CutOff(Database):
         self._before_commit = before_commit
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, brief: bool = False) -> Iterator[Connection]:
         self._left -= 1
         if self._left < 0 and not self._before_commit:
             raise PowerCut
-        with self._whole.begin() as connection:
+        with self._whole.begin(brief=brief) as connection:
             yield connection
             if self._left < 0:
                 raise PowerCut

@@ -22,9 +22,8 @@ from syncd.delivery.lane import Lane
 from syncd.delivery.pool import Pool
 from syncd.delivery.record import Recorder
 from syncd.delivery.worker import Worker
-from syncd.errors import StoreError, StoreUnavailable
+from syncd.errors import StoreUnavailable
 from syncd.model import Settled, Settlement
-from syncd.store import leases
 from syncd.store.database import Database
 from syncd.store.leases import TTL, renew_every
 from syncd.store.writer import Writer
@@ -89,12 +88,12 @@ class FaultyStore(Mortal):
         self._unreadable = 0
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, brief: bool = False) -> Iterator[Connection]:
         self._alive()
         what = self._next_order()
         if what in ("die", "fail"):
             self._end(what)
-        with self._store.begin() as connection:
+        with self._store.begin(brief=brief) as connection:
             yield connection
             if what in ("die_inside", "fail_inside"):
                 self._end(what)
@@ -132,6 +131,7 @@ class DirectWriter(Writer):
 
     def __init__(self, database: Database, clock: Clock) -> None:
         super().__init__(database, clock)
+        self._clock = clock
         self._renewed_at = clock.monotonic()
 
     def start(self) -> None:
@@ -153,12 +153,7 @@ class DirectWriter(Writer):
         ):
             return
         self._renewed_at = self._clock.monotonic()
-        for lease in list(self._leases.values()):
-            try:
-                with self._database.begin() as connection:
-                    leases.check(connection, lease, self._clock.wall())
-            except StoreError:
-                continue  # it shows at the next write of the run itself
+        self._renewals.renew()
 
 
 class StepPool(Pool):

@@ -67,9 +67,9 @@ class Striking(Database):
         return self._whole.dialect
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, brief: bool = False) -> Iterator[Connection]:
         self._count()
-        with self._whole.begin() as connection:
+        with self._whole.begin(brief=brief) as connection:
             yield connection
 
     @contextmanager
