@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError
 
 from syncd.errors import StoreRefused
@@ -27,6 +27,9 @@ _WHOLE = MappingProxyType({"no_parameters": True})
 """Without parameters the driver sends several statements as one message."""
 _KNOWN = "syncd_began"
 """What is written beside a connection on which a transaction has begun before."""
+_ONLY_READS = "25006"
+"""A standby says so. The name of a database that failed over may lead to one for a
+moment, and connections made meanwhile would stay there."""
 _HOLDS_EVERY_ID = frozenset({"UTF8", "SQL_ASCII"})
 """Encodings of a database; the second one keeps what it is given, byte by byte."""
 
@@ -94,6 +97,11 @@ def postgres_engine(url: URL, *, size: int) -> Engine:
                 "the letters of some ids",
                 hint="CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0",
             )
+
+    @event.listens_for(engine, "handle_error")
+    def _leave_a_server_that_only_reads(context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) == _ONLY_READS:
+            context.is_disconnect = True
 
     return engine
 

@@ -520,6 +520,31 @@ def test_backends_killed_between_two_uses_are_not_even_noticed(
         set_key(connection, "k", "v")
 
 
+def only_reads(url: str, shown: str) -> None:
+    """Where a database's name leads: to a standby (`on`), or to the one that writes."""
+    stranger = Database(url)
+    with stranger.begin() as connection:
+        connection.execute(text("SET TRANSACTION READ WRITE"))
+        name = connection.execute(text("SELECT current_database()")).scalar_one()
+        words = f'ALTER DATABASE "{name}" SET default_transaction_read_only = {shown}'
+        connection.execute(text(words))
+    stranger.close()
+
+
+def test_connections_to_a_standby_are_not_kept(
+    postgres: Database, postgres_database: str
+) -> None:
+    kill_backends(postgres_database)
+    only_reads(postgres_database, "on")
+    with pytest.raises(StoreUnavailable), postgres.begin() as connection:
+        set_key(connection, "k", "v")
+
+    only_reads(postgres_database, "off")
+
+    with postgres.begin() as connection:
+        set_key(connection, "k", "v")
+
+
 def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     store = Database(f"postgresql://nobody@/nothing?host={tmp_path}")
 
