@@ -4,8 +4,6 @@ And a receiver for what the simulator sends by itself.
 """
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 
 import httpx
-import orjson
 import pytest
+
+from tests.simulated import simulating
 
 APP_ID = 187520
 CREDENTIALS = ("demo-api-key", "demo-secret-key")
@@ -99,19 +98,10 @@ class Sim:
 @pytest.fixture(scope="module")
 def simulator_process() -> Iterator[Sim]:
     """A simulator without service time, alive as long as the module."""
-    command = [sys.executable, "-m", "syncd.simulator", "--latency", "0"]
-    with subprocess.Popen(
-        [*command, "--stop-on-eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        origins = orjson.loads(process.stdout.readline())["origins"]
-        amplitude, control = origins["amplitude"], origins["control"]
-        with (
-            httpx.Client(base_url=amplitude, auth=CREDENTIALS, timeout=10) as api,
-            httpx.Client(base_url=control, timeout=30) as driver,
-        ):
-            yield Sim(api, driver, amplitude, control)
-        process.terminate()
+    with simulating("--latency", "0") as running:
+        amplitude, control = running.origins["amplitude"], running.origins["control"]
+        with httpx.Client(base_url=amplitude, auth=CREDENTIALS, timeout=10) as api:
+            yield Sim(api, running.control, amplitude, control)
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """The Amplitude sink against the simulator, as its own process over sockets."""
 
-import http.client
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from syncd.clients.amplitude import AmplitudeClient
@@ -20,6 +17,7 @@ from syncd.errors import DeliveryError, Fault, TargetUnusable
 from syncd.model import Batch, Found, IdType, Operation, Receipt, Target
 from syncd.sinks import Sink
 from syncd.sinks.amplitude_cohort import AmplitudeCohortSink
+from tests.simulated import simulating
 
 APP = 187520
 KEY = "demo-api-key"
@@ -34,21 +32,12 @@ class Simulator:
     """The control side of a running simulator."""
 
     amplitude: str
-    control: str
+    control: httpx.Client
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        host = self.control.removeprefix("http://")
-        connection = http.client.HTTPConnection(host, timeout=10)
-        try:
-            data = None if body is None else json.dumps(body)
-            kind = {"Content-Type": "application/json"}
-            connection.request(method, path, data, kind)
-            answer = connection.getresponse()
-            parsed = json.loads(answer.read())
-        finally:
-            connection.close()
-        assert answer.status < 300, (path, answer.status, parsed)
-        return parsed
+        """A control call that must work."""
+        answer = self.control.request(method, path, json=body)
+        return answer.raise_for_status().json()
 
     def users(self, *names: str) -> None:
         self.call("POST", "/_sim/users", {"user_ids": names})
@@ -78,16 +67,8 @@ class Simulator:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Simulator]:
-    command = [sys.executable, "-m", "syncd.simulator", "--stop-on-eof"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as running:
-        assert running.stdout is not None
-        assert running.stdin is not None
-        origins = json.loads(running.stdout.readline())["origins"]
-        yield Simulator(origins["amplitude"], origins["control"])
-        running.stdin.close()
-        running.wait(10)
+    with simulating() as running:
+        yield Simulator(running.origins["amplitude"], running.control)
 
 
 @pytest.fixture

@@ -1,9 +1,5 @@
 """The list-based and the property-based sink against the simulated partner."""
 
-import http.client
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from syncd.clients.http import HttpClient
@@ -21,6 +18,7 @@ from syncd.model import Batch, IdType, Operation, Receipt, Target
 from syncd.sinks import Sink
 from syncd.sinks.list_api import ListApiSink
 from syncd.sinks.property_api import PropertyApiSink
+from tests.simulated import simulating
 
 KEY = "demo-partner-key"
 RUN = "019e1b75-47da-732d-8f77-c01b463ddf1e"
@@ -33,22 +31,12 @@ class Simulator:
     """The partner of a running simulator, and its control side."""
 
     partner: str
-    control: str
+    control: httpx.Client
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection(
-            self.control.removeprefix("http://"), timeout=10
-        )
-        try:
-            data = None if body is None else json.dumps(body)
-            kind = {"Content-Type": "application/json"}
-            connection.request(method, path, data, kind)
-            answer = connection.getresponse()
-            parsed = json.loads(answer.read())
-        finally:
-            connection.close()
-        assert answer.status < 300, (path, answer.status, parsed)
-        return parsed
+        """A control call that must work."""
+        answer = self.control.request(method, path, json=body)
+        return answer.raise_for_status().json()
 
     def configure(self, **switches: Any) -> None:
         self.call("POST", "/_sim/config", switches)
@@ -73,19 +61,8 @@ class Simulator:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Simulator]:
-    command = [sys.executable, "-m", "syncd.simulator", "--stop-on-eof"]
-    with subprocess.Popen(
-        [*command, "--latency", "0"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stdout is not None
-        assert running.stdin is not None
-        origins = json.loads(running.stdout.readline())["origins"]
-        yield Simulator(origins["partner"], origins["control"])
-        running.stdin.close()
-        running.wait(10)
+    with simulating("--latency", "0") as running:
+        yield Simulator(running.origins["partner"], running.control)
 
 
 @pytest.fixture

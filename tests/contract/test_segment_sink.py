@@ -1,9 +1,5 @@
 """The Segment sink against the simulated Tracking API, as its own process."""
 
-import http.client
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from syncd.clients.http import HttpClient
@@ -21,6 +18,7 @@ from syncd.errors import DeliveryError, Fault
 from syncd.model import Batch, IdType, Operation, Target
 from syncd.sinks import Sink
 from syncd.sinks.segment_identify import SegmentIdentifySink
+from tests.simulated import simulating
 
 KEY = "demo-write-key"
 TRAIT = "[Amplitude] Power Users (9xk2)"
@@ -32,22 +30,12 @@ class Simulator:
     """The segment origin of a running simulator, and its control side."""
 
     segment: str
-    control: str
+    control: httpx.Client
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection(
-            self.control.removeprefix("http://"), timeout=10
-        )
-        try:
-            data = None if body is None else json.dumps(body)
-            kind = {"Content-Type": "application/json"}
-            connection.request(method, path, data, kind)
-            answer = connection.getresponse()
-            parsed = json.loads(answer.read())
-        finally:
-            connection.close()
-        assert answer.status < 300, (path, answer.status, parsed)
-        return parsed
+        """A control call that must work."""
+        answer = self.control.request(method, path, json=body)
+        return answer.raise_for_status().json()
 
     def configure(self, **switches: Any) -> None:
         self.call("POST", "/_sim/config", switches)
@@ -66,19 +54,8 @@ class Simulator:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Simulator]:
-    command = [sys.executable, "-m", "syncd.simulator", "--stop-on-eof"]
-    with subprocess.Popen(
-        [*command, "--latency", "0"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stdout is not None
-        assert running.stdin is not None
-        origins = json.loads(running.stdout.readline())["origins"]
-        yield Simulator(origins["segment"], origins["control"])
-        running.stdin.close()
-        running.wait(10)
+    with simulating("--latency", "0") as running:
+        yield Simulator(running.origins["segment"], running.control)
 
 
 @pytest.fixture

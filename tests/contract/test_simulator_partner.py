@@ -1,8 +1,6 @@
 """Vendor page 1: a partner as the simulator plays it, over a real socket."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from tests.simulated import simulating
 
 KEY = "demo-partner-key"
 TRAIT = "[Amplitude] Power Users: 9xk2"
@@ -82,18 +82,10 @@ class Partner:
 
 @pytest.fixture(scope="module")
 def partner_process() -> Iterator[Partner]:
-    command = [sys.executable, "-m", "syncd.simulator", "--latency", "0"]
-    with subprocess.Popen(
-        [*command, "--stop-on-eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        origins = json.loads(process.stdout.readline())["origins"]
-        with (
-            httpx.Client(base_url=origins["partner"], auth=(KEY, ""), timeout=10) as a,
-            httpx.Client(base_url=origins["control"], timeout=30) as control,
-        ):
-            yield Partner(a, control)
-        process.terminate()
+    with simulating("--latency", "0") as running:
+        origin = running.origins["partner"]
+        with httpx.Client(base_url=origin, auth=(KEY, ""), timeout=10) as api:
+            yield Partner(api, running.control)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -14,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from tests.simulated import simulating
 
 KEY = "demo-write-key"
 TRAIT = "[Amplitude] Power Users (9xk2)"
@@ -84,18 +84,10 @@ class Segment:
 
 @pytest.fixture(scope="module")
 def segment_process() -> Iterator[Segment]:
-    command = [sys.executable, "-m", "syncd.simulator", "--latency", "0"]
-    with subprocess.Popen(
-        [*command, "--stop-on-eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        origins = json.loads(process.stdout.readline())["origins"]
-        with (
-            httpx.Client(base_url=origins["segment"], timeout=10) as api,
-            httpx.Client(base_url=origins["control"], timeout=30) as control,
-        ):
-            yield Segment(api, control)
-        process.terminate()
+    with simulating("--latency", "0") as running:
+        origin = running.origins["segment"]
+        with httpx.Client(base_url=origin, timeout=10) as api:
+            yield Segment(api, running.control)
 
 
 @pytest.fixture
