@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from syncd.cli import main
 from syncd.config import load
+from syncd.config.inbound_values import address_of
 from syncd.config.secrets import SecretRef
 from syncd.config.settings import Settings
 from syncd.store.location import is_sqlite, sqlite_path
@@ -21,19 +22,39 @@ from syncd.store.location import is_sqlite, sqlite_path
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/compose"
 RECIPE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
-NAMES = ("compose", "compose.postgres", "compose.demo", "compose.monitoring")
+NAMES = (
+    "compose",
+    "compose.postgres",
+    "compose.workers",
+    "compose.demo",
+    "compose.monitoring",
+)
 
 
 def read(path: Path) -> Any:
     return YAML(typ="safe", pure=True).load(path)
 
 
+def above(below: Any, override: Any) -> Any:
+    """What the engine makes of two files: the later one's keys of a service count."""
+    services = {
+        name: below["services"].get(name, {}) | override["services"].get(name, {})
+        for name in below["services"] | override["services"]
+    }
+    return below | {"services": services}
+
+
 FILES = {name: read(FOLDER / f"{name}.yaml") for name in NAMES}
+FILES["compose.workers"] = above(FILES["compose.postgres"], FILES["compose.workers"])
+WORKER = FILES["compose.workers"]["services"]["worker"]
 DAEMONS = {
     "compose": FILES["compose"]["services"]["syncd"],
     "compose.postgres": FILES["compose.postgres"]["services"]["syncd"],
 }
-OURS = DAEMONS | {"compose.demo": FILES["compose.demo"]["services"]["demo"]}
+OURS = DAEMONS | {
+    "compose.workers": WORKER,
+    "compose.demo": FILES["compose.demo"]["services"]["demo"],
+}
 SERVICES = [
     (name, service, body)
     for name, document in FILES.items()
@@ -277,6 +298,30 @@ def test_the_replicas_differ_from_the_single_daemon_in_nothing_else() -> None:
     assert set(several["secrets"]) - set(one["secrets"]) == {"store_password"}
 
 
+def test_a_worker_differs_from_a_daemon_in_nothing_but_its_command_and_ports() -> None:
+    daemon = FILES["compose.workers"]["services"]["syncd"]
+
+    differing = {key for key in daemon | WORKER if daemon.get(key) != WORKER.get(key)}
+    assert differing == {"command", "build", "ports"}
+    assert not {"build", "ports"} & WORKER.keys()
+    # What the operator turns on is read by both, as the configuration spells it.
+    file = FOLDER / mounts(WORKER)["/etc/syncd"] / "syncd.yaml"
+    asked = load([file], daemon["environment"]).settings
+    assert settings("compose.postgres").cluster == "embedded"
+    assert asked.cluster == "procrastinate"
+
+
+def test_a_worker_is_probed_where_its_configuration_says() -> None:
+    """So the image's own health check asks it, and Prometheus as it asks daemons."""
+    command = WORKER["command"]
+    web = settings("compose.postgres").web
+
+    assert web.admin is not None
+    assert web.admin_token is not None
+    where = address_of(command[command.index("--listen") + 1])
+    assert where == web.admin
+
+
 def test_the_demo_reaches_nobody() -> None:
     demo = OURS["compose.demo"]
 
@@ -294,7 +339,8 @@ def test_prometheus_asks_the_admin_port_of_every_replica() -> None:
     assert job["job_name"] == "syncd"
     assert job["metrics_path"] == "/metrics"
     assert found["port"] == admin.port
-    assert found["names"] == ["syncd"]
+    services = FILES["compose.workers"]["services"]
+    assert found["names"] == [each for each in services if each != "db"]
     token = Path(job["authorization"]["credentials_file"])
     assert token in set(secret_files(settings("compose").web))
     assert "metrics_token" in MONITORING["prometheus"]["secrets"]

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from syncd.cli import main
 from syncd.config import load
+from syncd.config.inbound_values import address_of
 from syncd.config.settings import Settings
 from syncd.store.location import is_sqlite, sqlite_path
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/kustomize"
 RECIPE = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text())
 OVERLAYS = ("sqlite", "postgres")
-BUILT = ("overlays/sqlite", "overlays/postgres", "monitoring")
+BUILT = ("overlays/sqlite", "overlays/postgres", "overlays/workers", "monitoring")
 VERSIONS = ("1.27", "1.37")
 """Of Kubernetes: the oldest and the newest whose schemas are asked."""
 
@@ -47,6 +48,9 @@ def in_old_words(file: Path) -> None:
     text = file.read_text()
     text = text.replace(
         "resources:\n  - ../../base\n", "bases:\n  - ../../base\nresources:\n"
+    )
+    text = text.replace(
+        "resources:\n  - ../postgres\n", "bases:\n  - ../postgres\nresources:\n"
     )
     text = re.sub(
         r"^patches:\n  - path: ", "patchesStrategicMerge:\n  - ", text, flags=re.M
@@ -106,7 +110,7 @@ def instruction(word: str) -> str:
     return str(re.findall(rf"^{word} (.*)$", RECIPE, re.MULTILINE)[-1])
 
 
-@each_overlay
+@pytest.mark.parametrize("overlay", [*OVERLAYS, "workers"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_api_would_take_every_object(
     overlay: str, version: str, built: dict[str, Path]
@@ -337,3 +341,88 @@ def test_prometheus_finds_the_admin_port(
         "key": "metrics_token",
     }
     assert monitor["metadata"]["namespace"] == "syncd"
+
+
+# ---- workers -------------------------------------------------------------------------
+
+beside_daemons = pytest.mark.parametrize("overlay", ["workers"])
+
+
+@pytest.fixture
+def worker(objects: dict[tuple[str, str], Any]) -> Any:
+    return objects["Deployment", "syncd-worker"]["spec"]["template"]["spec"]
+
+
+@beside_daemons
+def test_a_worker_differs_from_a_daemon_in_nothing_but_its_command_and_ports(
+    overlay: str, pod: Any, container: Any, worker: Any
+) -> None:
+    (other,) = worker["containers"]
+    spread = "topologySpreadConstraints"
+
+    differing = {key for key in pod | worker if pod.get(key) != worker.get(key)}
+    within = {key for key in container | other if container.get(key) != other.get(key)}
+
+    assert differing == {"containers", "volumes", spread}
+    assert within == {"args", "ports", "volumeMounts"}
+    for key in ("volumes", "volumeMounts"):
+        both = [pod | container, worker | other]
+        one, two = ({each["name"]: each for each in spec[key]} for spec in both)
+        assert one == two
+    assert [each["value"] for each in other["env"]] == ["procrastinate"]
+    assert {each["name"] for each in other["env"]} == {"SYNCD_CLUSTER"}
+
+
+@beside_daemons
+def test_a_worker_is_probed_where_its_configuration_says(
+    overlay: str, worker: Any
+) -> None:
+    (container,) = worker["containers"]
+    args = container["args"]
+    admin = settings("postgres").web.admin
+
+    assert main.run([*args, "--help"], dict) == 0
+    assert address_of(args[args.index("--listen") + 1]) == admin
+    assert ports(container) == {"admin": admin.port if admin else None}
+
+
+@beside_daemons
+def test_of_two_workers_one_stays_and_no_sender_is_led_to_them(
+    overlay: str, objects: dict[tuple[str, str], Any]
+) -> None:
+    spec = objects["Deployment", "syncd-worker"]["spec"]
+    budget = objects["PodDisruptionBudget", "syncd-worker"]["spec"]
+    labels = spec["selector"]["matchLabels"]
+
+    assert spec["replicas"] == budget["minAvailable"] + 1
+    assert labels == spec["template"]["metadata"]["labels"]
+    assert budget["selector"] == {"matchLabels": labels}
+    services = {
+        name: each["spec"]["selector"]
+        for (kind, name), each in objects.items()
+        if kind == "Service"
+    }
+    assert [name for name, found in services.items() if found == labels] == [
+        "syncd-workers"
+    ]
+    policy = objects["NetworkPolicy", "syncd-worker"]["spec"]
+    daemons = objects["NetworkPolicy", "syncd"]["spec"]
+    assert policy["podSelector"] == {"matchLabels": labels}
+    assert policy["egress"] == daemons["egress"]
+    assert policy["ingress"] == [
+        each for each in daemons["ingress"] if each["ports"][0]["port"] == "admin"
+    ]
+
+
+@beside_daemons
+def test_prometheus_finds_workers_under_the_job_of_the_daemons(
+    overlay: str, built: dict[str, Path], objects: dict[tuple[str, str], Any]
+) -> None:
+    monitor = YAML(typ="safe", pure=True).load(built["monitoring"])["spec"]
+    labels = objects["Service", "syncd-workers"]["metadata"]["labels"]
+
+    assert monitor["selector"]["matchLabels"].items() <= labels.items()
+    assert labels[monitor["jobLabel"]] == "syncd"
+    (endpoint,) = monitor["endpoints"]
+    (port,) = objects["Service", "syncd-workers"]["spec"]["ports"]
+    assert port["name"] == endpoint["port"]

@@ -4,14 +4,16 @@ import os
 import subprocess
 import sys
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
+from ruamel.yaml import YAML
 
 from tests.installed import Running
+from tests.simulated import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy/compose"
@@ -20,15 +22,15 @@ NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Running]:
-    """`syncd serve` as in the container, with made-up secrets and free ports."""
+def environ(tmp_path: Path) -> dict[str, str]:
+    """As in the container, with made-up secrets and free ports."""
     secrets = tmp_path / "secrets"
     secrets.mkdir()
     for name in (path.name for path in (COMPOSE / "secrets.example").iterdir()):
         (secrets / name).touch(mode=0o600)
         (secrets / name).write_text(f"made-up-{name}-0123456789abcdef\n")
     (secrets / "warehouse_url").write_text(f"sqlite:///{tmp_path / 'warehouse.db'}\n")
-    environ = {
+    return {
         "SYNCD_SECRETS_DIR": str(secrets),
         "SYNCD_STORE__URL": f"sqlite:///{tmp_path / 'syncd.db'}",
         "SYNCD_WEB__INBOUND__LISTEN": "127.0.0.1:0",
@@ -39,18 +41,27 @@ def daemon(tmp_path: Path) -> Iterator[Running]:
         "PYTHONPATH": str(ROOT),
         "PATH": os.defpath,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "syncd", "serve"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environ,
-        cwd=tmp_path,
-    )
+
+
+@pytest.fixture
+def start(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts a command line of syncd as a container does."""
     with ExitStack() as stack:
-        running = Running(process)
-        stack.callback(running.kill)
-        yield running
+
+        def started(*command: str, **variables: str) -> Running:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "syncd", *command],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=environ | variables,
+                cwd=tmp_path,
+            )
+            running = Running(process)
+            stack.callback(running.kill)
+            return running
+
+        yield started
 
 
 def basic(user: str, password: str) -> dict[str, str]:
@@ -59,8 +70,9 @@ def basic(user: str, password: str) -> dict[str, str]:
 
 
 def test_probes_are_free_metrics_and_page_are_not_and_doors_ask_for_proof(
-    daemon: Running,
+    start: Callable[..., Running],
 ) -> None:
+    daemon = start("serve")
     admin, inbound = daemon.url("admin"), daemon.url("inbound")
     token = {"Authorization": "Bearer made-up-metrics_token-0123456789abcdef"}
     oncall = basic("oncall", "made-up-page_password-0123456789abcdef")
@@ -87,3 +99,34 @@ def test_probes_are_free_metrics_and_page_are_not_and_doors_ask_for_proof(
     }
     assert "power-users" in answers["page"].text
     assert code == 0
+
+
+def test_a_worker_of_the_compose_file_is_alive_for_the_probe_of_the_image(
+    start: Callable[..., Running], environ: dict[str, str], postgres_database: str
+) -> None:
+    file = YAML(typ="safe", pure=True).load(COMPOSE / "compose.workers.yaml")
+    body = file["services"]["worker"]
+    (place,) = [word for word in body["command"] if word.endswith(":8081")]
+    command = [word.replace(place, "0.0.0.0:0") for word in body["command"]]
+    config = str(COMPOSE / "config.postgres/syncd.yaml")
+    variables = body["environment"] | {
+        "SYNCD_CONFIG": config,
+        "SYNCD_STORE__URL": postgres_database,
+        "SYNCD_STORE__SPOOL_DIR": environ["SYNCD_SECRETS_DIR"],
+    }
+
+    worker = start(*command, **variables)
+    at = worker.url("admin").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+    token = {"Authorization": "Bearer made-up-metrics_token-0123456789abcdef"}
+    # In its container that is the port which web.admin names.
+    where = {"SYNCD_WEB__ADMIN__LISTEN": at.removeprefix("http://")}
+    probe = start(*body["healthcheck"]["test"][2:], **variables, **where)
+    answers = [
+        httpx.get(f"{at}/-/ready"),
+        httpx.get(f"{at}/metrics"),
+        httpx.get(f"{at}/metrics", headers=token),
+    ]
+
+    assert [each.status_code for each in answers] == [200, 401, 200]
+    assert probe.process.wait(PATIENCE) == 0, probe.text
+    assert worker.stop() == 0
