@@ -109,6 +109,9 @@ class Reacting:
         self._wait_again()
         with self._engine.database.read() as connection:
             highest = inbox.position(connection)
+            if highest < self._highest:
+                # A failover lost words, and their positions are given once more.
+                self._news.clear()
             as_before = settings is self._settings and highest == self._highest
             if as_before and not self._is_any_waiting():
                 return []

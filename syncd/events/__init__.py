@@ -118,10 +118,10 @@ JOBS_MIGRATED = _info(
 )
 STORE_FAILED_OVER = _warning(
     "store.failed_over",
-    "the database failed over: what was acknowledged last may be lost, {syncs} syncs "
-    "must be reconciled",
+    "the database failed over: what was acknowledged or pushed last may be lost, "
+    "{syncs} syncs must be reconciled",
     "syncs",
-    then="syncd verify SYNC --repair",
+    then="syncd status",
 )
 STORE_UNAVAILABLE = _error(
     "store.unavailable",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from sqlalchemy import text
 
 from syncd.app.engine import Engine
 from syncd.app.reacting import Reacting
@@ -133,3 +134,41 @@ def test_news_that_came_while_somebody_else_ran_the_sync_is_not_forgotten(
     assert busy == (1, [])
     assert later == 1
     assert world.vendor.cohort.members == people(1)
+
+
+def test_news_after_a_failover_that_lost_words_is_read_though_its_position_was_tried(
+    world: World,
+) -> None:
+    feed = fed(world)
+    with world.engine() as engine:
+        daemon = Daemon(world, engine)
+        feed.say(enter=people(1))
+        daemon.look(6)
+        before = _standing_at(world)
+        feed.say(enter=people(2, 3))
+        read = daemon.look(6)
+
+        # The standby has neither these words nor the plan that was made of them.
+        _go_back(world, before)
+        nothing = daemon.look(6)
+        feed.say(enter=people(4))
+        after = daemon.look(6)
+
+    assert (read, nothing, after) == (1, 0, 1)
+
+
+def _standing_at(world: World) -> dict[str, object]:
+    """How far words are given, and read."""
+    ((position,),) = rows(world.database, "SELECT value FROM inbox_position")
+    ((mark,),) = rows(world.database, "SELECT source_mark FROM binding")
+    return {"position": position, "mark": mark}
+
+
+def _go_back(world: World, standing: dict[str, object]) -> None:
+    with world.database.begin() as connection:
+        for statement in (
+            "DELETE FROM inbox WHERE position > :position",
+            "UPDATE inbox_position SET value = :position",
+            "UPDATE binding SET source_mark = :mark WHERE :position > 0",
+        ):
+            connection.execute(text(statement), standing)
