@@ -44,12 +44,12 @@ def _require_signs_of_life(there: list[Replica], url: str) -> None:
 
 def _require_right_runs(crowd: Crowd, url: str) -> None:
     store, grain = read(url), GRAIN * SPEED
+    now = crowd.virtual(store.now)
     for name, runs in store.runs.items():
         for each in runs:
-            end = each.finished_at or store.now
-            if each.slot is not None:
-                _require_between(name, each.slot, each.started_at + grain, end + grain)
-            _require_between(name, crowd.origin, end, crowd.virtual(store.now) + grain)
+            due, end = each.slot or crowd.origin, each.finished_at or now
+            _require_between(f"{name} began", due - grain, each.started_at, end + grain)
+            _require_between(f"{name} ended", crowd.origin, end, now + grain)
 
 
 def _require_right_logs(one: Replica, crowd: Crowd) -> None:
