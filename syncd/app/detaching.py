@@ -17,8 +17,8 @@ from syncd.store.database import Connection
 from syncd.store.leases import Held
 from syncd.sync import commit
 from syncd.sync import detach as story
+from syncd.sync.beginning import Busy, WaitsForPerson
 from syncd.sync.detach import Farewell, Left, NotDetachable
-from syncd.sync.run import Busy, WaitsForPerson
 
 
 def detach(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,10 +36,11 @@ from syncd.store.unsettled import Unsettled
 from syncd.store.writer import Writer
 from syncd.sync import credentials, decide, finish, letting_go, run_id
 from syncd.sync import outbox as outbox_choice
+from syncd.sync.beginning import Busy, leased
 from syncd.sync.decide import Decision, NotDecidable
 from syncd.sync.outbox import Choice
 from syncd.sync.readers import Readers
-from syncd.sync.run import Busy, leased, run
+from syncd.sync.run import run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts
 
@@ -280,7 +281,6 @@ class Engine:
 
         A run of another live process, or one in progress here, is left alone.
         """
-        now = self.clock.now()
         with self.database.read() as connection:
             unfinished = runs.unfinished(connection)
         # Asked after the rows: whoever made a row in this process is active by now, or
@@ -290,7 +290,13 @@ class Engine:
             if each.sync not in active and self._dead(each):
                 spec = self.blueprint.specs.get(each.sync)
                 late = spec.late_landings if spec is not None else timedelta(0)
-                finish.close_abandoned(self.database, each, now, late)
+                finish.close_abandoned(
+                    self.database,
+                    each,
+                    clock=self.clock,
+                    holder=self.holder,
+                    late_landings=late,
+                )
         return self._cut_off.among(self._blueprint.specs)
 
     def resume(self, name: str) -> Report | None:

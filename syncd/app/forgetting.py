@@ -23,7 +23,7 @@ from syncd.store.database import Connection, Database
 from syncd.store.forgotten import Person
 from syncd.store.installation import Action
 from syncd.sync import ids
-from syncd.sync.run import Busy
+from syncd.sync.beginning import Busy
 
 MOST = 1_000
 """Ids in one request: more than a person types, few enough for one transaction."""

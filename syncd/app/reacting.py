@@ -22,7 +22,7 @@ from syncd.model import Feed, Trigger
 from syncd.sources.feed_mark import position_of
 from syncd.store import bindings, inbox
 from syncd.store.database import Connection
-from syncd.sync.run import Busy
+from syncd.sync.beginning import Busy
 
 EVERY = timedelta(seconds=1)
 """Between two looks, on the daemon's clock."""

@@ -34,9 +34,10 @@ from syncd.store.bindings import Binding
 from syncd.store.database import Connection
 from syncd.store.verifications import Verification
 from syncd.sync import mending
+from syncd.sync.beginning import WaitsForPerson, leased
 from syncd.sync.identity import compare
 from syncd.sync.mending import Errand, NotRepairable, stale
-from syncd.sync.run import WaitsForPerson, leased, run
+from syncd.sync.run import run
 from syncd.sync.spec import Spec
 from syncd.sync.steps import Parts, identity_of
 

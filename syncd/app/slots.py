@@ -24,7 +24,7 @@ from syncd.schedule import Once, latest_at_or_before, next_after, offset
 from syncd.scheduler import Timing
 from syncd.store import latest_runs, runs
 from syncd.store.database import Connection
-from syncd.sync.run import Busy, WaitsForPerson
+from syncd.sync.beginning import Busy, WaitsForPerson
 
 PATIENCE = timedelta(seconds=60)
 """Real time after which a slot nobody handled is no longer just about to run."""

@@ -28,10 +28,11 @@ from syncd.store.forgotten import Forgotten
 from syncd.store.installation import Action
 from syncd.store.leases import Lease
 from syncd.sync import credentials, landings
+from syncd.sync.beginning import WaitsForPerson, leased
 from syncd.sync.commit import drop_plan
 from syncd.sync.finding import find_target
 from syncd.sync.identity import compare
-from syncd.sync.run import WaitsForPerson, from_what_it_says, leased, run
+from syncd.sync.run import from_what_it_says, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run, identity_of
 

@@ -19,8 +19,9 @@ from syncd.store.database import Connection
 from syncd.store.installation import Action
 from syncd.store.unsettled import Unsettled, give_up, hand_over, unsettled
 from syncd.sync import credentials
+from syncd.sync.beginning import leased
 from syncd.sync.identity import compare
-from syncd.sync.run import deliver_and_conclude, leased, run
+from syncd.sync.run import deliver_and_conclude, run
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run, identity_of
 

@@ -14,9 +14,8 @@
 A run with trigger `resume` or `approve` reads no source: it sends open batches.
 """
 
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 
 from syncd import events
@@ -25,13 +24,10 @@ from syncd.events import emit
 from syncd.log import bound
 from syncd.model import Found, Outcome, Settled, Settlement, Trigger
 from syncd.sources import Listing, Postponed, Pushed, Unchanged
-from syncd.store import bindings, doubts, failovers, leases, pauses, runs
-from syncd.store.database import Connection
-from syncd.store.leases import Held, Lease
+from syncd.store import runs
 from syncd.sync import (
     commit,
     credentials,
-    failing_over,
     landings,
     settling,
     steps,
@@ -39,10 +35,10 @@ from syncd.sync import (
     trouble,
     verdict,
 )
+from syncd.sync.beginning import begin
 from syncd.sync.draft import Draft
 from syncd.sync.finding import find_target
 from syncd.sync.finish import close_leftovers, close_run
-from syncd.sync.run_id import run_id
 from syncd.sync.snapshot import Interrupted
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run
@@ -51,25 +47,6 @@ HOLD_FOR = timedelta(hours=24)
 """A held plan waits this long for a person, then it is dropped."""
 
 Story = Callable[[Run], None]
-
-
-class Busy(SyncdError):
-    """Another process is working on this sync."""
-
-    code = "sync.busy"
-
-
-class WaitsForPerson(SyncdError):
-    """The sync's last plan is held; nothing is read or sent until it is decided on."""
-
-    code = "sync.held"
-
-    def __init__(self, held: runs.Run) -> None:
-        super().__init__(
-            f"{held.sync} is held by run {held.short_id}: "
-            f"{held.summary.get('message', held.reason)}",
-            hint=f"syncd show {held.short_id}",
-        )
 
 
 def run(
@@ -90,7 +67,7 @@ def run(
     that one process runs a sync once at a time. Every run that began ends with its
     row closed and its canonical line written.
     """
-    begun = _begin(parts, spec, trigger, slot, even_paused=even_paused)
+    begun = begin(parts, spec, trigger, slot, even_paused=even_paused)
     if begun is None:
         return None
     with bound(
@@ -114,109 +91,6 @@ def _story_of(run: Run) -> Story:
     # Batches of another identity must not go where the configuration points today.
     resumes = run.report.trigger is Trigger.RESUME and run.change is None
     return _open_batches if resumes else from_the_source
-
-
-def _begin(
-    parts: Parts,
-    spec: Spec,
-    trigger: Trigger,
-    slot: datetime | None,
-    *,
-    even_paused: bool,
-) -> Run | None:
-    """T1: the lease, the slot and a run in progress, or nothing at all."""
-    now = parts.clock.now()
-    report = _report_of(spec, trigger, slot, now)
-    with parts.database.begin() as connection:
-        lease = _acquire(connection, parts, spec)
-        marked = failovers.look(connection, now, lossless=parts.lossless)
-        waiting = failovers.since(connection, spec.name)
-        if not even_paused:
-            # An approval too: who paused it was told that nothing of it is sent.
-            pauses.require_none(connection, spec.name, now)
-        _require_none_held(connection, spec.name, trigger)
-        began = runs.begin(
-            connection,
-            run_id=report.run_id,
-            sync_name=spec.name,
-            slot=slot,
-            trigger=trigger,
-            config_hash=spec.config_hash,
-            now=now,
-        )
-        if not began:
-            _leave(connection, parts, spec, lease)
-            return None
-    failing_over.noticed(marked)
-    _mind_late_landings(parts, spec, lease)
-    emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
-    return Run(parts=parts, spec=spec, lease=lease, report=report, unreconciled=waiting)
-
-
-def _report_of(
-    spec: Spec, trigger: Trigger, slot: datetime | None, now: datetime
-) -> Report:
-    return Report(
-        run_id=run_id(now, secrets.randbits(74)),
-        sync=spec.name,
-        trigger=trigger,
-        started_at=now,
-        slot=slot,
-    )
-
-
-def _require_none_held(connection: Connection, name: str, trigger: Trigger) -> None:
-    held = runs.waiting_for_a_person(connection, name)
-    if held is not None and trigger is not Trigger.APPROVE:
-        raise WaitsForPerson(held)
-
-
-def _leave(connection: Connection, parts: Parts, spec: Spec, lease: Lease) -> None:
-    """Somebody else took the slot: nothing was begun."""
-    if lease.taken_over:
-        # Kept, for this process's next run, which must know why.
-        _mind_late_landings(parts, spec, lease)
-    else:
-        leases.release(connection, lease)
-
-
-def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
-    lease = leases.acquire(
-        connection, spec.name, parts.holder, parts.clock.wall(), parts.lease_ttl
-    )
-    if isinstance(lease, Held):
-        raise Busy(f"{spec.name} is being run by {lease.holder}", hint="syncd status")
-    if lease.taken_over:
-        owned = [each.id for each in bindings.of_sync(connection, spec.name)]
-        doubts.of_open(connection, owned, parts.clock.now(), spec.late_landings)
-    return lease
-
-
-def _mind_late_landings(parts: Parts, spec: Spec, lease: Lease) -> None:
-    """A request of the process that had the lease before may still be on the wire."""
-    if lease.taken_over:
-        late = spec.request_deadline * parts.clock.speed
-        parts.quiet_until[spec.name] = parts.clock.now() + late
-
-
-@contextmanager
-def leased(parts: Parts, spec: Spec) -> Iterator[Lease]:
-    """The sync for this process alone, without a run. Raises `Busy`.
-
-    A lease taken over from a dead process is kept: its last request may still land,
-    and the next run must know that.
-    """
-    with parts.database.begin() as connection:
-        lease = _acquire(connection, parts, spec)
-    _mind_late_landings(parts, spec, lease)
-    parts.writer.keep(lease)
-    try:
-        yield lease
-    finally:
-        parts.writer.let_go(lease)
-        if not lease.taken_over:
-            with parts.database.begin() as connection:
-                leases.release(connection, lease)
 
 
 def _tell(run: Run, story: Story | None) -> None:

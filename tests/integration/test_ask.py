@@ -13,8 +13,8 @@ from syncd.model import Outcome, Trigger
 from syncd.sources import Postponed
 from syncd.store import bindings, connections, leases
 from syncd.store.bindings import Binding
+from syncd.sync.beginning import Busy
 from syncd.sync.decide import Decision
-from syncd.sync.run import Busy
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,

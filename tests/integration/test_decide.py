@@ -18,8 +18,8 @@ from syncd.config.settings import GuardSettings, ToCohort
 from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.store import bindings
 from syncd.store.bindings import Role
+from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision, NotDecidable
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     LOST_ANSWER,

@@ -19,9 +19,9 @@ from syncd.model import Operation, Outcome, Trigger
 from syncd.store import bindings, leases, pauses, runs
 from syncd.store.database import Database
 from syncd.store.pauses import Paused
+from syncd.sync.beginning import Busy, WaitsForPerson
 from syncd.sync.decide import Decision
 from syncd.sync.detach import NotDetachable
-from syncd.sync.run import Busy, WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,

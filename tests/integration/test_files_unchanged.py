@@ -24,9 +24,9 @@ from syncd.store import bindings, forgotten
 from syncd.store.bindings import Binding
 from syncd.sync import adopting, resync
 from syncd.sync.adopting import Belief
+from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision
 from syncd.sync.resync import Wish
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,

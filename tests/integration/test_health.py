@@ -70,6 +70,29 @@ def test_a_scheduler_that_went_silent_is_not_healthy(database: Database) -> None
     assert not asked.healthy()
 
 
+def test_a_daemon_whose_store_is_away_is_alive(database: Database) -> None:
+    """A restart would not bring the store back, and nobody would answer senders."""
+    clock = SlowClock(step=0.0)
+    asked = health(database, clock)
+    with database.begin() as connection:
+        connection.execute(text("DROP TABLE daemon"))
+
+    asked.tick()
+
+    assert asked.alive()
+    assert not asked.healthy()
+
+
+def test_a_daemon_whose_scheduler_stands_still_is_not_alive(database: Database) -> None:
+    clock = SlowClock(step=SILENT_AFTER.total_seconds())
+    asked = health(database, clock)
+    before = asked.alive()
+    asked.tick()
+
+    assert not before
+    assert not asked.alive()
+
+
 def test_the_heartbeat_of_another_process_says_nothing_about_this_one(
     database: Database,
 ) -> None:

@@ -17,10 +17,10 @@ from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.sources import Postponed, Unchanged
 from syncd.store import authorship, bindings, compaction, forgotten
 from syncd.sync import mending
+from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision
 from syncd.sync.differences import Causes
 from syncd.sync.mending import Errand
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.run import run as story_of
 from syncd.sync.spec import Report
 from tests.builders import (

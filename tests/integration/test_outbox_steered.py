@@ -12,7 +12,7 @@ from syncd.config.settings import GuardSettings
 from syncd.errors import SyncdError
 from syncd.model import Operation, Outcome, Trigger
 from syncd.store.unsettled import Standing, Unsettled, unsettled
-from syncd.sync.run import Busy
+from syncd.sync.beginning import Busy
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,

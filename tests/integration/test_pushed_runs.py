@@ -21,8 +21,8 @@ from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.report.backlog import folded
 from syncd.store import bindings, inbox
 from syncd.store.database import Database
+from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,

@@ -26,9 +26,9 @@ from syncd.store.database import Database
 from syncd.store.pauses import Pause, Paused
 from syncd.sync import adopting, resync
 from syncd.sync.adopting import Belief
+from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision
 from syncd.sync.resync import Wish
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
 from tests.builders import (

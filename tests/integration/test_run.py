@@ -18,7 +18,7 @@ from syncd.model import Operation, Outcome, Trigger
 from syncd.store import leases, runs
 from syncd.store.database import Database
 from syncd.sync import finish
-from syncd.sync.run import Busy
+from syncd.sync.beginning import Busy
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
@@ -580,7 +580,9 @@ def test_a_run_that_another_process_closed_is_not_told_twice(
         _take_over(world.database)
         with world.database.read() as connection:
             (found,) = runs.unfinished(connection)
-        finish.close_abandoned(world.database, found, NOW)
+        finish.close_abandoned(
+            world.database, found, clock=world.clock, holder="elsewhere/1/1"
+        )
 
     world.sync(members=people(1))
     world.vendor.known = people(1)

@@ -38,12 +38,14 @@ def broken() -> bool:
 @contextmanager
 def serving(
     *,
+    alive: Callable[[], bool] = yes,
     healthy: Callable[[], bool] = yes,
     ready: Callable[[], bool] = yes,
     token: str | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[httpx.Client]:
     app = admin_app(
+        alive=alive,
         healthy=healthy,
         ready=ready,
         denied=Denied(Clock()),
@@ -81,6 +83,20 @@ def test_health_is_one_word(ask: Callable[[], bool], status: int, word: str) -> 
 
     assert answer.status_code == status
     assert answer.json() == {"status": word}
+
+
+def test_where_only_the_store_is_away_a_process_says_that_it_lives() -> None:
+    with serving(healthy=broken, ready=no) as client:
+        lives = client.get("/-/live")
+
+    with serving(alive=no) as client:
+        stands_still = client.get("/-/live")
+
+    assert (lives.status_code, lives.json()) == (200, {"status": "ok"})
+    assert (stands_still.status_code, stands_still.json()) == (
+        503,
+        {"status": "failing"},
+    )
 
 
 @pytest.mark.parametrize(

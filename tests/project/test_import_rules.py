@@ -62,6 +62,7 @@ SEEDS = [
 IMPURE = {
     "outbox": "carries out what a person decided about batches",
     "run": "the story: it reads, decides, writes",
+    "beginning": "takes the lease and makes the run's row",
     "steps": "the steps of the story",
     "finding": "asks the destination for the target",
     "settling": "the steps of the story after its plan is durable",

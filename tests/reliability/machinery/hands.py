@@ -22,7 +22,7 @@ from syncd.model import IdType, Operation, Trigger
 from syncd.store import forgotten
 from syncd.store.buckets import decode
 from syncd.store.tables import batch, batch_ids, metadata
-from syncd.sync.run import WaitsForPerson
+from syncd.sync.beginning import WaitsForPerson
 from tests.builders import FAILED_BEFORE
 from tests.reliability.machinery.machines import GUARD, MOMENT, NAME
 from tests.reliability.machinery.ordeals import (

@@ -40,8 +40,8 @@ from syncd.store import bindings, pauses, runs
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
 from syncd.store.leases import TTL
+from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,

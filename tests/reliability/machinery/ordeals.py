@@ -17,7 +17,7 @@ from syncd.model import Outcome, Trigger
 from syncd.schedule import latest_at_or_before
 from syncd.store import runs
 from syncd.store.leases import TTL
-from syncd.sync.run import Busy, WaitsForPerson
+from syncd.sync.beginning import Busy, WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,

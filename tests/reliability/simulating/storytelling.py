@@ -18,9 +18,9 @@ from syncd.errors import PutOff, SyncdError
 from syncd.model import Outcome, Trigger
 from syncd.store import runs
 from syncd.sync import resync
+from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision
 from syncd.sync.outbox import Choice
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.reliability.simulating.histories import RUNS, Event, History
 from tests.reliability.simulating.simulation import WHO, Simulation

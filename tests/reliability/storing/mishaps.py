@@ -22,8 +22,8 @@ from syncd.errors import StoreError, SyncdError
 from syncd.model import Operation, Outcome, Trigger
 from syncd.store import bindings, runs
 from syncd.store.database import Database
+from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision
-from syncd.sync.run import WaitsForPerson
 from syncd.sync.spec import Report
 from tests.builders import (
     FAILED_BEFORE,
