@@ -1,8 +1,10 @@
 """Is this process alive, and may it be sent to?
 
-*Healthy* means that a restart would not help: the scheduler ticks and the store
-answers. A failing sync is no matter of health. *Ready* means that what is sent here
-will be stored. Both are for machines: whoever asks gets a yes or a no.
+*Alive* means that a restart would not help: the scheduler ticks, whatever the store
+does. *Healthy* means that the store answers as well: where a database is away, every
+daemon is not, and killing them all would leave nobody to tell senders to come again.
+*Ready* means that what is sent here will be stored. A failing sync is no matter of any.
+All are for machines: whoever asks gets a yes or a no.
 """
 
 from collections.abc import Callable
@@ -19,8 +21,8 @@ STORE_PATIENCE = 1.0
 
 
 class Health:
-    """What `/-/healthy` and `/-/ready` ask. Thread-safe; may take as long as the store:
-    whoever asks does so with a limit of its own."""
+    """What `/-/live`, `/-/healthy` and `/-/ready` ask. Thread-safe; the last two may
+    take as long as the store: whoever asks does so with a limit of its own."""
 
     def __init__(
         self,
@@ -34,6 +36,18 @@ class Health:
         self._clock = clock
         self._accepting = accepting
         self._holder = leases.holder_name()
+        self._ticked_at: float | None = None
+
+    def tick(self) -> None:
+        """The scheduler does its work: to be called each time, whatever comes of it."""
+        self._ticked_at = self._clock.monotonic()
+
+    def alive(self) -> bool:
+        """Whether this process's scheduler ticks."""
+        if self._ticked_at is None:
+            return False
+        silent = self._clock.monotonic() - self._ticked_at
+        return silent < SILENT_AFTER.total_seconds()
 
     def healthy(self) -> bool:
         """Whether this process's scheduler ticks and the store answers soon."""

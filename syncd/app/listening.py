@@ -154,6 +154,7 @@ class Listening:
     def _admin(self, web: WebSettings, front: Front) -> Callable[..., object]:
         token = web.admin_token
         return admin_app(
+            alive=self._health.alive,
             healthy=self._health.healthy,
             ready=self._health.ready,
             denied=self._denied,

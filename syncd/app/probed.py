@@ -39,6 +39,7 @@ class Probed:
         stack.callback(metrics.REGISTRY.unregister, gauges)
         token = self._settings().web.admin_token
         app = admin_app(
+            alive=self._health.alive,
             healthy=self._health.healthy,
             ready=self._health.ready,
             denied=self._denied,

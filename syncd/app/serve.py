@@ -185,6 +185,7 @@ class Server:
         self._soon(f"again:{name}", partial(self._slots.make_up_put_off, name))
 
     def _beat(self) -> None:
+        self._health.tick()
         beat(self._engine, self._clock, self._started_at, Role.DAEMON)
 
     def _say_started(self) -> None:

@@ -90,8 +90,10 @@ class Working:
         self._started_at = clock.wall()
         self._reloads = Reloads(self._engine.stop_event, clock)
         self._configuration = Replacing(self._engine, load)
-        health = Health(store.database, clock, accepting=lambda: self._taking.is_taking)
-        self._probed = Probed(self._engine, health, listen) if listen else None
+        self._health = Health(
+            store.database, clock, accepting=lambda: self._taking.is_taking
+        )
+        self._probed = Probed(self._engine, self._health, listen) if listen else None
 
     def work(self) -> None:
         """Work until a signal says stop. Call it in the main thread, after `block`."""
@@ -99,14 +101,15 @@ class Working:
             stack.callback(self._engine.close)
             self._engine.start()
             self._beat()
+            expect(self._engine.blueprint.settings)
+            if self._probed is not None:
+                self._probed.open(stack)
             self._ticker.start(())
             self._ticker.every(HEARTBEAT, "heartbeat", partial(say_refused, self._beat))
             follow = partial(say_refused, self._engine.remembered.follow)
             self._ticker.every(FOLLOW, "forgotten", follow)
             if self._probed is not None:
-                self._probed.open(stack)
                 self._ticker.every(REFUSED, "refused", self._probed.say_refused)
-            expect(self._engine.blueprint.settings)
             self._say_started()
             self._taking.start()
             forced = self._stop(self._watch())
@@ -144,6 +147,7 @@ class Working:
     def _beat(self) -> None:
         if self._taking.has_ended and not self._engine.stop_event.is_set():
             return  # by a bug: whoever looks after this process starts another one
+        self._health.tick()
         beat(self._engine, self._clock, self._started_at, Role.WORKER)
 
     def _say_started(self) -> None:

@@ -68,11 +68,17 @@ class OneAtATime(Generic[T]):
             raise Slow from None
 
 
+def _always() -> bool:
+    """Whoever answers lives."""
+    return True
+
+
 def admin_app(
     *,
     healthy: Callable[[], bool],
     ready: Callable[[], bool],
     denied: Denied,
+    alive: Callable[[], bool] = _always,
     token: Callable[[], str] | None = None,
     routes: Sequence[BaseRoute] = (),
     longest_body: int = LONGEST_BODY,
@@ -80,15 +86,17 @@ def admin_app(
     metrics_patience: float = METRICS_PATIENCE,
 ) -> Starlette:
     """The app. `healthy` and `ready` may ask the store and take their time; an error of
-    theirs is a no. `token`, where there is one, must be shown for `/metrics`; it is
-    read at each request, which may hang as well.
+    theirs is a no. `alive` asks nobody. `token`, where there is one, must be shown for
+    `/metrics`; it is read at each request, which may hang as well.
     """
+    is_alive = OneAtATime("web-live", alive, health_patience)
     is_healthy = OneAtATime("web-healthy", healthy, health_patience)
     is_ready = OneAtATime("web-ready", ready, health_patience)
     counted = OneAtATime("web-metrics", _metrics, metrics_patience)
     wanted = OneAtATime("web-token", token, health_patience) if token else None
     app = Starlette(
         routes=[
+            Route("/-/live", _health(is_alive, "failing")),
             Route("/-/healthy", _health(is_healthy, "failing")),
             Route("/-/ready", _health(is_ready, "not_ready")),
             Route("/metrics", _guarded(_counts(counted), wanted, denied)),
