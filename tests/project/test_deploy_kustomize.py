@@ -195,8 +195,8 @@ def test_probes_ask_for_health_and_no_probe_for_syncs(container: Any) -> None:
     }
 
     assert {probe["port"] for probe in asked.values()} == {"admin"}
-    assert asked["startup"] == asked["liveness"]
-    assert asked["liveness"]["path"] == "/-/healthy"
+    assert asked["startup"]["path"] == "/-/healthy"
+    assert asked["liveness"]["path"] == "/-/live"
     assert asked["readiness"]["path"] == "/-/ready"
 
 
