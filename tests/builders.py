@@ -354,7 +354,6 @@ class FakeVendor:
         return Capabilities(
             max_in_flight=self.max_in_flight,
             max_batch=1000,
-            creates_targets=True,
             can_probe=self.can_probe,
         )
 

@@ -14,8 +14,6 @@ class Capabilities:
     """Requests at once for one target. Amplitude answers 429 to a second one."""
     max_batch: int
     """Ids in one request."""
-    creates_targets: bool
-    """Whether an unbound target is created by the first ADD batch."""
     replaces: int | None = None
     """Ids that one request takes in the place of all members (`Operation.REPLACE`);
     None: there is no such request."""

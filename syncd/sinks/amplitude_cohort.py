@@ -62,7 +62,6 @@ class AmplitudeCohortSink:
         return Capabilities(
             max_in_flight=1,
             max_batch=MAX_BATCH,
-            creates_targets=True,
             replaces=MAX_BATCH,
         )
 

@@ -48,7 +48,6 @@ class ListApiSink:
         return Capabilities(
             max_in_flight=MAX_IN_FLIGHT,
             max_batch=MAX_BATCH,
-            creates_targets=True,
             can_probe=False,
         )
 

@@ -41,7 +41,6 @@ class PropertyApiSink:
         return Capabilities(
             max_in_flight=MAX_IN_FLIGHT,
             max_batch=MAX_BATCH if self.mode == "batch" else 1,
-            creates_targets=False,
             can_probe=False,
         )
 

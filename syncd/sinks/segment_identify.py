@@ -32,9 +32,7 @@ class SegmentIdentifySink:
     @property
     def capabilities(self) -> Capabilities:
         """Events have no order among them: a plan names a person once."""
-        return Capabilities(
-            max_in_flight=MAX_IN_FLIGHT, max_batch=MAX_BATCH, creates_targets=False
-        )
+        return Capabilities(max_in_flight=MAX_IN_FLIGHT, max_batch=MAX_BATCH)
 
     def find(self, target: Target) -> Found | None:
         """See `Sink.find`. A trait is there as soon as it is named; asks nobody."""

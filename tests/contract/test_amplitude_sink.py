@@ -597,4 +597,3 @@ def test_a_wrong_secret_stops_the_connection_and_says_why(simulator):
 def test_a_sink_says_what_the_engine_may_ask(sink):
     assert sink.capabilities.max_in_flight == 1
     assert sink.capabilities.max_batch == 100_000
-    assert sink.capabilities.creates_targets

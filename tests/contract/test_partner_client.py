@@ -308,7 +308,6 @@ def test_the_sinks_say_what_the_page_allows():
 
     assert [each.max_in_flight for each in said] == [4, 4, 4]
     assert [each.max_batch for each in said] == [10_000, 10_000, 1]
-    assert [each.creates_targets for each in said] == [True, False, False]
 
 
 def test_a_batch_planned_for_more_is_halved_before_a_byte_leaves():

@@ -175,7 +175,6 @@ def test_the_sink_says_what_segment_allows():
         allowed = sink.capabilities
 
     assert (allowed.max_in_flight, allowed.max_batch) == (4, 1000)
-    assert not allowed.creates_targets
 
 
 # --- what an answer proves ------------------------------------------------------------

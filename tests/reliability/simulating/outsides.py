@@ -260,7 +260,6 @@ class Destination(FakeVendor):
         return Capabilities(
             max_in_flight=1 if self.style == "cohort" else 4,
             max_batch=1000,
-            creates_targets=self.style == "cohort",
             can_probe=self.can_probe,
         )
 
