@@ -130,20 +130,17 @@ def accepted(
 
 def refused(connection: Connection, fetch_id: int, error: str, now: datetime) -> None:
     """The request was answered with a refusal."""
-    state = FetchState.REFUSED
-    _set(
-        connection,
-        fetch_id,
-        state=state,
-        error=redacted(error),
-        asked_at=now,
-        ended_at=now,
-    )
+    _in_vain(connection, fetch_id, FetchState.REFUSED, error, now)
 
 
 def lost(connection: Connection, fetch_id: int, error: str, now: datetime) -> None:
     """Nobody knows what became of the request."""
-    state = FetchState.LOST
+    _in_vain(connection, fetch_id, FetchState.LOST, error, now)
+
+
+def _in_vain(
+    connection: Connection, fetch_id: int, state: FetchState, error: str, now: datetime
+) -> None:
     _set(
         connection,
         fetch_id,

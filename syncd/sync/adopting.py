@@ -31,10 +31,10 @@ from syncd.store.bindings import Binding, Role
 from syncd.store.buckets import bucket_of
 from syncd.store.database import Connection
 from syncd.sync import credentials, steps
-from syncd.sync.draft import Draft, draft, spread_of
+from syncd.sync.draft import Draft, draft
 from syncd.sync.resync import NotResyncable, Wish, action, say, target_there
 from syncd.sync.run import run
-from syncd.sync.snapshot import Interrupted, Reading, Snapshot, take_snapshot
+from syncd.sync.snapshot import Interrupted, Snapshot, take_snapshot
 from syncd.sync.spec import Report, Spec
 from syncd.sync.steps import Parts, Run, compared_binding
 
@@ -154,15 +154,7 @@ def _collected(run: Run, found: Found, belief: Belief) -> Snapshot:
     listing = belief.reads(run, found.external_id)
     if isinstance(listing, Postponed):
         raise _no_list(run, listing)
-    with run.parts.database.read() as connection:
-        spread = spread_of(connection, compared_binding(run))
-    how = Reading(
-        id_type=run.spec.identity.id_type,
-        folder=run.parts.spool,
-        n_buckets=spread,
-        stop=run.parts.stop,
-    )
-    return take_snapshot(listing, how)
+    return take_snapshot(listing, steps.how_to_read(run))
 
 
 def _no_list(run: Run, why: Unchanged | Postponed) -> NotResyncable:

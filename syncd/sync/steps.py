@@ -226,16 +226,7 @@ def _is_settled(run: Run, connection: Connection, binding: Binding) -> bool:
 
 def collect(run: Run, answer: Listing | Pushed) -> Snapshot:
     """Read the list, or what was pushed, into a partitioned snapshot."""
-    parts, spec = run.parts, run.spec
-    with parts.database.read() as connection:
-        spread = spread_of(connection, compared_binding(run))
-    how = Reading(
-        id_type=spec.identity.id_type,
-        folder=parts.spool,
-        n_buckets=spread,
-        stop=parts.stop,
-    )
-    snapshot = _read(spec.name, answer, parts.database, how)
+    snapshot = _read(run.spec.name, answer, run.parts.database, how_to_read(run))
     run.report.numbers |= {"refused": snapshot.refused, "doubts": snapshot.doubts}
     if snapshot.news is not None:
         run.report.numbers |= {
@@ -252,6 +243,18 @@ def collect(run: Run, answer: Listing | Pushed) -> Snapshot:
         refused=sum(snapshot.refused.values()),
     )
     return snapshot
+
+
+def how_to_read(run: Run) -> Reading:
+    """A list is spread as what it is compared with lies."""
+    with run.parts.database.read() as connection:
+        spread = spread_of(connection, compared_binding(run))
+    return Reading(
+        id_type=run.spec.identity.id_type,
+        folder=run.parts.spool,
+        n_buckets=spread,
+        stop=run.parts.stop,
+    )
 
 
 def _read(
