@@ -23,7 +23,7 @@ from syncd.cli.store import NoStore, opened
 from syncd.config.settings import FromCohort, Loaded, Settings, SyncSettings
 from syncd.errors import SourceUnavailable, SyncdError
 from syncd.report.words import number
-from syncd.store import acknowledged, bindings, outbox
+from syncd.store import acknowledged, bindings, unsettled
 from syncd.sync.adopting import ADOPTED
 from syncd.sync.replacing import strangers
 from syncd.sync.vouching import HEARD
@@ -179,7 +179,7 @@ def _known(settings: Settings, sync: SyncSettings, frame: Frame) -> _Known:
                 name=binding.external_name or binding.target.partition(":")[2],
                 external_id=binding.external_id,
                 acknowledged=acknowledged.count(connection, binding, now),
-                uncertain=outbox.uncertain_count(connection, binding.id),
+                uncertain=unsettled.uncertain_count(connection, binding.id),
             )
     except NoStore:
         return _Known()

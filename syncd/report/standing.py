@@ -20,9 +20,9 @@ from syncd.store import (
     latest_runs,
     leases,
     ledger,
-    outbox,
     pauses,
     runs,
+    unsettled,
 )
 from syncd.store.bindings import Binding
 from syncd.store.connections import ConnectionState
@@ -238,7 +238,7 @@ def progress(connection: Connection, run: Run) -> float | None:
     if run.phase != "deliver":
         return None
     owned = [each.id for each in bindings.of_sync(connection, run.sync)]
-    left = outbox.count(connection, owned, BatchState.OPEN)[1]
+    left = unsettled.count(connection, owned, BatchState.OPEN)[1]
     totals = ledger.totals(connection, run.id)
     settled = totals.entered + totals.exited + totals.unmatched + totals.rejected
     return settled / (settled + left) if settled + left else None

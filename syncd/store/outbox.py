@@ -13,7 +13,6 @@ from sqlalchemy import (
     Connection,
     bindparam,
     delete,
-    func,
     insert,
     null,
     select,
@@ -338,28 +337,6 @@ def dead_letter(
             error=redacted(error),
         )
     )
-
-
-def uncertain_count(connection: Connection, binding_id: int) -> int:
-    """Ids in open and dead batches."""
-    total = connection.execute(
-        select(func.sum(batch.c.n)).where(
-            batch.c.binding_id == binding_id, batch.c.state.in_(UNCERTAIN)
-        )
-    ).scalar_one()
-    return int(total or 0)
-
-
-def count(
-    connection: Connection, sync_bindings: Sequence[int], state: BatchState
-) -> tuple[int, int]:
-    """(batches, ids) of these bindings in this state."""
-    row = connection.execute(
-        select(func.count(), func.sum(batch.c.n)).where(
-            batch.c.binding_id.in_(sync_bindings), batch.c.state == state
-        )
-    ).one()
-    return int(row[0]), int(row[1] or 0)
 
 
 def _delete(

@@ -1,14 +1,15 @@
-"""Batches that are not settled, as people see and steer them one by one."""
+"""Batches that are not settled: counts, and as people see and steer them one by one."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from syncd.model import BatchState, Operation
 from syncd.store.bindings import Role
+from syncd.store.outbox import UNCERTAIN
 from syncd.store.tables import batch, binding
 
 _UNSETTLED = (BatchState.OPEN, BatchState.HELD, BatchState.DEAD)
@@ -91,6 +92,28 @@ def unsettled(connection: Connection, syncs: Collection[str]) -> list[Unsettled]
         )
         for row in rows
     ]
+
+
+def uncertain_count(connection: Connection, binding_id: int) -> int:
+    """Ids in open and dead batches."""
+    total = connection.execute(
+        select(func.sum(batch.c.n)).where(
+            batch.c.binding_id == binding_id, batch.c.state.in_(UNCERTAIN)
+        )
+    ).scalar_one()
+    return int(total or 0)
+
+
+def count(
+    connection: Connection, sync_bindings: Sequence[int], state: BatchState
+) -> tuple[int, int]:
+    """(batches, ids) of these bindings in this state."""
+    row = connection.execute(
+        select(func.count(), func.sum(batch.c.n)).where(
+            batch.c.binding_id.in_(sync_bindings), batch.c.state == state
+        )
+    ).one()
+    return int(row[0]), int(row[1] or 0)
 
 
 def hand_over(

@@ -22,9 +22,9 @@ from syncd.store import (
     failovers,
     installation,
     leases,
-    outbox,
     pauses,
     runs,
+    unsettled,
     verifications,
 )
 from syncd.store.bindings import Binding, Role
@@ -101,7 +101,7 @@ def _left(connection: Connection, binding: Binding, now: datetime) -> Left:
         name=binding.external_name or binding.target.partition(":")[2],
         external_id=binding.external_id,
         members=acknowledged.count(connection, binding, now),
-        uncertain=outbox.uncertain_count(connection, binding.id),
+        uncertain=unsettled.uncertain_count(connection, binding.id),
         former=binding.role is Role.RETIRED,
     )
 

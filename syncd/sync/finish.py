@@ -16,9 +16,9 @@ from syncd.store import (
     doubts,
     leases,
     ledger,
-    outbox,
     runs,
     unaccepted,
+    unsettled,
 )
 from syncd.store.bindings import Role
 from syncd.store.database import Connection, Database
@@ -223,8 +223,8 @@ def _count(sync: str, outcome: Outcome, numbers: Mapping[str, Any]) -> None:
 
 def _judge(report: Report) -> None:
     """An OK or skipped run with batches that are not settled is partial."""
-    unsettled = report.numbers["dead"] + report.numbers["waiting"]
-    if report.outcome in (*runs.OK, Outcome.SKIPPED) and unsettled:
+    left = report.numbers["dead"] + report.numbers["waiting"]
+    if report.outcome in (*runs.OK, Outcome.SKIPPED) and left:
         report.outcome = Outcome.PARTIAL
         why = "dead_letters" if report.numbers["dead"] else "waiting"
         report.reason = report.reason or why
@@ -234,7 +234,7 @@ def _retire_emptied(connection: Connection, run: Run) -> None:
     """A binding of a former id type is done with once nobody is left in doubt, and no
     request of it can land any more."""
     for old in bindings.of_sync(connection, run.spec.name):
-        left = outbox.uncertain_count(connection, old.id)
+        left = unsettled.uncertain_count(connection, old.id)
         late = doubts.any_of(connection, old.id)
         if old.role is Role.RETIRING and left == 0 and not late:
             bindings.set_role(connection, old.id, Role.RETIRED)
@@ -244,8 +244,8 @@ def _proven(connection: Connection, run: Run) -> dict[str, Any]:
     name = run.spec.name
     owned = [each.id for each in bindings.of_sync(connection, name)]
     numbers = _ledger_numbers(connection, run.report.run_id)
-    numbers["waiting"] = outbox.count(connection, owned, BatchState.OPEN)[0]
-    numbers["dead"] = outbox.count(connection, owned, BatchState.DEAD)[0]
+    numbers["waiting"] = unsettled.count(connection, owned, BatchState.OPEN)[0]
+    numbers["dead"] = unsettled.count(connection, owned, BatchState.DEAD)[0]
     binding = bindings.current(connection, name)
     if binding is not None:
         numbers["cohort_id"] = binding.external_id
@@ -262,7 +262,7 @@ def _members_after(connection: Connection, run: Run, now: datetime) -> int | Non
     if binding is None or not ledger.totals(connection, run.report.run_id).requests:
         return None
     compared = {"snapshot", "members"} <= run.report.numbers.keys()
-    waits = outbox.uncertain_count(connection, binding.id)
+    waits = unsettled.uncertain_count(connection, binding.id)
     if run.report.outcome is Outcome.SUCCESS and compared and not waits:
         # Whoever is in the snapshot is a member now, but for the unaccepted.
         left_out = unaccepted.total(connection, binding.id)

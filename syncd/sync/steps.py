@@ -16,14 +16,7 @@ from syncd.events import emit
 from syncd.model import BatchState, Settlement, Trigger
 from syncd.sources import Answer, Listing, Pushed, Question
 from syncd.sources.pushed import INTERRUPTED, say_list_failed
-from syncd.store import (
-    acknowledged,
-    bindings,
-    forgotten,
-    leases,
-    outbox,
-    unaccepted,
-)
+from syncd.store import acknowledged, bindings, forgotten, leases, unaccepted, unsettled
 from syncd.store.bindings import Binding
 from syncd.store.database import Connection, Database
 from syncd.store.leases import Lease
@@ -167,9 +160,9 @@ def leaving_binding(run: Run) -> Binding | None:
 def ask(run: Run) -> Answer:
     """Ask the source whether there is anything to read; it may take minutes."""
     spec, parts = run.spec, run.parts
-    mark, below, unsettled = _what_is_known(run)
+    mark, below, again = _what_is_known(run)
     if run.anew:
-        mark, unsettled = None, True
+        mark, again = None, True
     return spec.source.ask(
         Question(
             sync=spec.name,
@@ -177,7 +170,7 @@ def ask(run: Run) -> Answer:
             database=parts.database,
             mark=mark,
             below=below,
-            again=unsettled,
+            again=again,
             by_person=run.report.trigger in (Trigger.MANUAL, Trigger.RESYNC),
             wanted=partial(_count_wanted, run),
             stop=parts.stop,
@@ -218,7 +211,7 @@ def _is_settled(run: Run, connection: Connection, binding: Binding) -> bool:
     to let go."""
     owned = [each.id for each in bindings.of_sync(connection, run.spec.name)]
     return (
-        outbox.count(connection, owned, BatchState.DEAD)[0] == 0
+        unsettled.count(connection, owned, BatchState.DEAD)[0] == 0
         and unaccepted.due(connection, binding.id, run.parts.clock.now()) == 0
         and not forgotten.is_due(connection, binding.id)
     )

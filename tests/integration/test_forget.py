@@ -21,8 +21,8 @@ from syncd.store import (
     forgotten,
     inbox,
     installation,
-    outbox,
     traces,
+    unsettled,
 )
 from syncd.store.database import Database
 from syncd.store.tables import action, metadata, run, trace
@@ -546,7 +546,7 @@ def test_a_former_target_is_named_and_erased_from_the_store(world: World) -> Non
     assert letting_go.CannotLetGo.code == "forget.waits"
     with world.database.read() as connection:
         assert inbox.position(connection) == 0
-        assert outbox.count(connection, [old.id], BatchState.OPEN) == (0, 0)
+        assert unsettled.count(connection, [old.id], BatchState.OPEN) == (0, 0)
 
 
 @pytest.mark.parametrize("holds", [False, True])

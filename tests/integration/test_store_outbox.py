@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from syncd.errors import StoreUnavailable
 from syncd.model import Batch, BatchState, Operation, PlannedBatch
-from syncd.store import acknowledged, outbox
+from syncd.store import acknowledged, outbox, unsettled
 from syncd.store.acknowledged import Bucket
 from syncd.store.bindings import Binding
 from syncd.store.database import Database
@@ -209,7 +209,7 @@ def test_open_ids_are_uncertain_and_not_acknowledged(
     assert found.uncertain == {b"a", b"b"}
     assert found.acknowledged == set()
     with database.read() as connection:
-        assert outbox.uncertain_count(connection, binding.id) == 2
+        assert unsettled.uncertain_count(connection, binding.id) == 2
 
 
 def test_an_acknowledged_batch_is_certain_and_never_claimed_again(
@@ -398,10 +398,10 @@ def test_held_batches_are_neither_sent_nor_uncertain(
     assert (found.acknowledged, found.uncertain) == (set(), set())
     assert waiting(database) == []
     with database.read() as connection:
-        assert outbox.uncertain_count(connection, binding.id) == 0
-        assert outbox.count(connection, [binding.id], BatchState.HELD) == (2, 3)
-        assert outbox.count(connection, [binding.id], BatchState.OPEN) == (0, 0)
-        assert outbox.count(connection, [], BatchState.HELD) == (0, 0)
+        assert unsettled.uncertain_count(connection, binding.id) == 0
+        assert unsettled.count(connection, [binding.id], BatchState.HELD) == (2, 3)
+        assert unsettled.count(connection, [binding.id], BatchState.OPEN) == (0, 0)
+        assert unsettled.count(connection, [], BatchState.HELD) == (0, 0)
 
 
 def test_a_held_batch_cannot_be_claimed(

@@ -38,13 +38,12 @@ listen_port = 5432
 unix_socket_dir = {folder}
 auth_type = any
 pool_mode = transaction
-default_pool_size = 12
+default_pool_size = {size}
 max_client_conn = 300
 idle_transaction_timeout = {idle}
 """
-"""The last one is needed where a replica may stand still: a BEGIN of it that waits for
-a connection gets one, and nothing but PgBouncer itself can take that back. Without it,
-some twelve of them leave the other replicas none, until it wakes up or is killed."""
+"""The last one is a belt: the transactions of a replica that stands still have an end
+of their own."""
 
 
 @contextmanager
@@ -58,16 +57,20 @@ def reached(way: str, url: str) -> Iterator[str]:
 
 
 @contextmanager
-def pooled(url: str, idle: int = 10) -> Iterator[str]:
-    """One before the server of this URL; the URL by which it is used. `idle` seconds a
-    transaction may say nothing."""
+def pooled(url: str, idle: int = 10, size: int = 12) -> Iterator[str]:
+    """One before the server of this URL; the URL by which it is used.
+
+    `idle` seconds a transaction may say nothing (0: for ever); `size` connections.
+    """
     assert PGBOUNCER is not None, "the package pgbouncer is missing"
     parts = urlsplit(url)
     server = Path(parse_qs(parts.query)["host"][0])
     # The path of a socket must be short. Nobody else may look into the server's folder.
     folder = Path(tempfile.mkdtemp(prefix="syncd-pool-"))
     settings = folder / "pgbouncer.ini"
-    settings.write_text(_SETTINGS.format(server=server, folder=folder, idle=idle))
+    settings.write_text(
+        _SETTINGS.format(server=server, folder=folder, idle=idle, size=size)
+    )
     command = [PGBOUNCER, "-q", str(settings)]
     if os.geteuid() == 0:
         shutil.chown(folder, server.owner())
