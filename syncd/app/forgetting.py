@@ -5,9 +5,10 @@ request adds them. All that follows begins anew wherever it is cut off: the daem
 every minute for syncs that have to let somebody go, and the daily prune cleans up.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from syncd import events
@@ -29,6 +30,9 @@ MOST = 1_000
 """Ids in one request: more than a person types, few enough for one transaction."""
 AGAIN = timedelta(minutes=15)
 """Until the daemon tries once more where a sync could not let go of somebody."""
+
+Soon = Callable[[str, Callable[[], object]], None]
+"""Calls an action in a thread of the scheduler, now."""
 
 
 class NotForgettable(SyncdError):
@@ -204,10 +208,14 @@ def is_any_due(connection: Connection, settings: Settings, now: datetime) -> boo
 
 
 class LettingGo:
-    """Looks for syncs that have to let somebody go; by one thread at a time."""
+    """Looks for syncs that have to let somebody go; by one thread at a time.
 
-    def __init__(self, engine: Engine) -> None:
+    Each of them then runs in a thread of its own: it may take hours.
+    """
+
+    def __init__(self, engine: Engine, soon: Soon) -> None:
         self._engine = engine
+        self._soon = soon
         self._tried: dict[str, tuple[int, datetime]] = {}
         self._words_up_to = 0
 
@@ -224,7 +232,7 @@ class LettingGo:
             self._words_up_to = newest
         for name in engine.blueprint.specs:
             if self._is_due(name, newest):
-                self._try(name, newest)
+                self._soon(f"let-go:{name}", partial(self._try, name, newest))
 
     def _is_due(self, name: str, newest: int) -> bool:
         engine, now = self._engine, self._engine.clock.now()

@@ -88,7 +88,7 @@ class Server:
         )
         self._started_at = clock.wall()
         self._configuration = Replacing(self._engine, load)
-        self._letting_go = LettingGo(self._engine)
+        self._letting_go = LettingGo(self._engine, self._soon)
         self._reloads = Reloads(self._engine.stop_event, clock)
         refusal = self._reloads.why_refused
         self._telling = Telling(self._engine, clock, self._health, refusal)
@@ -140,7 +140,7 @@ class Server:
         self._ticker.every(PROBE, "probe", partial(say_refused, probe))
         prune = max(PRUNE / self._clock.speed, HEARTBEAT)
         pruned = partial(pruning.prune, self._engine)
-        self._ticker.every(prune, "prune", partial(say_refused, pruned))
+        self._ticker.every(prune, "prune", partial(self._soon, "prune", pruned))
         recover = partial(say_refused, self._recover)
         self._ticker.every(self._recover_every(), "recover", recover)
         if self._unattended is not None:

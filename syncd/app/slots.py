@@ -256,22 +256,23 @@ class Slots:
         """Look for slots that nobody handled, as when the store was away.
 
         Of hundreds of syncs hardly any has one: only those are looked at one by one.
+        Nothing is run in the caller's thread, which the whole house shares.
         """
         syncs = self._enabled()
         with self._engine.database.read() as connection:
             settled = runs.settled_until(connection)
             put_off = self._all_put_off(connection, syncs)
         for sync in syncs:
-            done = self._is_settled(sync, settled.get(sync.name))
-            slot = None if done else self._newest_slot(sync.name)
+            name, done = sync.name, self._is_settled(sync, settled.get(sync.name))
+            slot = None if done else self._newest_slot(name)
             waited = self._clock.now() - slot if slot else timedelta(0)
             if slot is not None and waited > PATIENCE * self._clock.speed:
-                self._make_up(sync, slot)
+                self._soon(f"missed:{name}", partial(self._make_up, sync, slot))
             elif isinstance(sync.schedule, Once):
-                self._run_once(sync)
-            elif slot is None and sync.name in put_off:
-                name = f"put-off:{sync.name}"
-                self._soon(name, partial(self.make_up_put_off, sync.name))
+                if self._is_wanted_once(sync):
+                    self._soon(f"one-time:{name}", partial(self._run_once, sync))
+            elif slot is None and name in put_off:
+                self._soon(f"put-off:{name}", partial(self.make_up_put_off, name))
 
     def resume(self, name: str) -> None:
         """Go on where a run was cut off. While the sync is put off, that waits too."""
@@ -323,6 +324,12 @@ class Slots:
 
     def _run_once(self, sync: SyncSettings) -> None:
         """A one-time sync: at once, then now and again until it succeeded."""
+        if self._is_wanted_once(sync):
+            with suppress(Busy, PutOff, WaitsForPerson):
+                self._begin(Job(sync=sync.name, trigger=Trigger.SCHEDULE))
+
+    def _is_wanted_once(self, sync: SyncSettings) -> bool:
+        """Whether it did not succeed yet, and was not tried just now."""
         with self._engine.database.read() as connection:
             well = runs.latest(
                 connection, sync_name=sync.name, outcomes=runs.OK, limit=FORGOTTEN + 1
@@ -331,9 +338,7 @@ class Slots:
         pause = last and _is_within(ONCE_AGAIN, self._clock.now() - last[0].started_at)
         # Who was only removed since they asked for it, was never read from the source.
         done = any(each.trigger is not Trigger.FORGET for each in well)
-        if not done and not pause:
-            with suppress(Busy, PutOff, WaitsForPerson):
-                self._begin(Job(sync=sync.name, trigger=Trigger.SCHEDULE))
+        return not done and not pause
 
     def _sync(self, name: str) -> SyncSettings | None:
         for sync in self._engine.blueprint.settings.syncs:

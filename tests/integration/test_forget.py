@@ -1,7 +1,7 @@
 """Who asked to be forgotten leaves every target, is not taken in again by any way, and
 nothing of them is left in the store, on SQLite and on Postgres."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ def world(database: Database, tmp_path: Path) -> World:
 
 def advance(world: World, by: timedelta = SECOND) -> None:
     world.clock.advance(by)  # type: ignore[attr-defined]
+
+
+def at_once(_: str, action: Callable[[], object]) -> None:
+    """What the scheduler does in a thread of its own."""
+    action()
 
 
 def go(engine: Engine, world: World, name: str = "vip") -> Report:
@@ -272,7 +277,7 @@ def test_where_nothing_can_be_delivered_it_waits_and_is_gone_on_with(
         with world.database.read() as connection:
             (waits,) = forgetting.waiting(connection, ["vip"], world.clock.now())
         world.vendor.always = None
-        looking = LettingGo(engine)
+        looking = LettingGo(engine, at_once)
         looking.look()
 
     assert states(answer) == {"vip": "failed"}
@@ -288,7 +293,7 @@ def test_the_daemon_does_not_try_in_vain_all_the_time(world: World) -> None:
     with world.engine() as engine:
         go(engine, world)
         world.vendor.always = FAILED_BEFORE
-        looking = LettingGo(engine)
+        looking = LettingGo(engine, at_once)
         with world.database.begin() as connection:
             forgotten.add(connection, [(next(iter(people(3))), IdType.USER_ID)], NOW)
         tried = []
@@ -298,6 +303,23 @@ def test_the_daemon_does_not_try_in_vain_all_the_time(world: World) -> None:
             tried.append(runs_of(world, Trigger.FORGET))
 
     assert tried == [1, 1, 1, 2]
+
+
+def test_nobody_is_let_go_in_the_thread_that_looks_for_whom(world: World) -> None:
+    """That thread has the heartbeat's work too, and a run may take hours."""
+    world.sync(members=people(*range(10)))
+    world.vendor.known = people(*range(10))
+    later: dict[str, Callable[[], object]] = {}
+    with world.engine() as engine:
+        go(engine, world)
+        with world.database.begin() as connection:
+            forgotten.add(connection, [(next(iter(people(3))), IdType.USER_ID)], NOW)
+        LettingGo(engine, later.__setitem__).look()
+        ran, asked = runs_of(world, Trigger.FORGET), list(later)
+        later["let-go:vip"]()
+
+    assert (ran, asked) == (0, ["let-go:vip"])
+    assert runs_of(world, Trigger.FORGET) == 1
 
 
 def runs_of(world: World, trigger: Trigger) -> int:
@@ -316,7 +338,7 @@ def test_recorded_and_then_killed_is_finished_by_the_next_process(world: World) 
         forgotten.add(connection, [(each, IdType.USER_ID) for each in gone], NOW)
 
     with world.engine() as engine:
-        LettingGo(engine).look()
+        LettingGo(engine, at_once).look()
         forgetting.prune(engine)
 
     assert people(3).isdisjoint(world.vendor.cohort.members)
@@ -338,13 +360,13 @@ def test_more_than_the_limit_is_held_and_an_approval_lets_them_go(
         held = held_run(world.database)
         assert held is not None
         still = world.vendor.cohort.members == people(*range(10))
-        LettingGo(engine).look()
+        LettingGo(engine, at_once).look()
         assert held_run(world.database) == held
         advance(world)
         engine.approve(
             Decision(run_id=held.id, actor="ann", via="cli", reason="they asked")
         )
-        LettingGo(engine).look()
+        LettingGo(engine, at_once).look()
 
     assert states(answer) == {"vip": "held"}
     assert still
@@ -440,7 +462,7 @@ def test_who_is_deleted_in_engage_leaves_syncs_that_no_event_feeds_too(
         go(engine, world, "fed")
         go(engine, world, "listed")
         feed.say(forget=people(3), at=NOW)
-        LettingGo(engine).look()
+        LettingGo(engine, at_once).look()
         reports = go(engine, world, "fed"), go(engine, world, "listed")
 
     assert [each.members for each in world.vendor.cohorts.values()] == [
@@ -570,7 +592,7 @@ def test_a_sync_that_is_off_keeps_the_rest_waiting_only_while_it_names_them(
 
     world.sync("off", enabled=True)
     with world.engine() as engine:
-        LettingGo(engine).look()
+        LettingGo(engine, at_once).look()
         forgetting.prune(engine)
     assert left_of(world, gone) == set()
 

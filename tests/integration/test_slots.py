@@ -247,16 +247,41 @@ def test_a_sync_that_is_not_to_catch_up_records_what_it_skipped(world: World) ->
 def test_a_slot_that_nobody_settled_is_made_up_for_while_serving(world: World) -> None:
     world.sync(members=people(1), schedule=HOURLY)
     world.vendor.known = people(1)
+    later = Later()
     with world.engine() as engine:
-        slots = slots_of(engine, world)
+        slots = slots_of(engine, world, later)
         advance(world, HOUR)
         slots.catch_up()
+        later.do_all()
         early = stored(world)
         advance(world, 30 * MINUTE)
         slots.catch_up()
+        later.do_all()
 
     assert early == [], "its own due time has only just come"
     assert stored(world) == [(1, "catch_up", "success", None)]
+
+
+def test_no_sync_runs_in_the_thread_that_looks_for_what_was_missed(
+    world: World,
+) -> None:
+    """That thread has the heartbeat's work too: forty syncs would stop it for long."""
+    world.sync("hourly", members=people(1), schedule=HOURLY)
+    world.sync("other", members=people(1), schedule=HOURLY)
+    world.sync("one-time", members=people(1), schedule=Once())
+    world.vendor.known = people(1)
+    later = Later()
+    with world.engine() as engine:
+        advance(world, 90 * MINUTE)
+        slots_of(engine, world, later).catch_up()
+        ran, asked = stored(world), sorted(later)
+        later.do_all()
+        slots_of(engine, world, later).catch_up()
+
+    assert ran == []
+    assert asked == ["missed:hourly", "missed:other", "one-time:one-time"]
+    assert [row[2] for row in stored(world)] == ["success"] * 3
+    assert later == {}, "nothing is left to be done"
 
 
 def test_a_one_time_sync_runs_until_it_succeeded_once(world: World) -> None:
