@@ -1,6 +1,6 @@
 """`syncd user` and `syncd why`: where a person stands, and how they got there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,6 +18,8 @@ from syncd.cli.person_moments import Moment, moments
 from syncd.cli.person_state import State, answer, since, state_of
 from syncd.cli.store import on_its_clock, opened
 from syncd.model import BatchState
+from syncd.report.phrases import failover_sentences
+from syncd.report.standing import standing
 from syncd.report.words import moment
 
 STYLES = {
@@ -96,13 +98,17 @@ def why(frame: Frame, stdin: str, fd: int | None, name: str) -> None:
         found = person.read(
             connection, settings, syncs[0], member_id, frame.clock.now()
         )
+        stands = standing(connection, settings, syncs[0], frame.clock)
+    doubts = failover_sentences(stands, found.now, frame.config_flags())
     if frame.as_json:
-        frame.out.json("why", _story(frame, found, called))
+        frame.out.json("why", _story(frame, found, called) | {"doubts": doubts})
     else:
-        _tell(frame, found, called)
+        _tell(frame, found, called, doubts)
 
 
-def _tell(frame: Frame, found: Known, called: str | None) -> None:
+def _tell(
+    frame: Frame, found: Known, called: str | None, doubts: Sequence[str]
+) -> None:
     out, say, state = frame.out, _say(found), state_of(found)
     told = answer(found, say)
     out.line(f"{found.sync.name}  person {called or '(no hash yet)'}", style="bold")
@@ -115,6 +121,10 @@ def _tell(frame: Frame, found: Known, called: str | None) -> None:
     if not found.told_by and found.refusal is None:
         out.line()
         sentence(out, _NOT_KEPT)
+    if doubts:
+        out.line()
+    for each in doubts:
+        sentence(out, each)
     if told.hints:
         out.line()
     for hint in told.hints:

@@ -150,21 +150,27 @@ class PushedSource:
 
     def _next(self, asked: _Asked, mark: Mark) -> Answer:
         """What is new stands above whom the plans so far wanted, or above a list."""
+        idle = not self._is_list_due(asked, mark) and not _has_news(asked, mark)
+        nothing_new = Unchanged(since=asked.row.last_at if asked.row else None)
         if _is_incomplete(asked, mark):
             # What is missing was never read: equal sizes prove nothing.
             mark = replace(mark, listed_at=None, beyond=None)
             if self._whole is None:
                 _say_incomplete(asked)
+            idle = False
         elif self._is_list_owed(asked, mark):
             mark = replace(mark, listed_at=None, beyond=None)
-        elif not self._is_list_due(asked, mark) and not _has_news(asked, mark):
-            return Unchanged(since=asked.row.last_at if asked.row is not None else None)
+        elif idle:
+            return nothing_new
         # Words said twice change nothing: where it all begins anew, all are read again.
         after = mark.position if asked.question.mark is not None else 0
         if not self._is_list_due(asked, mark):
             reached = replace(mark, position=asked.position)
             return self._alone(asked, reached, after=after)
-        return self._with_list(asked, mark, after)
+        said = self._with_list(asked, mark, after)
+        # A list that is owed for hours is asked for by each run: nothing is compared
+        # for that alone.
+        return nothing_new if idle and said.whole is None else said
 
     def _with_list(self, asked: _Asked, mark: Mark, after: int) -> Pushed:
         """A list is due: above it, or without it where it may not be had."""

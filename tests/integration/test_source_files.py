@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,26 @@ def test_all_files_that_match_are_one_list_and_those_of_other_audiences_are_not(
     ids = read(tmp_path, "in/{audience}-*")
 
     assert ids == [b"person-1", b"person-2", b"person-3"]
+
+
+def test_a_list_is_as_old_as_the_oldest_of_its_files_however_late_it_is_read(
+    put, tmp_path
+):
+    listing = source(tmp_path).listing()
+    nothing_there = listing.as_of()
+    now = datetime.now(UTC)
+    for name, age in (("lapsed_trials_1.csv", 60), ("lapsed_trials_2.csv", 7200)):
+        written = now.timestamp() - age
+        os.utime(put("user_id\n1\n", name), (written, written))
+
+    oldest = listing.as_of()
+    os.utime(tmp_path / "lapsed_trials_2.csv", (now.timestamp() + 3600,) * 2)
+    os.utime(tmp_path / "lapsed_trials_1.csv", (now.timestamp() + 3600,) * 2)
+
+    assert nothing_there is None
+    assert oldest is not None
+    assert abs(now - timedelta(hours=2) - oldest) < timedelta(minutes=1)
+    assert listing.as_of() is None, "a time to come says nothing"
 
 
 def test_wildcards_in_an_audience_key_match_only_themselves(put, tmp_path):

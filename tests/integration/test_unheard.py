@@ -3,7 +3,7 @@ a whole list made since stands below it, or a person says that nothing is missin
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -116,6 +116,34 @@ def test_a_list_that_cannot_be_read_settles_nothing(world: World) -> None:
 
     assert ended(broken) == FAILED_OVER
     assert healed.outcome is Outcome.NO_CHANGE
+
+
+class Export(AskedSource):
+    """A list that was made at some time, and is read later."""
+
+    written: datetime | None = None
+
+    def as_of(self) -> datetime | None:
+        """See `Listing.as_of`."""
+        return self.written
+
+
+def test_a_list_that_was_made_before_settles_nothing_however_late_it_is_read(
+    world: World,
+) -> None:
+    whole = Export(people(1, 2, 3))
+    fed(world, whole)
+    with world.engine() as engine:
+        fail_over(engine, world)
+        whole.written, whole.version = world.clock.now(), "of that moment"
+        first = ran(engine, world, after=2 * LAG)
+        second = ran(engine, world)
+        whole.written, whole.version = world.clock.now(), "of now"
+        third = ran(engine, world)
+
+    assert ended(first) == ended(second) == FAILED_OVER
+    assert "diff" not in second.phase_ms, "an unchanged list is no reason to compare"
+    assert ended(third) == (Outcome.NO_CHANGE, "")
 
 
 def test_sizes_that_agree_and_a_list_of_before_are_no_word_about_lost_events(

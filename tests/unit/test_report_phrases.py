@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from syncd.model import Outcome, Trigger
+from syncd.model import Fed, Feed, IdType, Outcome, Trigger
 from syncd.report.overview import Overview, next_command, overview_document
 from syncd.report.phrases import (
     connection_sentences,
@@ -26,6 +26,7 @@ from syncd.store.installation import Daemon
 from syncd.store.pauses import Pause
 from syncd.store.quotas import Quota
 from syncd.store.runs import Run
+from syncd.sync.failing_over import reconciling
 from tests.builders import settings_of, sync_settings
 
 NOW = datetime(2026, 5, 12, 9, 41, tzinfo=UTC)
@@ -282,3 +283,46 @@ def test_a_sync_that_waits_to_be_reconciled_says_since_when_and_the_way_out() ->
     assert way_out == f"reconcile it: syncd verify {waits.sync.name} --repair -c x"
     (document,) = overview_document(overview(waits))["syncs"]
     assert document["unreconciled_since"] == NOW - HOUR
+
+
+@pytest.mark.parametrize(
+    ("lag", "way_out"),
+    [
+        (2 * HOUR, "a whole list made after 10:41 UTC ends that: syncd run vip -c x"),
+        (
+            None,
+            (
+                "have its sender send everybody again, then say so: "
+                'syncd resync vip --heard --reason "..." -c x'
+            ),
+        ),
+    ],
+)
+def test_a_sync_whose_events_may_be_lost_says_what_ends_that(
+    lag: timedelta | None, way_out: str
+) -> None:
+    feed = Feed(connection="engage", key="vip", id_type=IdType.USER_ID)
+    waits = standing(unheard=NOW - HOUR, fed=Fed(feed=feed, list_lag=lag))
+
+    what, then = failover_sentences(waits, NOW, " -c x")
+
+    assert "vip waits for all that was pushed: the database failed over" in what
+    assert then == way_out
+    (document,) = overview_document(overview(waits))["syncs"]
+    assert document["unheard_since"] == NOW - HOUR
+
+
+@pytest.mark.parametrize(
+    ("readable", "tried", "way_out"),
+    [
+        (True, None, "syncd verify vip --repair"),
+        (True, Trigger.RESYNC, "syncd verify vip --repair"),
+        (True, Trigger.REPAIR, 'syncd resync vip --adopt --reason "..."'),
+        (False, Trigger.SCHEDULE, 'syncd resync vip --push --reason "..."'),
+        (False, Trigger.RESYNC, 'syncd resync vip --adopt --reason "..."'),
+    ],
+)
+def test_what_reconciles_is_what_the_destination_can_and_was_not_tried(
+    readable: bool, tried: Trigger | None, way_out: str
+) -> None:
+    assert reconciling("vip", readable=readable, tried=tried) == way_out
