@@ -90,6 +90,12 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
+def either(database: Database, tmp_path: Path) -> World:
+    """The same around each kind of store in turn."""
+    return World(database=database, spool=tmp_path)
+
+
+@pytest.fixture
 def lines() -> Iterator[list[EventDict]]:
     """Every log line of the test, with its context, as it is written."""
     with capture_logs([merge_contextvars]) as captured:

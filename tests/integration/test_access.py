@@ -25,9 +25,8 @@ from syncd.web.access import (
 )
 from syncd.web.admin import admin_app
 from syncd.web.refusals import Denied
-from syncd.web.server import WebServer
-from syncd.web.sockets import Tcp
 from tests.builders import PATIENCE
+from tests.integration.served import served
 
 ANA, JOE = ("ana", "correct horse: böttery"), ("joe", "staple-battery")
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -53,15 +52,8 @@ def serving(
     paths = ("/", "/syncs/{name}", "/api/v1/status")
     routes = [Route(path, access.guard(who)) for path in paths]
     app = admin_app(healthy=yes, ready=yes, denied=denied, routes=routes)
-    server = WebServer("admin", Tcp(host="127.0.0.1", port=0), app)
-    server.start()
-    try:
-        with httpx.Client(
-            base_url=f"http://{server.address}", timeout=PATIENCE, trust_env=False
-        ) as client:
-            yield client
-    finally:
-        server.stop()
+    with served(app) as client:
+        yield client
 
 
 def fixed(word: str) -> Callable[[], str]:

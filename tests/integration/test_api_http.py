@@ -16,9 +16,8 @@ from syncd.web.access import Access, People, Person
 from syncd.web.admin import admin_app
 from syncd.web.api import Api, Missing, Question, Resource
 from syncd.web.refusals import Denied
-from syncd.web.server import WebServer
-from syncd.web.sockets import Tcp
 from tests.builders import PATIENCE
+from tests.integration.served import served
 
 
 def said(text: str = '{"said": true}\n') -> Callable[[Question], str]:
@@ -58,16 +57,10 @@ def serving(
             for each in api.routes
         ],
     )
-    server = WebServer("admin", Tcp(host="127.0.0.1", port=0), app)
-    server.start()
     try:
-        base_url = f"http://{server.address}"
-        with httpx.Client(
-            base_url=base_url, timeout=PATIENCE, trust_env=False
-        ) as client:
+        with served(app) as client:
             yield client
     finally:
-        server.stop()
         api.stop()
 
 

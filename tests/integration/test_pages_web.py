@@ -12,10 +12,9 @@ from structlog.testing import capture_logs
 from syncd.errors import StoreUnavailable
 from syncd.web.pages.routes import Pages
 from syncd.web.pages.views import Link, ListPage, NotThere, RunPage, SyncPage, Top
-from syncd.web.server import WebServer
-from syncd.web.sockets import Tcp
 from tests import paged
 from tests.builders import PATIENCE
+from tests.integration.served import served
 
 EVERYWHERE = ("/", "/syncs/churn-risk", f"/runs/{paged.RUN}", "/help", "/help/held")
 
@@ -53,15 +52,10 @@ class FakeBoard:
 def serving(board: FakeBoard, patience: float = PATIENCE) -> Iterator[httpx.Client]:
     pages = Pages(board, patience=patience)
     app = Starlette(routes=[*pages.routes, pages.elsewhere])
-    server = WebServer("admin", Tcp(host="127.0.0.1", port=0), app)
-    server.start()
     try:
-        with httpx.Client(
-            base_url=f"http://{server.address}", timeout=PATIENCE, trust_env=False
-        ) as client:
+        with served(app) as client:
             yield client
     finally:
-        server.stop()
         pages.stop()
 
 

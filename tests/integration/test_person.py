@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
-import pytest
 from structlog.types import EventDict
 
 from syncd.app.engine import Engine
@@ -17,7 +15,6 @@ from syncd.config.settings import Events, FromCohort, GuardSettings
 from syncd.model import BatchState, IdType, Operation, Outcome, Trigger
 from syncd.report.words import moment
 from syncd.store import bindings, compaction, connections, pauses
-from syncd.store.database import Database
 from syncd.store.pauses import Pause
 from syncd.store.traces import Naming
 from syncd.sync.decide import Decision
@@ -37,12 +34,6 @@ from tests.builders import (
 ANN = b"ann-4711-secret"
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 STRICT = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=0, on_trip="hold")
-
-
-@pytest.fixture
-def either(database: Database, tmp_path: Path) -> World:
-    """A world around each kind of store in turn."""
-    return World(database=database, spool=tmp_path)
 
 
 def advance(world: World, by: timedelta = MINUTE) -> None:

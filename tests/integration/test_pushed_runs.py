@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -20,7 +19,6 @@ from syncd.errors import SyncdError
 from syncd.model import IdType, Operation, Outcome, Trigger
 from syncd.report.backlog import folded
 from syncd.store import bindings, inbox
-from syncd.store.database import Database
 from syncd.sync.beginning import WaitsForPerson
 from syncd.sync.decide import Decision
 from syncd.sync.spec import Report
@@ -45,12 +43,6 @@ SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 STRICT = GuardSettings(max_exit=0.2, max_enter=2.0, ignore_below=0, on_trip="hold")
-
-
-@pytest.fixture
-def either(database: Database, tmp_path: Path) -> World:
-    """A world around each kind of store in turn."""
-    return World(database=database, spool=tmp_path)
 
 
 def advance(world: World, by: timedelta = SECOND) -> None:

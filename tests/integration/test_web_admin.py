@@ -19,6 +19,7 @@ from syncd.web.refusals import Denied
 from syncd.web.server import WebServer
 from syncd.web.sockets import Tcp
 from tests.builders import PATIENCE
+from tests.integration.served import served
 
 TOKEN = "t" * 32
 
@@ -53,15 +54,8 @@ def serving(
         health_patience=patience,
         metrics_patience=patience,
     )
-    server = WebServer("admin", Tcp(host="127.0.0.1", port=0), app)
-    server.start()
-    try:
-        with httpx.Client(
-            base_url=f"http://{server.address}", timeout=PATIENCE, trust_env=False
-        ) as client:
-            yield client
-    finally:
-        server.stop()
+    with served(app) as client:
+        yield client
 
 
 @contextmanager
