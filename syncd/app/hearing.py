@@ -1,10 +1,16 @@
-"""Who hears what: the channels that are told of a sync, and what each of them sees."""
+"""Who hears what: the channels that are told of a sync, and what each of them sees.
+
+Replicas do not always have the same configuration: while they are replaced one by one,
+or where one missed its SIGHUP. What the files of this one do not name may be another's,
+who is about to tell it: as long as others live it is left alone for a while.
+"""
 
 import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from syncd.app.observing.known import ends
 from syncd.config.settings import Settings
 from syncd.config.settings_notifications import ChannelSettings
 from syncd.errors import SyncdError
@@ -12,7 +18,7 @@ from syncd.model import Condition
 from syncd.notify import RESOLVED, Channel, Kind, Seen
 from syncd.notify.conditions import Changes, Sight, observe, wanted
 from syncd.notify.messages import Scene
-from syncd.report.daemons import SILENT_AFTER
+from syncd.report.daemons import alive, ticks
 from syncd.store import installation
 from syncd.store.database import Connection
 
@@ -68,8 +74,15 @@ def changes(
     views: Mapping[str, View],
     rows: Sequence[Condition],
     now: datetime,
+    tidied: Collection[str] | None = None,
 ) -> list[Changes]:
-    """What becomes of the rows; empty where nothing does."""
+    """What becomes of the rows; empty where nothing does.
+
+    `tidied`: keys of strange rows that end all the same; None: all of them do.
+    """
+    if tidied is not None:
+        strange = frozenset(strangers(settings, views, rows)).difference(tidied)
+        rows = [row for row in rows if row.key not in strange]
     heard = [row for row in rows if _is_heard(settings, row, views)]
     found = [
         observe(
@@ -82,6 +95,25 @@ def changes(
     ]
     found.append(Changes(drop=tuple(row.key for row in rows if row not in heard)))
     return [each for each in found if each.put or each.drop]
+
+
+def strangers(
+    settings: Settings, views: Mapping[str, View], rows: Sequence[Condition]
+) -> list[str]:
+    """Keys of rows that are about nothing in this configuration, or for nobody."""
+    running = [sync for sync in settings.syncs if sync.enabled]
+    syncs = {sync.name for sync in running}
+    shared = {*settings.connections, *(end for sync in running for end in ends(sync))}
+    return [
+        row.key
+        for row in rows
+        if not _is_heard(settings, row, views)
+        or not (row.subject in syncs if row.sync else _is_shared(row, shared))
+    ]
+
+
+def _is_shared(row: Condition, connections: Collection[str]) -> bool:
+    return row.kind == Kind.CONFIG or row.subject in connections
 
 
 def _hears(settings: Settings, channel: str, about: Collection[str | None]) -> bool:
@@ -112,12 +144,14 @@ def of_config(refusal: SyncdError | None) -> list[Seen]:
 
 def others(connection: Connection, wall: datetime) -> set[str]:
     """The hosts of other replicas: they know how it is with their configuration."""
-    alive = {
-        each.host
-        for each in installation.daemons(connection)
-        if wall - each.heartbeat_at < SILENT_AFTER
-    }
-    return alive - {socket.gethostname()}
+    living = alive(installation.daemons(connection), wall)
+    return {each.host for each in living} - {socket.gethostname()}
+
+
+def has_company(connection: Connection, holder: str, wall: datetime) -> bool:
+    """Whether another daemon than `holder` lives on this store."""
+    living = alive(installation.daemons(connection), wall)
+    return any(ticks(each) and each.holder != holder for each in living)
 
 
 def _is_heard(settings: Settings, row: Condition, views: Mapping[str, View]) -> bool:

@@ -7,14 +7,23 @@ so one that dies in between sends the same message, under the same id, once more
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from syncd import events, metrics
 from syncd.app import posting
 from syncd.app.engine import Engine
-from syncd.app.hearing import View, changes, of_config, others, scene_of, views_of
+from syncd.app.hearing import (
+    View,
+    changes,
+    has_company,
+    of_config,
+    others,
+    scene_of,
+    strangers,
+    views_of,
+)
 from syncd.app.observing import Lately, look
 from syncd.app.posting import NotTaken
 from syncd.clock import Clock
@@ -37,6 +46,9 @@ FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
 """Between two tries of a channel that does not take messages; doubled each time."""
 LONGEST_REST = timedelta(days=1)
 """Whatever a channel asks for: a rest that ends later was counted by another clock."""
+STRANGE = timedelta(hours=2)
+"""How long rows that this configuration does not know are left alone while others live:
+longer than any condition must last before it is told."""
 LAST_WRITE = 1.0
 """Real seconds for a write under way when the daemon stops."""
 LEASE = "(notifications)"
@@ -61,6 +73,18 @@ class Memory:
     lately: Lately = field(default_factory=Lately)
     backoffs: dict[str, Backoff] = field(default_factory=dict)
     """By the name of a channel, or the id of a message."""
+    strange: dict[str, datetime] = field(default_factory=dict)
+    """By the key of a row that the configuration does not know: since when."""
+
+    def overdue(self, strange: Collection[str], now: datetime) -> frozenset[str]:
+        """Those of these rows that were strange for long enough.
+
+        A row that another replica opens again has the whole time once more.
+        """
+        since = {key: min(self.strange.get(key, now), now) for key in strange}
+        found = frozenset(key for key, at in since.items() if now - at >= STRANGE)
+        self.strange = {key: at for key, at in since.items() if key not in found}
+        return found
 
     def rests(self, key: str, now: datetime) -> bool:
         """Whether it is not to be tried yet."""
@@ -132,11 +156,15 @@ class Notifying:
             if not rows and not settings.notifications.channels:
                 return
             sights = look(connection, settings, self._clock, self._memory.lately)
-            hosts = others(connection, self._clock.wall())
+            wall = self._clock.wall()
+            hosts = others(connection, wall)
+            company = has_company(connection, self._engine.holder, wall)
         seen = [*sights.seen, *of_config(self._refusal())]
         unsure = {*sights.unsure, *(f"{Kind.CONFIG}/{host}" for host in hosts)}
         views = views_of(settings, seen, sights.masked, unsure)
-        self._keep(settings, views, rows, now)
+        strange = strangers(settings, views, rows) if company else []
+        tidied = self._memory.overdue(strange, now)
+        self._keep(settings, views, rows, now, tidied if company else None)
         self._tell(settings, views, now)
 
     # ---- what is wrong -------------------------------------------------------------
@@ -147,14 +175,15 @@ class Notifying:
         views: Mapping[str, View],
         rows: Sequence[Condition],
         now: datetime,
+        tidied: Collection[str] | None,
     ) -> None:
         """Write what changed; most looks write nothing."""
-        if not changes(settings, views, rows, now):
+        if not changes(settings, views, rows, now, tidied):
             return
         with self._writing, self._engine.database.begin() as connection:
             if not self._stopped:
                 rows = conditions.unclosed(connection, lock=True)
-                for each in changes(settings, views, rows, now):
+                for each in changes(settings, views, rows, now, tidied):
                     conditions.put(connection, each.put)
                     conditions.drop(connection, each.drop)
 

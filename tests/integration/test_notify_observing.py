@@ -13,7 +13,7 @@ import pytest
 
 from syncd.app import pausing
 from syncd.app.engine import Engine
-from syncd.app.notifying import LEASE, Notifying
+from syncd.app.notifying import LEASE, STRANGE, Notifying
 from syncd.app.observing import Lately, Sights, look, not_fresh
 from syncd.app.store import OpenStore
 from syncd.config.secrets import SecretRef
@@ -27,8 +27,9 @@ from syncd.errors import Fault, SourceUnavailable, SyncdError
 from syncd.model import Trigger
 from syncd.notify import EVENTS, Kind, Seen
 from syncd.schedule import Every
-from syncd.store import conditions, inbox, leases, runs, verifications
+from syncd.store import conditions, inbox, installation, leases, runs, verifications
 from syncd.store.database import Database
+from syncd.store.installation import Daemon
 from syncd.store.leases import Lease
 from syncd.store.verifications import Verification
 from syncd.windows import Window
@@ -555,6 +556,68 @@ def test_of_a_sync_that_is_gone_it_is_said_that_it_is(
         advance(office.world, MINUTE)
 
     assert headlines(slack) == [HELD, "● vip is not run any more; it was held"]
+
+
+def beat(office: Office, *holders: str) -> None:
+    """These replicas live."""
+    wall = office.world.clock.wall()
+    with office.database.begin() as connection:
+        for each in holders:
+            me = Daemon(
+                holder=each,
+                host=each,
+                pid=1,
+                version="1",
+                started_at=wall,
+                heartbeat_at=wall,
+            )
+            installation.beat(connection, me)
+
+
+def of_older(office: Office, lacks: str) -> Notifying:
+    """A replica that does not know the newest channel, or the newest sync."""
+    if lacks == "sync":
+        return office.replica("old", syncs=())
+    known = office.notifications
+    ops = replace(known.channels["ops"], name="before", events=("failing",))
+    office.notifications = NotificationSettings(channels={"before": ops})
+    old, office.notifications = office.replica("old"), known
+    return old
+
+
+@pytest.mark.parametrize("lacks", ["channel", "sync"])
+def test_a_replica_with_older_files_takes_nothing_from_what_others_tell(
+    office: Office, slack: Slack, lacks: str
+) -> None:
+    new, old = office.replica("new"), of_older(office, lacks)
+
+    for _ in range(10):
+        beat(office, "new", "old")
+        for each in (new, old):
+            each.look()
+            advance(office.world, MINUTE / 4)
+
+    assert headlines(slack) == [HELD], "it lasted, and it lasts"
+
+
+def test_of_a_sync_that_all_replicas_dropped_it_is_said_in_the_end(
+    office: Office, slack: Slack
+) -> None:
+    for _ in range(3):
+        office.replica("one").look()
+        advance(office.world, MINUTE)
+
+    one, other = (office.replica(each, syncs=()) for each in ("one", "other"))
+    said = []
+    for _ in range(6):
+        beat(office, "one", "other")
+        one.look()
+        other.look()
+        said.append(len(slack.texts))
+        advance(office.world, STRANGE / 4)
+
+    assert headlines(slack) == [HELD, "● vip is not run any more; it was held"]
+    assert said == [1, 1, 1, 1, 1, 2], "it could have been somebody else's"
 
 
 def test_a_sync_is_told_only_where_it_says(office: Office, slack: Slack) -> None:
