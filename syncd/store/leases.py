@@ -119,12 +119,7 @@ def acquire(
     ttl: timedelta = TTL,
 ) -> Lease | Held:
     """Take the lease if it is free, released, expired, ours, or its holder is dead."""
-    # The row is there before it is locked, or two replicas could both make it.
-    connection.execute(
-        insert_into(connection, lease)
-        .values(sync=sync, holder="", fence=0, expires_at=now, released=True)
-        .on_conflict_do_nothing()
-    )
+    _have_row(connection, sync, now)
     if connection.dialect.name == "postgresql":
         # A process that stood still may wake up after its store was moved: a sync that
         # had no row here yet would be worked on in both. SQLite's file is locked.
@@ -148,6 +143,24 @@ def acquire(
     )
 
 
+def hold_still(connection: Connection, sync: str, now: datetime) -> None:
+    """Until this transaction is over nobody takes the sync's lease, nor writes under
+    it: whoever was about to begin a run has begun it, or begins it afterwards."""
+    _have_row(connection, sync, now)
+    connection.execute(
+        select(lease.c.sync).where(lease.c.sync == sync).with_for_update()
+    )
+
+
+def _have_row(connection: Connection, sync: str, now: datetime) -> None:
+    """The row is there before it is locked, or two replicas could both make it."""
+    connection.execute(
+        insert_into(connection, lease)
+        .values(sync=sync, holder="", fence=0, expires_at=now, released=True)
+        .on_conflict_do_nothing()
+    )
+
+
 def in_other_hands(
     connection: Connection, sync: str, holder: str, now: datetime
 ) -> bool:
@@ -156,6 +169,30 @@ def in_other_hands(
     if row is None or row.released or row.holder == holder:
         return False
     return row.expires_at > now and not is_dead(row.holder)
+
+
+def put_out(connection: Connection, sync: str, holder: str, now: datetime) -> bool:
+    """Lock the sync's row, and see to it that no other process works on it any more;
+    False, and nothing is done, where another live one does.
+
+    One whose lease is over may live all the same, and renew it at any moment: the
+    fence is raised, so that it cannot, and whoever takes it waits for late requests.
+    """
+    connection.execute(
+        select(lease.c.sync).where(lease.c.sync == sync).with_for_update()
+    )
+    if in_other_hands(connection, sync, holder, now):
+        return False
+    connection.execute(
+        update(lease)
+        .where(
+            lease.c.sync == sync,
+            lease.c.holder != holder,
+            lease.c.released.is_(False),
+        )
+        .values(fence=lease.c.fence + 1, expires_at=now)
+    )
+    return True
 
 
 def worked_on(connection: Connection) -> list[tuple[str, str]]:
@@ -184,6 +221,17 @@ def check(connection: Connection, held: Lease, now: datetime) -> None:
             f"another process took over sync {held.sync}",
             hint=f"syncd show {held.sync}",
         )
+
+
+def is_ours(connection: Connection, held: Lease) -> bool:
+    """Whether nobody took the lease, and nobody can until this transaction is over."""
+    query = select(lease.c.sync).where(
+        lease.c.sync == held.sync,
+        lease.c.holder == held.holder,
+        lease.c.fence == held.fence,
+        lease.c.released.is_(False),
+    )
+    return connection.execute(query.with_for_update()).one_or_none() is not None
 
 
 def renew(connection: Connection, held: Lease, now: datetime) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from syncd import events, metrics
+from syncd.clock import Clock
 from syncd.errors import LeaseLost, StoreError
 from syncd.events import emit, level_of
 from syncd.model import BatchState, Outcome
@@ -100,9 +101,14 @@ def _close(run: Run, now: datetime) -> bool:
     with parts.database.read() as connection:
         members = _members_after(connection, run, now)
     with parts.database.begin() as connection:
-        if run.unrecorded:
-            landings.note_unrecorded(connection, run)
-        _retire_emptied(connection, run)
+        # First: whoever closes an abandoned run locks the lease's row before its own.
+        if leases.is_ours(connection, run.lease):
+            if run.unrecorded:
+                landings.note_unrecorded(connection, run)
+            _retire_emptied(connection, run)
+        else:
+            # What it says of itself may stand; what the sync is at is another's word.
+            _not_on_record(run, LeaseLost(f"another process took over {report.sync}"))
         report.numbers |= _proven(connection, run) | {"members_after": members}
         _judge(report)
         marked = failing_over.judge(connection, run)
@@ -142,18 +148,26 @@ def _was_closed(database: Database, run_id: str, at: datetime) -> bool:
 def close_abandoned(
     database: Database,
     found: runs.Run,
-    now: datetime,
+    *,
+    clock: Clock,
+    holder: str,
     late_landings: timedelta = timedelta(0),
 ) -> None:
     """Close a run whose process died, with what its ledger proves.
 
-    A plan it was about to hold goes with it: nobody was told of it, and the next run
-    makes it anew. Any open batch may have been on the wire.
+    Not where another live process than `holder` has the sync's lease. A plan it was
+    about to hold goes with it: nobody was told of it, and the next run makes it anew.
+    Any open batch may have been on the wire.
     """
-    with database.read() as connection:
-        numbers = dict(found.summary) | _ledger_numbers(connection, found.id)
+    now, wall = clock.now(), clock.wall()
+    numbers = dict(found.summary)
     try:
-        closed = _abandon(database, found, numbers, now, late_landings)
+        with database.begin() as connection:
+            if not leases.put_out(connection, found.sync, holder, wall):
+                return
+            # Only now: whoever lived until here may have acknowledged until here.
+            numbers |= _ledger_numbers(connection, found.id)
+            closed = _abandon(connection, found, numbers, now, late_landings)
     except StoreError:
         if not _was_closed(database, found.id, now):
             raise
@@ -175,25 +189,26 @@ def close_abandoned(
 
 
 def _abandon(
-    database: Database,
+    connection: Connection,
     found: runs.Run,
     numbers: Mapping[str, Any],
     now: datetime,
     late_landings: timedelta,
 ) -> bool:
-    with database.begin() as connection:
+    closed = runs.finish(
+        connection,
+        found.id,
+        outcome=Outcome.ABANDONED,
+        reason="process_died",
+        summary=numbers,
+        now=now,
+    )
+    if closed:
         owned = [each.id for each in bindings.of_sync(connection, found.sync)]
         doubts.of_open(connection, owned, now, late_landings)
-        closed = runs.finish(
-            connection,
-            found.id,
-            outcome=Outcome.ABANDONED,
-            reason="process_died",
-            summary=numbers,
-            now=now,
-        )
-        if closed and found.hold_expires_at is not None:
-            drop_plan(connection, found)
+        held = runs.waiting_for_a_person(connection, found.sync, lock=True)
+        if held is not None and held.id == found.id:
+            drop_plan(connection, held)
     return closed
 
 
@@ -202,12 +217,18 @@ def close_leftovers(run: Run) -> None:
 
     This run holds the sync's lease, so nobody else is working on it.
     """
-    with run.parts.database.read() as connection:
+    parts = run.parts
+    with parts.database.read() as connection:
         left = runs.unfinished(connection, run.spec.name)
-    now, late = run.parts.clock.now(), run.spec.late_landings
     for each in left:
         if each.id != run.report.run_id:
-            close_abandoned(run.parts.database, each, now, late)
+            close_abandoned(
+                parts.database,
+                each,
+                clock=parts.clock,
+                holder=parts.holder,
+                late_landings=run.spec.late_landings,
+            )
 
 
 def _count(sync: str, outcome: Outcome, numbers: Mapping[str, Any]) -> None:

@@ -1,0 +1,151 @@
+"""A run that is closed as abandoned: nobody works on it any more, whoever lives."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from syncd.app.engine import Engine
+from syncd.config.settings import GuardSettings
+from syncd.model import Outcome, Trigger
+from syncd.store import failovers, leases, runs
+from syncd.store.database import Database
+from syncd.store.leases import TTL
+from syncd.sync import finish
+from syncd.sync.run import run
+from syncd.sync.spec import Report
+from syncd.sync.steps import Run
+from tests.builders import FAILED_BEFORE, NOW, World, people, rows
+
+SECOND = timedelta(seconds=1)
+ELSEWHERE = "elsewhere/1/1"
+STRICT = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=0, on_trip="hold")
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> World:
+    made = World(database=database, spool=tmp_path, request_deadline=timedelta(0))
+    made.sync(members=people(*range(10)), guard=STRICT)
+    made.vendor.known = people(*range(20))
+    return made
+
+
+def ran(engine: Engine, world: World) -> Report:
+    world.clock.advance(SECOND)  # type: ignore[attr-defined]
+    report = engine.run("vip", Trigger.MANUAL)
+    assert report is not None
+    return report
+
+
+def once(world: World, action: Callable[[], object]) -> None:
+    """Have it done while the source is read the next time."""
+
+    def act() -> None:
+        world.sources["vip"].while_reading = lambda: None
+        action()
+
+    world.sources["vip"].while_reading = act
+
+
+def unfinished(world: World) -> runs.Run:
+    with world.database.read() as connection:
+        (found,) = runs.unfinished(connection)
+    return found
+
+
+def close(world: World, found: runs.Run, holder: str = ELSEWHERE) -> None:
+    finish.close_abandoned(
+        world.database,
+        found,
+        clock=world.clock,
+        holder=holder,
+        late_landings=timedelta(hours=1),
+    )
+
+
+def outcomes(world: World) -> list[str]:
+    found = rows(world.database, "SELECT outcome FROM run ORDER BY started_at, id")
+    return [row[0] for row in found]
+
+
+@pytest.mark.parametrize("now_there", [people(*range(2)), people(*range(12))])
+def test_whoever_lives_on_after_its_run_was_closed_sends_and_holds_nothing_any_more(
+    world: World, now_there: set[bytes]
+) -> None:
+    """The database was away for longer than a lease, and another replica looks first:
+    the run of one that lives is closed, and nobody has its lease yet."""
+    with world.engine() as engine, world.engine() as other:
+        other.holder = ELSEWHERE
+        ran(engine, world)
+        world.vendor.requests.clear()
+        world.sources["vip"].members = set(now_there)
+
+        def look_elsewhere() -> None:
+            world.clock.advance(TTL + SECOND)  # type: ignore[attr-defined]
+            assert other.close_abandoned() == ["vip"]
+
+        once(world, look_elsewhere)
+        put_out = ran(engine, world)
+        requests, closed = list(world.vendor.requests), outcomes(world)
+        next_one = ran(other, world)
+
+    assert (put_out.outcome, put_out.reason) == (Outcome.FAILED, "lease.lost")
+    assert requests == []
+    assert closed == ["success", "abandoned"]
+    held = len(now_there) < 10
+    assert next_one.outcome is (Outcome.HELD if held else Outcome.SUCCESS)
+
+
+def test_a_run_whose_lease_was_renewed_since_somebody_looked_goes_on(
+    world: World,
+) -> None:
+    with world.engine() as engine:
+        once(world, lambda: close(world, unfinished(world)))
+
+        report = ran(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+    assert outcomes(world) == ["success"]
+
+
+def test_a_run_that_was_closed_meanwhile_leaves_no_doubts(world: World) -> None:
+    """Its batches may be those of the next one by now."""
+    seen: list[runs.Run] = []
+    with world.engine() as engine:
+        once(world, lambda: seen.append(unfinished(world)))
+        world.vendor.script.extend([FAILED_BEFORE] * 20)
+        partial = ran(engine, world)
+        before = rows(world.database, "SELECT count(*) FROM doubt")
+
+        close(world, seen[0])
+
+    assert partial.outcome is Outcome.PARTIAL
+    assert rows(world.database, "SELECT count(*) FROM doubt") == before
+    assert outcomes(world) == ["partial"]
+
+
+def test_whoever_lost_the_lease_settles_nothing_as_it_closes_its_run(
+    world: World,
+) -> None:
+    with world.database.begin() as connection:
+        noticed = {"key": "unreconciled:vip", "at": NOW.isoformat()}
+        mark = text("INSERT INTO meta (key, value) VALUES (:key, :at)")
+        connection.execute(mark, noticed)
+
+    def reconcile(run: Run) -> None:
+        run.reconciles = True
+        run.report.outcome = Outcome.NO_CHANGE
+        with world.database.begin() as connection:
+            later = NOW + timedelta(days=1)
+            leases.acquire(connection, "vip", ELSEWHERE, later)
+
+    with world.engine() as engine, engine.alone("vip") as (parts, spec):
+        report = run(parts, spec, Trigger.MANUAL, story=reconcile)
+
+    assert report is not None
+    assert (report.outcome, report.reason) == (Outcome.FAILED, "lease.lost")
+    assert outcomes(world) == ["failed"]
+    with world.database.read() as connection:
+        assert failovers.since(connection, "vip") == NOW
