@@ -23,12 +23,12 @@ from syncd.config import (
     SyncSettings,
     ToList,
     ToTrait,
-    load,
 )
 from syncd.config.report import render
 from syncd.errors import Problem
 from syncd.model import IdType
 from syncd.schedule import Once
+from tests.unit.config_text import found, load_text, problems
 
 ENGAGE = {
     "type": "engage",
@@ -86,24 +86,6 @@ def document(
         f"  - name: one\n    from: {from_}\n    to: {to}\n    schedule: daily\n"
         f"{sync}{more}"
     )
-
-
-def load_text(folder: Path, text: str, **environ: str) -> Loaded:
-    (folder / "syncd.yaml").write_text(text)
-    return load([folder / "syncd.yaml"], environ)
-
-
-def problems(folder: Path, text: str, **environ: str) -> list[Problem]:
-    with pytest.raises(InvalidConfig) as caught:
-        load_text(folder, text, **environ)
-    return [one for one in caught.value.problems if one.severity == "error"]
-
-
-def found(folder: Path, text: str) -> list[str]:
-    return [
-        f"{one.line}:{one.column} {one.code} {one.message}"
-        for one in problems(folder, text)
-    ]
 
 
 def short_freshness(loaded: Loaded) -> list[Problem]:

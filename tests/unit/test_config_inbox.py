@@ -15,11 +15,10 @@ from syncd.config import (
     InvalidConfig,
     Loaded,
     PushSettings,
-    load,
 )
 from syncd.config.forecast import forecast
 from syncd.config.report import render
-from syncd.errors import Problem
+from tests.unit.config_text import found, load_text, problems
 
 INBOX = "{secret_file: inbox_secret}"
 PUSH = "{api_key_file: push_key}"
@@ -62,24 +61,6 @@ def document(
         "defaults: {jitter: 0s}\nsyncs:\n  - name: one\n"
         f"    from: {from_}\n    to: {to}\n    schedule: {schedule}\n{sync}{more}"
     )
-
-
-def load_text(folder: Path, text: str, **environ: str) -> Loaded:
-    (folder / "syncd.yaml").write_text(text)
-    return load([folder / "syncd.yaml"], environ)
-
-
-def problems(folder: Path, text: str, **environ: str) -> list[Problem]:
-    with pytest.raises(InvalidConfig) as caught:
-        load_text(folder, text, **environ)
-    return [one for one in caught.value.problems if one.severity == "error"]
-
-
-def found(folder: Path, text: str) -> list[str]:
-    return [
-        f"{one.line}:{one.column} {one.code} {one.message}"
-        for one in problems(folder, text)
-    ]
 
 
 def inbox_in(loaded: Loaded) -> InboxSettings:

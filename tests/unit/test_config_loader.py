@@ -22,6 +22,7 @@ from syncd.config import (
 )
 from syncd.model import IdType
 from syncd.schedule import Cron, Every
+from tests.unit.config_text import load_text
 
 CONNECTIONS = """\
 connections:
@@ -49,11 +50,6 @@ def sync(name: str = "vip", more: str = "") -> str:
 
 def document(*, syncs: str = "", more: str = "") -> str:
     return f"version: 1\n{CONNECTIONS}syncs:\n{syncs or sync()}{more}"
-
-
-def load_text(folder: Path, text: str, **environ: str) -> Loaded:
-    (folder / "syncd.yaml").write_text(text)
-    return load([folder / "syncd.yaml"], environ)
 
 
 def codes(folder: Path, text: str, **environ: str) -> list[str]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from syncd.config import InvalidConfig, Listen, Loaded, WebSettings, load
+from syncd.config import Listen, WebSettings
 from syncd.config.inbound_values import address_of, is_loopback
-from syncd.errors import Problem
+from tests.unit.config_text import found, load_text, problems
 
 INBOX = "inbox: {secret_file: inbox_secret}"
 LISTS = "snapshot: {type: files, path: x.csv}"
@@ -26,26 +26,8 @@ def document(web: str = "", *, engage: str = INBOX, amplitude: str = "") -> str:
     )
 
 
-def load_text(folder: Path, text: str, **environ: str) -> Loaded:
-    (folder / "syncd.yaml").write_text(text)
-    return load([folder / "syncd.yaml"], environ)
-
-
 def web(folder: Path, text: str, **environ: str) -> WebSettings:
     return load_text(folder, text, **environ).settings.web
-
-
-def problems(folder: Path, text: str, **environ: str) -> list[Problem]:
-    with pytest.raises(InvalidConfig) as caught:
-        load_text(folder, text, **environ)
-    return [one for one in caught.value.problems if one.severity == "error"]
-
-
-def found(folder: Path, text: str) -> list[str]:
-    return [
-        f"{one.line}:{one.column} {one.code} {one.message}"
-        for one in problems(folder, text)
-    ]
 
 
 # ---- what is resolved ----------------------------------------------------------------
