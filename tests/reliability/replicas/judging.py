@@ -18,6 +18,9 @@ LOOKS = 4
 """Times that somebody must be wrong in a row."""
 GRAIN = timedelta(milliseconds=200)
 """How exactly this process knows when a list was there, in real time."""
+MADE_UP = "made up for by a later one"
+RARE = 0.02
+"""The share of due times that a later one may make up for."""
 _MEMBERS = "SELECT sync, member_id FROM member"
 _UNCERTAIN = """
 SELECT g.sync, p.ids FROM batch b JOIN batch_ids p ON p.batch_id = b.id
@@ -191,12 +194,18 @@ class Judge:
                     assert not staying & set(part["ids"]), f"{name}: {_told(entry)}"
 
     def require_every_slot_once(self, said: list[dict[str, Any]]) -> Counter[str]:
-        """I-21: one row for each due time, none left out, and nobody ran it twice."""
+        """I-21: one row for each due time, and nobody ran it twice.
+
+        Who could not settle one before the next one came settles the newer: a diff
+        needs no backfill. Rare, or this machine cannot keep up with the schedule.
+        """
         store, ends = read(self._url), Counter[str]()
         for name, runs in store.runs.items():
             slots = sorted(each.slot for each in runs if each.slot is not None)
-            steps = {b - a for a, b in pairwise(slots)}
-            assert steps <= {PERIOD}, f"{name}: slots are missing or doubled: {slots}"
+            steps = [(b - a) / PERIOD for a, b in pairwise(slots)]
+            assert all(each in range(1, 4) for each in steps), f"{name}: {slots}"
+            if passed := round(sum(steps)) - len(steps):
+                ends[MADE_UP] += passed
             ends.update(
                 f"{each.outcome} {each.reason or ''}".strip()
                 for each in runs
@@ -209,6 +218,7 @@ class Judge:
         )
         twice = [each for each, count in started.items() if count > 1]
         assert not twice, f"run by two replicas: {twice[:5]}"
+        assert ends[MADE_UP] <= ends.total() * RARE, f"due times are missing: {ends}"
         return ends
 
 
