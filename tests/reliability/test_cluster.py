@@ -1,6 +1,7 @@
 """`cluster: procrastinate`: daemons tick, workers run, on one real Postgres."""
 
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,8 @@ from tests.installed import Installation, Running
 from tests.reliability.replicas.pooling import WAYS, reached
 from tests.simulated import PATIENCE
 
-SPEED = 40
-"""A due time each five minutes is one each 7.5 real seconds."""
+SPEED = 60
+"""A due time each five minutes is one each 5 real seconds."""
 PERIOD = timedelta(minutes=5)
 NAMES = [f"s{number}" for number in range(4)]
 FINE = "('success', 'no_change', 'skipped')"
@@ -143,9 +144,9 @@ def test_another_worker_goes_on_once_where_one_was_killed(
     first = started(cluster, origin, "worker")
     daemon = started(cluster, origin, "serve")
     assert first.reached("batch.sent", count=2)
-    second = started(cluster, origin, "worker")
 
     assert first.kill()
+    second = started(cluster, origin, "worker")
 
     assert second.reached("job.given_back")
     assert second.reached("run.finished", trigger="resume", outcome="success")
@@ -160,22 +161,32 @@ def test_another_worker_goes_on_once_where_one_was_killed(
     require_right(cluster, store)
 
 
+def handed_on(worker: Running, store: Database) -> None:
+    """It is asked to stop in the middle, and what is left waits for any other."""
+    assert worker.stop() == 0
+    assert worker.events("run.finished", outcome="interrupted")
+    query = "SELECT args ->> 'trigger', count(*) FROM procrastinate_jobs GROUP BY 1"
+    assert ("resume", 1) in rows(store, query)
+
+
 def test_a_worker_that_is_asked_to_stop_hands_its_run_on_at_once(
     cluster: Installation, origin: str, store: Database
 ) -> None:
-    slowed(cluster)
+    slowed(cluster, seconds=0.6)
     first = started(cluster, origin, "worker")
     daemon = started(cluster, origin, "serve")
     assert first.reached("batch.sent", count=2)
+    assert daemon.kill()  # it would look for such runs every 5 s
+
+    handed_on(first, store)
     second = started(cluster, origin, "worker")
+    assert second.reached("batch.sent")
+    handed_on(second, store)  # who goes on may be stopped, too
+    third = started(cluster, origin, "worker")
 
-    assert first.stop() == 0
-    assert first.events("run.finished", outcome="interrupted")
-
-    assert second.reached("run.finished", trigger="resume", outcome="success")
-    for process in (daemon, second):
-        assert process.stop() == 0, process.text[-3000:]
-    assert not second.events("job.given_back")
+    assert third.reached("run.finished", trigger="resume", outcome="success")
+    assert third.stop() == 0, third.text[-3000:]
+    assert not third.events("job.given_back")
     assert runs_of(store, "resume", "success") == 1
     require_right(cluster, store)
 
@@ -198,7 +209,7 @@ def test_workers_finish_what_is_queued_while_no_daemon_ticks(
     require_right(cluster, store)
 
 
-def test_a_worker_is_probed_and_goes_on_with_files_that_changed(
+def test_a_worker_is_probed_and_scraped_as_a_daemon_is(
     cluster: Installation, origin: str
 ) -> None:
     worker = started(cluster, origin, "worker", "--listen", "127.0.0.1:0")
@@ -217,20 +228,6 @@ def test_a_worker_is_probed_and_goes_on_with_files_that_changed(
     assert (probe.code, probe.out[:15]) == (ExitCode.OK, "healthy: worker")
     assert of_a_daemon.code == ExitCode.FAILED
     assert "no daemon runs" in of_a_daemon.out
-    # What the files say now is known to it, and what it cannot change is refused.
-    cluster.config["syncs"] = []
-    cluster.sync("later", schedule="once")
-    cluster.audience([f"person-s0-{each}" for each in range(20)], "later")
-    hung_up(cluster, worker)
-    assert worker.reached("config.loaded", added=["later"], removed=NAMES)
-    cluster.config["defaults"]["delivery"]["workers"] = 7
-    hung_up(cluster, worker)
-    assert worker.reached("config.reload_failed", code="config.restart")
-    refused = httpx.get(f"{at}/metrics").text
-    assert "syncd_config_last_reload_successful 0.0" in refused
-    del cluster.config["defaults"]["delivery"]["workers"]
-    started(cluster, origin, "serve")
-    assert worker.reached("run.finished", sync="later", outcome="success")
     assert worker.stop() == 0
 
 
@@ -240,29 +237,43 @@ def hung_up(cluster: Installation, process: Running) -> None:
     process.process.send_signal(signal.SIGHUP)
 
 
-def test_a_worker_that_others_reach_wants_a_token(cluster: Installation) -> None:
-    open_to_all = cluster.syncd("worker", "--listen", "0.0.0.0:0")
-    nowhere = cluster.syncd("worker", "--listen", "8081")
+def test_a_worker_that_cannot_listen_where_it_is_told_says_so_and_ends(
+    cluster: Installation,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        ended = [
+            cluster.syncd("worker", "--listen", where)
+            for where in ("0.0.0.0:0", "8081", taken)
+        ]
 
-    assert (open_to_all.code, nowhere.code) == (ExitCode.USAGE, ExitCode.USAGE)
-    assert "token_file" in open_to_all.err
-    assert "127.0.0.1:8082" in nowhere.err
+    assert [each.code for each in ended[:2]] == [ExitCode.USAGE] * 2
+    assert "token_file" in ended[0].err
+    assert "127.0.0.1:8082" in ended[1].err
+    assert ended[2].code not in (ExitCode.OK, ExitCode.USAGE)
+    assert "another process listens there" in ended[2].err
+    assert "worker.started" not in ended[2].out
 
 
-def test_a_due_time_of_a_sync_that_a_worker_does_not_know_is_not_lost(
+def test_a_worker_goes_on_with_files_that_changed_and_loses_no_due_time(
     cluster: Installation, origin: str
 ) -> None:
-    behind = started(cluster, origin, "worker")
+    worker = started(cluster, origin, "worker")
     cluster.config["syncs"] = []
     cluster.sync("later", schedule="every 5m", max_runtime="1h")
     cluster.audience([f"person-s0-{each}" for each in range(20)], "later")
     started(cluster, origin, "serve")
+    assert worker.reached("run.skipped", sync="later", code="sync.unknown")
 
-    assert behind.reached("run.skipped", sync="later", code="sync.unknown")
-    hung_up(cluster, behind)
+    hung_up(cluster, worker)
 
-    assert behind.reached("run.finished", sync="later", outcome="success")
-    assert not behind.events("store.unavailable")
+    assert worker.reached("config.loaded", added=["later"], removed=NAMES)
+    assert worker.reached("run.finished", sync="later", outcome="success")
+    assert not worker.events("store.unavailable")
+    cluster.config["defaults"]["delivery"]["workers"] = 7
+    hung_up(cluster, worker)
+    assert worker.reached("config.reload_failed", code="config.restart")
+    assert worker.stop() == 0
 
 
 def test_a_worker_has_nothing_to_do_where_the_daemon_runs_everything(
