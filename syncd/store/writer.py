@@ -11,8 +11,9 @@ The leases under which is written are kept beside it, by a thread of their own.
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Generic, TypeVar
 
@@ -132,9 +133,9 @@ class Writer:
             group.append(entry)
         return group, False
 
-    def _commit(self, group: list[_Write[object]]) -> None:
+    def _commit(self, group: list[_Write[object]], *, again: bool = True) -> None:
         try:
-            with self._database.begin(brief=True) as connection:
+            with self._database.begin(brief=True) as connection, _deadlocks_told():
                 if len(group) == 1:
                     # It is the transaction: a savepoint would only cost.
                     group[0].result = group[0].action(connection)
@@ -142,13 +143,44 @@ class Writer:
                     for entry in group:
                         _perform(entry, connection)
         except Exception as error:  # noqa: BLE001  # a worker must never wait for ever
+            if again and isinstance(error, _Deadlock):
+                for entry in group:
+                    entry.error = None
+                    self._commit([entry], again=False)
+                return
             for entry in group:
                 entry.error = entry.error or error
-        for entry in group:
-            if entry.error is not None:
-                entry.future.set_exception(entry.error)
-            else:
-                entry.future.set_result(entry.result)
+        _answer(group)
+
+
+class _Deadlock(StoreUnavailable):
+    """Another replica's transaction and ours waited for each other, and ours gave way.
+
+    A group locks what its writes lock, in the order in which they came, and that
+    differs between replicas: each write by itself does not meet the same again.
+    """
+
+
+@contextmanager
+def _deadlocks_told() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _DEADLOCK_DETECTED:
+            raise
+        failure = as_store_error(error)
+        raise _Deadlock(str(failure), hint=failure.hint) from None
+
+
+_DEADLOCK_DETECTED = "40P01"
+
+
+def _answer(group: list[_Write[object]]) -> None:
+    for entry in group:
+        if entry.error is not None:
+            entry.future.set_exception(entry.error)
+        else:
+            entry.future.set_result(entry.result)
 
 
 def _perform(entry: _Write[object], connection: Connection) -> None:

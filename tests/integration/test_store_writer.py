@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from syncd.clock import Clock
 from syncd.errors import LeaseLost, StoreUnavailable
 from syncd.store.database import Database
+from syncd.store.migrate import migrate
 from syncd.store.writer import GROUP, Writer
 
 
@@ -316,3 +317,54 @@ def test_who_stands_still_in_a_group_is_not_waited_for_as_long_as_in_a_plan(
     writer.stop()
     database.close()
     assert (in_a_group, in_a_plan) == ("5s", "1h")
+
+
+def test_a_deadlock_with_another_replica_takes_no_write_along(
+    postgres_database: str,
+) -> None:
+    """A 429 and a webhook meet in the other order there; the answers of other syncs,
+    which nobody will repeat, share the group."""
+    database, other = Database(postgres_database), Database(postgres_database)
+    migrate(database)
+    with database.begin() as connection:
+        for key in ("first", "second"):
+            put(key)(connection)
+    writer, locked = Writer(database, Clock()), threading.Event()
+    writer.start()
+
+    def lock_second_then_first() -> None:
+        with other.begin() as connection:
+            # So that it is never this one that gives way.
+            connection.execute(text("SET LOCAL deadlock_timeout = '1h'"))
+            change("second")(connection)
+            waiting.set()
+            assert locked.wait(60)
+            change("first")(connection)
+
+    def lock_first(connection: Connection) -> None:
+        change("first")(connection)
+        locked.set()
+
+    waiting = threading.Event()
+    neighbour = threading.Thread(target=lock_second_then_first)
+    neighbour.start()
+    assert waiting.wait(60)
+    answers = grouped(
+        writer, [put("an answer"), lock_first, change("second"), fail_of_its_own]
+    )
+    neighbour.join(60)
+
+    writer.stop()
+    assert [type(each.error) for each in answers] == [type(None)] * 3 + [LeaseLost]
+    assert "an answer" in keys(database)
+    assert "half" not in keys(database)
+    for each in (database, other):
+        each.close()
+
+
+def change(key: str) -> Callable[[Connection], None]:
+    def action(connection: Connection) -> None:
+        wanted = text("UPDATE meta SET value = value || 'x' WHERE key = :key")
+        connection.execute(wanted, {"key": key})
+
+    return action
