@@ -50,7 +50,7 @@ from syncd.store.copying import NotCopied
 from syncd.store.database import Database
 from syncd.store.file import create_file
 from syncd.store.instant import Instant
-from syncd.store.location import holds_password, place
+from syncd.store.location import holds_password, is_sqlite, place
 from syncd.store.migrate import head, migrate, require_current
 from syncd.store.positions import positions
 from syncd.store.tables import metadata
@@ -469,6 +469,13 @@ def test_a_password_in_a_url_is_found_wherever_it_stands(
     assert holds_password(url) == holds
 
 
+def test_a_port_that_is_none_is_refused_without_a_word_of_the_url() -> None:
+    refused = refusal(lambda: is_sqlite("postgresql://u:s3cret@db:not-a-port/x"))
+
+    assert isinstance(refused, StoreRefused)
+    assert str(refused) == "store.url is not a database URL"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_lease_of_the_old_store_keeps_nobody_from_working_on_the_new(
     places: Places, kind: str
@@ -611,6 +618,19 @@ def test_a_retired_store_goes_only_where_it_went(
 
     assert refused.code == "store.moved"
     assert place(crossing.target) in str(refused)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_retired_store_is_not_copied_for_a_try(places: Places, kind: str) -> None:
+    """It is older than the one that took its place, and looked like one in use."""
+    wish = places.wish(kind, "sqlite")
+    move(wish, Clock())
+    for left in file_of(wish.target).parent.glob(f"{file_of(wish.target).name}*"):
+        left.unlink()
+
+    refused = refusal(lambda: move(replace(wish, keep=True), Clock()))
+
+    assert refused.code == "store.moved"
 
 
 @pytest.mark.parametrize("kind", KINDS)
