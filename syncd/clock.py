@@ -101,7 +101,14 @@ class Clock:
         return self.wall() - self.machine()
 
     def monotonic(self) -> float:
-        """Real seconds that never step back; for deadlines and durations."""
+        """Real seconds that never step back; for deadlines and durations.
+
+        Those of the machine's sleep count: the world went on, and a lease ran out.
+        """
+        return elapsed()
+
+    def awake(self) -> float:
+        """The same without those of the machine's sleep, as timers and waits go by."""
         return time.monotonic()
 
     def wait(self, event: threading.Event, delay: timedelta) -> bool:

@@ -60,7 +60,8 @@ SHORTEST = timedelta(milliseconds=200)
 LOOK = timedelta(seconds=5)
 """The main thread looks at its signals and at the machine's clock this often."""
 CLOCK_STEP = timedelta(seconds=30)
-"""A wall clock that moved this much more or less than the monotonic one was set."""
+"""A wall clock that moved this much more or less than timers did was set; or the
+machine slept."""
 
 
 class Server:
@@ -248,11 +249,11 @@ class Server:
 
 
 Shown = tuple[datetime, datetime, float]
-"""The clock that counts, the machine's, which timers go by, and the monotonic one."""
+"""The clock that counts, the machine's, and the one that waits go by."""
 
 
 def _shown(clock: Clock) -> Shown:
-    return clock.wall(), clock.machine(), clock.monotonic()
+    return clock.wall(), clock.machine(), clock.awake()
 
 
 def _was_set(before: Shown, now: Shown) -> bool:
