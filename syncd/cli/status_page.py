@@ -21,6 +21,7 @@ from syncd.report.phrases import (
     next_words,
     quota_sentence,
     state_words,
+    worker_sentences,
 )
 from syncd.report.replicas import standing_words, work_words
 from syncd.report.standing import Standing
@@ -71,6 +72,7 @@ def show(frame: Frame, seen: Overview) -> None:
         out.line()
         out.table(_COLUMNS, [_row(one, seen.now) for one in seen.standings])
     _show_replicas(frame, seen)
+    _show(frame, worker_sentences(seen))
     for one in seen.standings:
         _show_pause(frame, seen, one)
         _show(frame, failover_sentences(one, seen.now, frame.config_flags()))

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+from syncd.config.settings import Settings
 from syncd.store.installation import Daemon, Role
 
 SILENT_AFTER = timedelta(seconds=60)
@@ -11,6 +12,13 @@ SILENT_AFTER = timedelta(seconds=60)
 def alive(daemons: list[Daemon], now: datetime) -> list[Daemon]:
     """The daemons whose heartbeat is young enough."""
     return [each for each in daemons if now - each.heartbeat_at < SILENT_AFTER]
+
+
+def unattended(settings: Settings, daemons: list[Daemon], now: datetime) -> bool:
+    """Whether what is due waits for workers of which none gives a sign of life."""
+    if settings.cluster == "embedded":
+        return False
+    return all(ticks(each) for each in alive(daemons, now))
 
 
 def ticks(one: Daemon) -> bool:

@@ -12,7 +12,7 @@ from syncd.config.feeds import fed_by
 from syncd.config.forecast import forecast
 from syncd.config.settings import Settings, SyncSettings
 from syncd.report.arrivals import Arrivals, arrivals, arrivals_document
-from syncd.report.daemons import alive, ticks
+from syncd.report.daemons import alive, ticks, unattended
 from syncd.report.replicas import Replica, replicas
 from syncd.report.runs import run_document
 from syncd.report.standing import Activity, Standing, standings
@@ -48,6 +48,11 @@ class Overview:
     def alive(self) -> list[Daemon]:
         """The daemons that tick."""
         return [each for each in alive(self.daemons, self.wall) if ticks(each)]
+
+    @property
+    def unattended(self) -> bool:
+        """Whether what is due waits for workers, and none lives."""
+        return unattended(self.settings, self.daemons, self.wall)
 
     @property
     def connections(self) -> list[ConnectionState]:
@@ -120,6 +125,8 @@ def next_command(seen: Overview) -> str:
     run = worst.held or worst.newest
     if worst.state in (State.HELD, State.FAILING) and run is not None:
         return f"syncd show {run.short_id}"
+    if seen.alive and seen.unattended:
+        return "syncd worker"
     if worst.state in (State.STALE, State.LATE, State.PENDING):
         if not seen.alive:
             return "syncd serve"

@@ -85,6 +85,16 @@ def daemon_words(seen: Overview) -> str:
     return "no daemon"
 
 
+def worker_sentences(seen: Overview) -> list[str]:
+    """That nobody runs what the daemons queue; nothing where somebody does."""
+    if not seen.unattended:
+        return []
+    return [
+        "No worker gives a sign of life: what is due waits in the queue.",
+        "Start one: syncd worker",
+    ]
+
+
 def pause_sentences(
     pause: Pause, now: datetime, zone: str, flags: str
 ) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """The pages of a real store: what runs left behind, in the words of the page."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,18 @@ def held(world: World) -> World:
 def later(world: World) -> None:
     assert isinstance(world.clock, ManualClock)
     world.clock.advance(timedelta(minutes=10))
+
+
+def test_the_list_says_that_nobody_works_where_workers_are_wanted(
+    world: World,
+) -> None:
+    settings = replace(settings_of(), cluster="procrastinate")
+
+    page = StoreBoard(world.database, lambda: settings, world.clock).overview("")
+
+    assert board_of(world).overview("").notices == ()
+    (said,) = page.notices
+    assert said.startswith("No worker gives a sign of life")
 
 
 def test_the_list_names_the_held_sync_why_and_what_to_type(held: World) -> None:

@@ -1,5 +1,6 @@
 """When doctor says ok, warn or fail; without a store, a vendor or a socket."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,14 +18,20 @@ from syncd.app.doctor.findings import (
     ok,
     warn,
 )
-from syncd.app.doctor.machine import clock_finding, daemon_finding, pushed
+from syncd.app.doctor.machine import (
+    clock_finding,
+    daemon_finding,
+    pushed,
+    worker_findings,
+)
 from syncd.app.doctor.store import FULL, TIGHT, lock_holder, room
 from syncd.cli.doctor import exit_code
 from syncd.cli.exit_codes import ExitCode
 from syncd.config.secrets import SecretRef, SecretUnavailable
 from syncd.config.settings_connections import PartnerAccess
 from syncd.errors import DeliveryError, Fault, SyncdError
-from syncd.store.installation import Daemon
+from syncd.store.installation import Daemon, Role
+from tests.builders import settings_of
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DATE = "Mon, 02 Mar 2026 12:00:00 GMT"
@@ -65,7 +72,9 @@ def test_a_vendor_that_says_no_time_is_a_warning(said):
 # ---- the daemon and its doors -------------------------------------------------------
 
 
-def daemon(*, silent: float = 1, version: str = __version__) -> Daemon:
+def daemon(
+    *, silent: float = 1, version: str = __version__, role: Role = Role.DAEMON
+) -> Daemon:
     return Daemon(
         holder="h",
         host="here",
@@ -73,6 +82,7 @@ def daemon(*, silent: float = 1, version: str = __version__) -> Daemon:
         version=version,
         started_at=NOW - timedelta(hours=1),
         heartbeat_at=NOW - timedelta(seconds=silent),
+        role=role,
     )
 
 
@@ -94,6 +104,18 @@ def test_a_daemon_of_another_version_is_to_be_restarted():
     found = daemon_finding([old], [old], NOW)
 
     assert (found.verdict, found.next) == (Verdict.WARN, "restart the daemon")
+
+
+def test_no_living_worker_is_a_failure_where_due_runs_are_queued():
+    queued = replace(settings_of(), cluster="procrastinate")
+    silent = daemon(role=Role.WORKER, silent=61)
+
+    (nobody,) = worker_findings(queued, [daemon(), silent], NOW)
+    (somebody,) = worker_findings(queued, [daemon(role=Role.WORKER)], NOW)
+
+    assert (nobody.verdict, nobody.next) == (Verdict.FAIL, "syncd worker")
+    assert somebody == ok("workers", "alive: process 77 on here")
+    assert list(worker_findings(settings_of(), [], NOW)) == []
 
 
 def test_the_age_of_the_last_event_is_told():

@@ -1,7 +1,8 @@
 """A sync's cells and the lines below them, the same for every reader."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -16,13 +17,14 @@ from syncd.report.phrases import (
     pause_sentences,
     quota_sentence,
     state_words,
+    worker_sentences,
 )
 from syncd.report.replicas import Replica
 from syncd.report.standing import Activity, Standing
 from syncd.report.states import State
 from syncd.schedule import Every, Manual, Once
 from syncd.store.connections import ConnectionState
-from syncd.store.installation import Daemon
+from syncd.store.installation import Daemon, Role
 from syncd.store.pauses import Pause
 from syncd.store.quotas import Quota
 from syncd.store.runs import Run
@@ -258,6 +260,32 @@ def test_the_next_command_follows_from_the_worst_sync(
 ) -> None:
     assert next_command(overview(standing(**worst), daemons=daemons)) == command
     assert next_command(overview()) == "syncd init"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "workers", "command"),
+    [
+        ("embedded", [], "syncd runs"),
+        ("procrastinate", [], "syncd worker"),
+        ("procrastinate", [timedelta(seconds=61)], "syncd worker"),
+        ("procrastinate", [timedelta(seconds=2)], "syncd runs"),
+    ],
+)
+def test_that_no_worker_lives_is_said_where_due_runs_wait_for_one(
+    cluster: Literal["embedded", "procrastinate"],
+    workers: list[timedelta],
+    command: str,
+) -> None:
+    known = [
+        daemon(holder="w", role=Role.WORKER, heartbeat_at=NOW - ago) for ago in workers
+    ]
+    seen = overview(standing(), daemons=[daemon(), *known])
+    seen = replace(seen, settings=replace(seen.settings, cluster=cluster))
+
+    said = worker_sentences(seen)
+
+    assert bool(said) is (command == "syncd worker")
+    assert next_command(seen) == command
 
 
 def test_a_connection_of_two_syncs_is_told_once() -> None:

@@ -17,7 +17,12 @@ from syncd.app.board.marks import (
     why,
 )
 from syncd.report.overview import Overview, next_command, summary
-from syncd.report.phrases import connection_sentences, daemon_words, next_words
+from syncd.report.phrases import (
+    connection_sentences,
+    daemon_words,
+    next_words,
+    worker_sentences,
+)
 from syncd.report.replicas import standing_words, work_words
 from syncd.report.standing import Standing
 from syncd.report.states import NEEDS_A_PERSON, State
@@ -63,13 +68,15 @@ def home(
         chosen=chosen.value if chosen else "",
         months=downloads,
         causes=tuple(causes(connection, seen.now)),
-        notices=tuple(
-            " ".join(sentences)
-            for state in seen.connections
-            if (sentences := connection_sentences(seen, state))
-        ),
+        notices=tuple(_notices(seen)),
         foot=tuple(_foot(connection, seen, file)),
     )
+
+
+def _notices(seen: Overview) -> Iterator[str]:
+    told = [worker_sentences(seen)]
+    told += [connection_sentences(seen, state) for state in seen.connections]
+    return (" ".join(sentences) for sentences in told if sentences)
 
 
 # --- what needs a person --------------------------------------------------------------

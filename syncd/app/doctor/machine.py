@@ -14,7 +14,7 @@ from syncd.clients.http import HttpClient, TransportError
 from syncd.clock import Clock
 from syncd.config.feeds import doors
 from syncd.config.settings import Listen, Settings
-from syncd.report.daemons import SILENT_AFTER, ticks
+from syncd.report.daemons import alive, ticks, unattended
 from syncd.report.words import relative
 from syncd.store import figures, installation
 from syncd.store.database import Database
@@ -22,7 +22,7 @@ from syncd.store.installation import Daemon
 from syncd.store.location import is_sqlite, sqlite_path
 from syncd.store.migrate import require_current
 
-CLOCK, DAEMON = "clock", "daemon"
+CLOCK, DAEMON, WORKERS = "clock", "daemon", "workers"
 OFF = timedelta(seconds=5)
 """The Date header has whole seconds, and an answer may take some."""
 FAR_OFF = timedelta(minutes=5)
@@ -96,10 +96,13 @@ def daemon_findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
         known: tuple[list[Daemon], dict[str, datetime]] = ([], {})
     else:
         known = _known(url)
-    daemons, last = known
-    alive = [each for each in daemons if _lives(each, clock.wall())]
-    yield daemon_finding(daemons, alive, clock.wall())
-    here = any(each.host == socket.gethostname() for each in alive)
+    everybody, last = known
+    now = clock.wall()
+    daemons = [each for each in everybody if ticks(each)]
+    living = alive(daemons, now)
+    yield daemon_finding(daemons, living, now)
+    yield from worker_findings(settings, everybody, now)
+    here = any(each.host == socket.gethostname() for each in living)
     web = settings.web
     if web.inbound is not None and doors(settings):
         yield address("inbound", web.inbound, here)
@@ -114,31 +117,43 @@ def _known(url: str) -> tuple[list[Daemon], dict[str, datetime]]:
     try:
         require_current(database)
         with database.read() as connection:
-            daemons = [each for each in installation.daemons(connection) if ticks(each)]
-            return daemons, figures.last_words(connection)
+            return installation.daemons(connection), figures.last_words(connection)
     finally:
         database.close()
 
 
-def _lives(each: Daemon, now: datetime) -> bool:
-    return now - each.heartbeat_at < SILENT_AFTER
-
-
-def daemon_finding(known: list[Daemon], alive: list[Daemon], now: datetime) -> Finding:
-    """`known` did not say goodbye; `alive` are those that gave a sign of life."""
+def daemon_finding(known: list[Daemon], living: list[Daemon], now: datetime) -> Finding:
+    """`known` did not say goodbye; `living` are those that gave a sign of life."""
     if not known:
         return warn(DAEMON, "no daemon runs", "syncd serve")
-    if not alive:
+    if not living:
         newest = max(known, key=lambda each: each.heartbeat_at)
         silent = (now - newest.heartbeat_at).total_seconds()
         what = f"process {newest.pid} on {newest.host} is silent for {silent:,.0f} s"
         return warn(DAEMON, what, "syncd healthcheck, then syncd serve")
-    old = [each for each in alive if each.version != __version__]
+    old = [each for each in living if each.version != __version__]
     if old:
         what = f"process {old[0].pid} runs {old[0].version}, this is {__version__}"
         return warn(DAEMON, what, "restart the daemon")
-    named = ", ".join(f"process {each.pid} on {each.host}" for each in alive)
-    return ok(DAEMON, f"alive: {named}, version {__version__}")
+    return ok(DAEMON, f"alive: {_named(living)}, version {__version__}")
+
+
+def worker_findings(
+    settings: Settings, known: list[Daemon], now: datetime
+) -> Iterator[Finding]:
+    """Whether somebody runs what daemons queue; nothing where they queue nothing."""
+    if settings.cluster == "embedded":
+        return
+    if unattended(settings, known, now):
+        what = "no worker gives a sign of life: what is due waits in the queue"
+        yield fail(WORKERS, what, "syncd worker")
+        return
+    workers = [each for each in alive(known, now) if not ticks(each)]
+    yield ok(WORKERS, f"alive: {_named(workers)}")
+
+
+def _named(processes: list[Daemon]) -> str:
+    return ", ".join(f"process {each.pid} on {each.host}" for each in processes)
 
 
 def address(server: str, where: Listen, ours_is_here: bool) -> Finding:
