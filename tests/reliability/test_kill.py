@@ -8,16 +8,13 @@ audience. `README.md` beside this file says what that proves and gives numbers.
 """
 
 import random
-import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
-import psycopg
 import pytest
+
+from tests.reliability.killing.beside import certain, uncertain
 
 SEED = 20260512
 KNOWN = 1200
@@ -28,12 +25,6 @@ BATCH = 10
 LATENCY = 0.02
 SPEED = 3600
 CHECK_EVERY = 5
-
-MEMBERS = "SELECT member_id FROM member"
-UNCERTAIN = """
-SELECT p.ids FROM batch b JOIN batch_ids p ON p.batch_id = b.id
-WHERE b.state IN ('open', 'dead')
-"""
 
 
 def seeded(stream: int) -> random.Random:
@@ -72,36 +63,12 @@ class Audience:
         return self.now - set(self.strangers)
 
 
-@contextmanager
-def reading(url: str) -> Iterator[Any]:
-    """The store beside the product; never takes part in its recovery."""
-    if url.startswith("sqlite"):
-        path = url.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            yield connection
-    else:
-        with psycopg.connect(url, autocommit=True) as connection:
-            yield connection
-
-
-def known(url: str) -> tuple[set[str], set[str]]:
-    """The ids that the store holds as members for certain, and the uncertain ones."""
-    try:
-        with reading(url) as connection:
-            certain = {row[0] for row in connection.execute(MEMBERS)}
-            lists = [row[0] for row in connection.execute(UNCERTAIN)]
-    except (sqlite3.OperationalError, psycopg.errors.UndefinedTable):
-        return set(), set()  # killed before there was a store
-    return certain, {one for each in lists for one in each.split("\n")}
-
-
 def require_uncertainty_contains_error(url: str, simulator) -> None:
     """I-2: whoever is in the cohort or the store only is marked as uncertain."""
     cohorts = simulator.cohorts()
     assert len(cohorts) <= 1
     there = simulator.members(cohorts[0]["id"]) if cohorts else set()
-    certain, uncertain = known(url)
-    assert (there ^ certain) <= uncertain
+    assert (there ^ certain(url)) <= uncertain(url)
 
 
 def require_no_wrongful_removal(since: int, simulator, said: list[set[str]]) -> None:

@@ -8,17 +8,15 @@ numbers.
 """
 
 import random
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import pytest
 
+from tests.reliability.killing.beside import certain, rows, uncertain
 from tests.simulated import PATIENCE
 
 SEED = 20260519
@@ -34,11 +32,6 @@ PLACE = 90.0
 QUARTER_OF_AN_HOUR = 15 * 60 / SPEED
 LOOK = 0.02
 
-MEMBERS = "SELECT member_id FROM member"
-UNCERTAIN = """
-SELECT p.ids FROM batch b JOIN batch_ids p ON p.batch_id = b.id
-WHERE b.state IN ('open', 'dead')
-"""
 REQUESTS = 'SELECT state, count(*) FROM "fetch" GROUP BY state'
 ACCEPTED = ("running", "ready", "completed")
 UNANSWERED = ("asking", "lost")
@@ -84,27 +77,6 @@ class Crowd:
 # ---- what is known, and what must hold ----------------------------------------------
 
 
-@contextmanager
-def reading(url: str) -> Iterator[Any]:
-    """The store beside the product; never takes part in its recovery."""
-    if url.startswith("sqlite"):
-        path = url.removeprefix("sqlite:///")
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            yield connection
-    else:
-        with psycopg.connect(url, autocommit=True) as connection:
-            yield connection
-
-
-def rows(url: str, query: str) -> list[Any]:
-    """The rows of a query; none where the product was killed before it had a store."""
-    try:
-        with reading(url) as connection:
-            return list(connection.execute(query))
-    except (sqlite3.OperationalError, psycopg.errors.UndefinedTable):
-        return []
-
-
 def require_paid_once(url: str, crowd: Crowd) -> int:
     """No change is paid for twice; returns how many requests died unanswered.
 
@@ -122,10 +94,8 @@ def require_paid_once(url: str, crowd: Crowd) -> int:
 
 def require_uncertainty_contains_error(url: str, simulator) -> None:
     """Whose trait and whose place in the store differ is in an open batch."""
-    uncertain = {one for (ids,) in rows(url, UNCERTAIN) for one in ids.split("\n")}
-    certain = {member_id for (member_id,) in rows(url, MEMBERS)}
     there = simulator.with_trait("crowd") if simulator.log("segment_batch") else set()
-    assert (there ^ certain) <= uncertain
+    assert (there ^ certain(url)) <= uncertain(url)
 
 
 def require_discreet_and_within_limits(simulator, *texts: str) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 
 from tests.installed import log_lines
 from tests.knocking import Answer, Knocking, identify
-from tests.reliability.killing.cutting import Play, Story, people, rows
+from tests.reliability.killing.beside import rows
+from tests.reliability.killing.cutting import Play, Story, people
 from tests.reliability.killing.forked import Forked, Passage
 
 CROWD = people(60)

@@ -5,14 +5,8 @@ As `tests/reliability/killing/stories.py`, whose people they are about.
 
 from sqlalchemy import create_engine, inspect
 
-from tests.reliability.killing.cutting import (
-    Play,
-    Story,
-    certain,
-    reading,
-    rows,
-    uncertain,
-)
+from tests.reliability.killing.beside import certain, reading, rows, uncertain
+from tests.reliability.killing.cutting import Play, Story
 from tests.reliability.killing.forked import Forked, Passage
 from tests.reliability.killing.stories import KNOWN, REASON, say, synced
 

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, MetaData, Table, func, select, text
 from syncd.store import migrate
 from syncd.store.database import Database
 from syncd.store.file import create_file
-from tests.reliability.killing.cutting import Play, Story, certain, rows
+from tests.reliability.killing.beside import certain, rows
+from tests.reliability.killing.cutting import Play, Story
 from tests.reliability.killing.stories import KNOWN, synced
 
 OLDEST = "0001"

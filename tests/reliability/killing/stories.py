@@ -6,17 +6,8 @@ frame that plays them is `tests/reliability/killing/cutting.py`.
 
 from typing import Any, ClassVar
 
-from tests.reliability.killing.cutting import (
-    BATCH,
-    KILLED,
-    Play,
-    Story,
-    certain,
-    change,
-    people,
-    rows,
-    uncertain,
-)
+from tests.reliability.killing.beside import certain, change, rows, uncertain
+from tests.reliability.killing.cutting import BATCH, KILLED, Play, Story, people
 from tests.reliability.killing.forked import Forked, Passage
 
 KNOWN = people(40)
