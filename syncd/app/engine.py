@@ -46,6 +46,9 @@ from syncd.sync.steps import Parts
 
 LAST_WRITES = 1.0
 """Seconds for what waits to be written, once the grace is over."""
+LATE = timedelta(hours=1)
+"""How long requests of a sync that this process does not know may land: the usual time,
+as another process has newer files."""
 MOMENT = 3.0
 """Seconds that a person's decision waits for a due run, which sees the held plan and
 goes."""
@@ -289,7 +292,7 @@ class Engine:
         for each in unfinished:
             if each.sync not in active and self._dead(each):
                 spec = self.blueprint.specs.get(each.sync)
-                late = spec.late_landings if spec is not None else timedelta(0)
+                late = spec.late_landings if spec is not None else LATE
                 finish.close_abandoned(
                     self.database,
                     each,

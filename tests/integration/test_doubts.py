@@ -161,6 +161,26 @@ def test_it_is_minded_when_its_run_is_closed_before_the_sync_runs_again(
     assert doubted(world) == 1
 
 
+def test_whoever_does_not_know_the_sync_and_closes_its_run_minds_it_as_usual(
+    world: World,
+) -> None:
+    """While files change, one process has a sync that another one does not have yet."""
+    world.sync(members=people(1, 2), delivery=MINDING)
+    world.vendor.known = people(*range(100))
+    mortal = Mortal(world.database)
+    with world.engine(mortal) as engine:
+        run(engine, world, 1, 2)
+        world.vendor.watch = lambda _: mortal.die()
+        run(engine, world, 1, 2, 3)
+    world.vendor.watch = lambda _: None
+    world.syncs.clear()
+
+    with world.engine() as engine:
+        assert engine.close_abandoned() == []
+
+    assert doubted(world) == 1
+
+
 def test_whoever_takes_a_sync_over_minds_what_was_open(world: World) -> None:
     world.request_deadline = timedelta(0)  # time stands still: nobody waits for it
     with synced(world, 1, 2) as engine:
