@@ -16,7 +16,9 @@ from syncd.store import failovers
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
 from syncd.sync.resync import NotResyncable, Wish
+from syncd.sync.run import from_the_source, run
 from syncd.sync.spec import Report
+from syncd.sync.steps import Run
 from syncd.sync.vouching import HEARD, vouch
 from tests.builders import AskedSource, ListSource, PushedFeed, World, people
 
@@ -56,12 +58,17 @@ def fed(world: World, whole: ListSource | None = None, **changes: object) -> Pus
     return feed
 
 
-def fail_over(engine: Engine, world: World) -> Report:
-    """The database did, and a run notices; what is at the target is known again."""
+def is_promoted(world: World) -> None:
+    """What the store remembers is the timeline of another server."""
     with world.database.begin() as connection:
         connection.execute(
             text("UPDATE meta SET value = '00000000' WHERE key = 'timeline'")
         )
+
+
+def fail_over(engine: Engine, world: World) -> Report:
+    """The database did, and a run notices; what is at the target is known again."""
+    is_promoted(world)
     noticed = ran(engine, world)
     with world.database.begin() as connection:
         at = failovers.since(connection, "vip")
@@ -204,16 +211,34 @@ def test_a_word_of_a_person_settles_no_failover_that_is_noticed_as_it_is_given(
     with world.engine() as engine:
         fail_over(engine, world)
         world.clock.advance(SECOND)  # type: ignore[attr-defined]
-        with world.database.begin() as connection:
-            connection.execute(
-                text("UPDATE meta SET value = '00000000' WHERE key = 'timeline'")
-            )
+        is_promoted(world)
         with engine.alone("vip") as (parts, spec):
             said = vouch(parts, spec, WISH)
 
     assert said is not None
     assert ended(said) == (Outcome.FAILED, "resync.not_heard")
     with world.database.begin() as connection:
+        assert failovers.unheard(connection, "vip") is not None
+
+
+def test_a_run_that_reconciles_the_target_settles_no_events(world: World) -> None:
+    fed(world)
+
+    def reconciles(begun: Run) -> None:
+        begun.reconciles = True
+        from_the_source(begun)
+
+    with world.engine() as engine:
+        is_promoted(world)
+        ran(engine, world)
+        with engine.alone("vip") as (parts, spec):
+            report = run(parts, spec, Trigger.RESYNC, story=reconciles)
+
+    assert report is not None
+    assert ended(report) == FAILED_OVER
+    assert "reconcile" not in report.message
+    with world.database.begin() as connection:
+        assert failovers.since(connection, "vip") is None
         assert failovers.unheard(connection, "vip") is not None
 
 
