@@ -106,13 +106,17 @@ class Engine:
         self.remembered.follow()
         now = self.clock.now()
         with self.database.begin() as connection:
-            for name in self._blueprint.specs:
+            for name in sorted(self._blueprint.specs):
                 runs.know_sync(connection, name, now)
         self.put_right()
 
     def put_right(self) -> None:
-        """The clock was put right, or may have been: nobody waits for years."""
+        """The clock was put right, or may have been: nobody waits for years.
+
+        By the database's, asked now: what was known of it may be older than the step.
+        """
         with self.database.begin() as connection:
+            shared_clock.follow_by(connection, self.clock)
             clock_steps.put_right(connection, self.clock.now())
 
     def stop(self) -> None:
@@ -142,7 +146,7 @@ class Engine:
         """Use another configuration for runs that begin from now on."""
         now = self.clock.now()
         with self.database.begin() as connection:
-            for name in blueprint.specs:
+            for name in sorted(blueprint.specs):
                 runs.know_sync(connection, name, now)
         self._blueprint = blueprint
 

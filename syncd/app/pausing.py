@@ -3,8 +3,8 @@
 A run in progress finishes its plan: what was decided before the pause goes out. From
 then on nothing of the sync begins, an approval included; events from outside go on
 being stored, and a held plan may still be rejected. Once the pause is over, one run
-makes up for the due times it put off. No lease is asked for: a run that begins either
-sees the pause's row, or had begun before it.
+makes up for the due times it put off. No lease is taken, but its row is locked: a run
+that begins meanwhile either sees the pause's row, or had begun before it and is told.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from syncd.app.engine import Engine, UnknownSync
 from syncd.config.values import parse_duration
 from syncd.errors import SyncdError
 from syncd.events import emit
-from syncd.store import installation, pauses, runs
+from syncd.store import installation, leases, pauses, runs
 from syncd.store.database import Database
 from syncd.store.installation import Action
 from syncd.store.pauses import Pause
@@ -53,6 +53,7 @@ def pause(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
         reason=body["reason"].strip(),
     )
     with engine.database.begin() as connection:
+        leases.hold_still(connection, name, engine.clock.wall())
         before = pauses.put(connection, made)
         installation.record(connection, _action("pause", body, now, made.reason))
         running = bool(runs.unfinished(connection, name))

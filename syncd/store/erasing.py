@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 
 from syncd.model import BatchState, IdType, Operation
-from syncd.store import acknowledged, codec, compaction, doubts, traces
+from syncd.store import acknowledged, codec, compaction, doubts, feeds, traces
 from syncd.store.acknowledged import RANGE, Bucket, load_chunks
 from syncd.store.bindings import Binding
 from syncd.store.buckets import decode, encode
@@ -102,8 +102,8 @@ def offers_and_words(connection: Connection, people: Iterable[Person]) -> int:
 
 
 def _named(connection: Connection, id_type: IdType, ids: list[str]) -> int:
-    feeds = select(feed.c.id).where(feed.c.id_type == id_type)
-    words = delete(inbox).where(inbox.c.feed_id.in_(feeds), inbox.c.member_id.in_(ids))
+    fed = select(feed.c.id).where(feed.c.id_type == id_type)
+    words = delete(inbox).where(inbox.c.feed_id.in_(fed), inbox.c.member_id.in_(ids))
     bindings = select(binding.c.id).where(binding.c.id_type == id_type)
     # What may still take them out can do no harm; what may put them in is kept.
     owned, gone = connection.execute(bindings).scalars().all(), set(ids)
@@ -236,14 +236,16 @@ def words(database: Database, id_type: IdType, people: Forgotten) -> int:
         found = [
             (feed_id, text) for feed_id, text in rows if people.among((text.encode(),))
         ]
+    if found:
+        with database.begin() as connection:  # a long look, which no sender waits for
+            traces.erase(connection, (text.encode() for _, text in found))
     erased = 0
     for first in range(0, len(found), 200):
+        each = (
+            and_(inbox.c.feed_id == feed_id, inbox.c.member_id == text)
+            for feed_id, text in found[first : first + 200]
+        )
         with database.begin() as connection:
-            some = found[first : first + 200]
-            traces.erase(connection, (text.encode() for _, text in some))
-            each = (
-                and_(inbox.c.feed_id == feed_id, inbox.c.member_id == text)
-                for feed_id, text in some
-            )
+            feeds.lock(connection)
             erased += connection.execute(delete(inbox).where(or_(*each))).rowcount
     return erased

@@ -6,6 +6,7 @@ A row exists as soon as a sync reads a feed or somebody pushes it, whichever is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
 from sqlalchemy.engine import Row
@@ -58,7 +59,7 @@ def ensure(connection: Connection, feeds: Sequence[Feed], now: datetime) -> None
             "pruned_to": 0,
         }
         # In one order everywhere: two replicas must not wait for each other.
-        for each in sorted(feeds, key=lambda each: (each.connection, each.key))
+        for each in sorted(feeds, key=attrgetter("connection", "key", "id_type"))
     ]
     connection.execute(insert_into(connection, feed).on_conflict_do_nothing(), rows)
 

@@ -37,6 +37,11 @@ KEEP = timedelta(days=90)
 _WIDTH = 4
 _TOGETHER = 50
 """Batches whose ids are in memory at a time."""
+_LEFT = (
+    update(trace)
+    .where(trace.c.batch_id == bindparam("which"))
+    .values(hashes=bindparam("left"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +77,7 @@ def fingerprint(member_id: bytes) -> int:
 
 def encode(ids: Sequence[bytes]) -> bytes:
     """The fingerprints of ids, sorted, 4 bytes each, little-endian."""
-    hashes = sorted(map(fingerprint, ids))
-    return struct.pack(f"<{len(hashes)}I", *hashes)
+    return _pack(map(fingerprint, ids))
 
 
 def holds(hashes: bytes, wanted: int) -> bool:
@@ -149,23 +153,32 @@ def erase(connection: Connection, ids: Iterable[bytes]) -> int:
     rows = connection.execute(
         select(trace.c.batch_id, trace.c.hashes).execution_options(yield_per=_TOGETHER)
     )
-    changed = []
-    for batch_id, hashes in rows:
-        kept = array("I", hashes)
-        if sys.byteorder == "big":
-            kept.byteswap()
-        if not gone.isdisjoint(kept):
-            left = sorted(set(kept) - gone)
-            packed = struct.pack(f"<{len(left)}I", *left)
-            changed.append({"which": batch_id, "left": packed})
-    if changed:
-        connection.execute(
-            update(trace)
-            .where(trace.c.batch_id == bindparam("which"))
-            .values(hashes=bindparam("left")),
-            changed,
-        )
-    return len(changed)
+    naming = sorted(id_ for id_, hashes in rows if not gone.isdisjoint(_of(hashes)))
+    for start in range(0, len(naming), _TOGETHER):
+        some = trace.c.batch_id.in_(naming[start : start + _TOGETHER])
+        # As they are now, and in one order: somebody else may be erasing, too.
+        locked = select(trace.c.batch_id, trace.c.hashes).where(some)
+        found = connection.execute(locked.order_by(trace.c.batch_id).with_for_update())
+        changed = [
+            {"which": row.batch_id, "left": _pack(set(_of(row.hashes)) - gone)}
+            for row in found
+        ]
+        if changed:
+            connection.execute(_LEFT, changed)
+    return len(naming)
+
+
+def _of(hashes: bytes) -> "array[int]":
+    """What `encode` packed."""
+    found = array("I", hashes)
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
+
+
+def _pack(hashes: Iterable[int]) -> bytes:
+    packed = sorted(hashes)
+    return struct.pack(f"<{len(packed)}I", *packed)
 
 
 def prune(connection: Connection, now: datetime) -> None:

@@ -11,6 +11,7 @@ import pytest
 from syncd.app import pruning
 from syncd.app.slots import Slots
 from syncd.app.turns import one_at_a_time
+from syncd.clock import Clock, elapsed
 from syncd.errors import DeliveryError, Fault
 from syncd.model import Outcome, Trigger
 from syncd.schedule import Every
@@ -105,6 +106,25 @@ def test_a_probe_that_two_daemons_saw_due_is_made_by_one(world: World) -> None:
         other = connections.take_probe(connection, seen, due)
 
     assert (one, other) == (True, False)
+
+
+def test_waits_are_put_right_by_the_databases_clock_and_not_by_an_old_look_at_it(
+    world: World,
+) -> None:
+    """A machine that was suspended sees its clock step before it asks the database."""
+    clock = world.clock = Clock()
+    with world.engine() as engine:
+        now = clock.now()
+        with world.database.begin() as connection:
+            connections.stop(connection, "amplitude", "Invalid API key", now)
+        clock.reference.follow(now - HOUR, elapsed(), elapsed())
+
+        engine.put_right()
+
+    with world.database.read() as connection:
+        state = connections.get(connection, "amplitude")
+    assert state.probe_at == now + connections.PROBE_EVERY
+    assert clock.now() >= now
 
 
 def test_of_two_processes_one_does_it_and_a_dead_one_keeps_nobody_from_it_for_long(
