@@ -122,7 +122,7 @@ def test_who_is_stopped_as_it_begins_gives_its_connection_back_by_itself(
     stopping = Stopping()
 
     with (
-        pooled(postgres_database, idle=0, size=2) as url,
+        pooled(postgres_database, size=2) as url,
         by_turns(url, heard=stopping) as (_, wired),
         beside(wired, "begin") as writes,
         beside(wired, "read") as reads,

@@ -42,8 +42,8 @@ default_pool_size = {size}
 max_client_conn = 300
 idle_transaction_timeout = {idle}
 """
-"""The last one is a belt: the transactions of a replica that stands still have an end
-of their own."""
+"""The last one is off by default, as with PgBouncer itself: the transactions of a
+replica that stands still have an end of their own."""
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def reached(way: str, url: str) -> Iterator[str]:
 
 
 @contextmanager
-def pooled(url: str, idle: int = 10, size: int = 12) -> Iterator[str]:
+def pooled(url: str, idle: int = 0, size: int = 12) -> Iterator[str]:
     """One before the server of this URL; the URL by which it is used.
 
     `idle` seconds a transaction may say nothing (0: for ever); `size` connections.
