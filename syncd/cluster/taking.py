@@ -33,8 +33,8 @@ BEAT = 3.0
 """Real seconds between two signs of life, and between two looks for workers that
 give none."""
 LOOKS = 4
-SILENT = LOOKS * BEAT
-"""Real seconds without one, after which a worker's jobs are given to others."""
+"""Without a sign of life for so many beats, a worker's jobs are given to others. Who
+could not look itself waits for as many: the others may be back as it is."""
 AGAIN = 2.0
 """Real seconds until it begins anew where it could not begin, or met a bug."""
 ANSWER = 5.0
@@ -60,9 +60,11 @@ class Taking:
         at_once: int,
         carry_out: CarryOut,
         left: Callable[[Job], bool],
+        *,
+        beat: float = BEAT,
     ) -> None:
         """`left` says whether a job that a silent worker had is for others to do; it
-        may raise `StoreError`."""
+        may raise `StoreError`. `beat` must be the same for all that share a queue."""
         # What matters of their own logs is told by events of ours.
         for name in ("procrastinate", "psycopg"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -70,6 +72,8 @@ class Taking:
         self._at_once = at_once
         self._carry_out = carry_out
         self._left_behind = left
+        self._every = beat
+        self._silent = LOOKS * beat
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._stopping = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -154,8 +158,8 @@ class Taking:
                 listen_notify=False,
                 delete_jobs=DeleteJobCondition.ALWAYS,
                 install_signal_handlers=False,
-                update_heartbeat_interval=BEAT,
-                stalled_worker_timeout=SILENT,
+                update_heartbeat_interval=self._every,
+                stalled_worker_timeout=self._silent,
             )
             looking = asyncio.create_task(self._look_after_others(jobs))
             self._manager = jobs
@@ -180,10 +184,9 @@ class Taking:
     async def _look_after_others(self, jobs: PatientJobs) -> None:
         steady = LOOKS
         while True:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(self._every)
             try:
                 await self._finish_left(jobs)
-                # Back from a while without the database: the others may be, too.
                 steady = 0 if jobs.is_away else steady + 1
                 if steady >= LOOKS:
                     await self._give_back(jobs)
@@ -196,7 +199,7 @@ class Taking:
     async def _give_back(self, jobs: PatientJobs) -> None:
         """Let others have the jobs of workers that gave no sign of life."""
         silent = await jobs.get_stalled_jobs(
-            queue=QUEUE, seconds_since_heartbeat=SILENT
+            queue=QUEUE, seconds_since_heartbeat=self._silent
         )
         for row in silent:
             if row.id in self._carried:
