@@ -71,8 +71,10 @@ def begin(
         )
         if not began:
             _leave(connection, parts, spec, lease)
-            return None
+    # Its marks are written, whoever has the slot: nobody else would say so.
     failing_over.noticed(marked)
+    if not began:
+        return None
     _mind_late_landings(parts, spec, lease)
     emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
     return Run(parts=parts, spec=spec, lease=lease, report=report, unreconciled=waiting)

@@ -91,6 +91,20 @@ def test_no_run_is_a_success_after_a_failover_until_the_sync_is_reconciled(
     assert told(lines) == [1]
 
 
+def test_a_failover_that_is_noticed_where_another_has_the_slot_is_told_all_the_same(
+    world: World, lines: list[EventDict]
+) -> None:
+    with world.engine() as engine, world.engine() as other:
+        slot = world.clock.now()
+        engine.run("vip", Trigger.SCHEDULE, slot)
+        fails_over(world.database)
+
+        assert other.run("vip", Trigger.SCHEDULE, slot) is None
+        ran(engine, world)
+
+    assert told(lines) == [1]
+
+
 def test_another_failover_is_not_settled_by_what_was_seen_of_the_first(
     world: World,
 ) -> None:
