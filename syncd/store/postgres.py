@@ -75,6 +75,20 @@ def _is_loss(error: BaseException) -> bool:
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
+def require_room_for_every_id(encoding: str | None) -> None:
+    """Raise `StoreRefused` for a database in an encoding that lacks letters.
+
+    As the server names it when it is connected to; a pooler may leave that out.
+    """
+    if encoding is None or encoding in _HOLDS_EVERY_ID:
+        return
+    raise StoreRefused(
+        f"the store's database is encoded in {encoding}, which has no place for the "
+        "letters of some ids",
+        hint="CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0",
+    )
+
+
 def postgres_engine(url: URL, *, size: int) -> Engine:
     """The engine of `size` connections that are kept, and 16 more in need."""
     engine = create_engine(
@@ -88,15 +102,12 @@ def postgres_engine(url: URL, *, size: int) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _require_room_for_every_id(raw: Any, _record: Any) -> None:
-        found = raw.info.parameter_status("server_encoding")
-        if found not in _HOLDS_EVERY_ID:
+    def _look(raw: Any, _record: Any) -> None:
+        try:
+            require_room_for_every_id(raw.info.parameter_status("server_encoding"))
+        except StoreRefused:
             raw.close()
-            raise StoreRefused(
-                f"the store's database is encoded in {found}, which has no place for "
-                "the letters of some ids",
-                hint="CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0",
-            )
+            raise
 
     @event.listens_for(engine, "handle_error")
     def _leave_a_server_that_only_reads(context: ExceptionContext) -> None:

@@ -16,7 +16,12 @@ from sqlalchemy import Connection, text
 from syncd.errors import StoreRefused, StoreUnavailable
 from syncd.store.database import Database
 from syncd.store.migrate import migrate
-from syncd.store.postgres import READING, WRITING, beginning
+from syncd.store.postgres import (
+    READING,
+    WRITING,
+    beginning,
+    require_room_for_every_id,
+)
 from tests.turns import Turns, by_turns
 
 LEASE = timedelta(seconds=90)
@@ -285,3 +290,10 @@ def test_a_database_without_a_place_for_some_letters_is_refused(encoded: str) ->
     assert "encoded in" in str(refused.value)
     assert "ENCODING 'UTF8'" in refused.value.hint
     assert name[1:] not in str(refused.value)
+
+
+def test_a_pooler_that_does_not_say_the_encoding_is_believed() -> None:
+    require_room_for_every_id(None)
+
+    with pytest.raises(StoreRefused):
+        require_room_for_every_id("LATIN2")
