@@ -96,9 +96,9 @@ def _show_replicas(frame: Frame, seen: Overview) -> None:
         _REPLICAS,
         [
             [
-                each.daemon.host,
-                str(each.daemon.pid),
-                each.daemon.version,
+                each.host,
+                str(each.pid),
+                each.daemon.version if each.daemon is not None else "-",
                 standing_words(each, seen.wall),
                 work_words(each),
             ]

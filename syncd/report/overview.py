@@ -13,7 +13,7 @@ from syncd.config.forecast import forecast
 from syncd.config.settings import Settings, SyncSettings
 from syncd.report.arrivals import Arrivals, arrivals, arrivals_document
 from syncd.report.daemons import alive, ticks, unattended
-from syncd.report.replicas import Replica, replicas
+from syncd.report.replicas import Replica, replica_document, replicas
 from syncd.report.runs import run_document
 from syncd.report.standing import Activity, Standing, standings
 from syncd.report.states import NEEDS_A_PERSON, WORST_FIRST, State
@@ -36,7 +36,8 @@ class Overview:
     """Heartbeats are real time, whatever the clock."""
     daemons: list[Daemon]
     replicas: list[Replica]
-    """The same, with what each works on."""
+    """Those that somebody may want to look for, with what each works on; and commands
+    beside them."""
     standings: list[Standing]
     """Worst first."""
     quotas: list[Quota]
@@ -144,19 +145,7 @@ def overview_document(seen: Overview) -> dict[str, Any]:
         "version": __version__,
         "now": seen.now,
         "needs_you": sum(one.state in NEEDS_A_PERSON for one in seen.standings),
-        "daemons": [
-            {
-                "role": each.daemon.role,
-                "host": each.daemon.host,
-                "pid": each.daemon.pid,
-                "version": each.daemon.version,
-                "started_at": each.daemon.started_at,
-                "heartbeat_at": each.daemon.heartbeat_at,
-                "alive": each.alive,
-                "working_on": list(each.syncs),
-            }
-            for each in seen.replicas
-        ],
+        "daemons": [replica_document(each) for each in seen.replicas],
         "connections": [
             {
                 "name": each.name,

@@ -96,7 +96,9 @@ def overview(*standings: Standing, **changes: Any) -> Overview:
         "now": NOW,
         "wall": NOW,
         "daemons": [daemon()],
-        "replicas": [Replica(daemon=daemon(), alive=True, syncs=())],
+        "replicas": [
+            Replica(host="machine", pid=7, daemon=daemon(), alive=True, syncs=())
+        ],
         "standings": list(standings),
         "quotas": [],
         "arrivals": [],

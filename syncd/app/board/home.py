@@ -212,7 +212,7 @@ def _foot(connection: Connection, seen: Overview, file: Path | None) -> Iterator
     if len(seen.replicas) > 1:
         for one in seen.replicas:
             words = f"{standing_words(one, seen.wall)}, {work_words(one)}"
-            yield Fact(name=f"{one.daemon.host} {one.daemon.pid}", words=words)
+            yield Fact(name=f"{one.host} {one.pid}", words=words)
     size = _bytes(figures.size(connection, file))
     if file is not None:
         backup = installation.last_backup(connection)
