@@ -327,7 +327,7 @@ def test_nothing_is_moved_while_a_daemon_works(
     assert stopped.code == 0, stopped.err
 
 
-# ---- killed ------------------------------------------------------------------------
+# ---- without room, and killed --------------------------------------------------------
 
 
 def marked(url: str) -> str | None:
@@ -352,6 +352,28 @@ def usable(url: str) -> str:
     finally:
         database.close()
     return ""
+
+
+def test_a_new_file_without_room_is_no_store_and_the_same_command_fills_it_later(
+    vip: Installation,
+) -> None:
+    old, new = sqlite(vip), sqlite(vip, "new.db")
+    command = vip.command("db", "copy", "--to", new)
+    # As on a disk with this many KiB left.
+    small = ["bash", "-c", 'ulimit -f 100 && exec "$@"', "bash"]
+
+    without_room = vip.begin("db", [*small, *command])
+    code = without_room.process.wait(PATIENCE)
+    without_room.reader.join(PATIENCE)
+    states = usable(old), usable(new)
+    again = vip.syncd("db", "copy", "--to", new)
+
+    assert code == ExitCode.UNAVAILABLE, without_room.text
+    assert "error[store.unavailable]" in without_room.text
+    assert "the same command again" in without_room.text
+    assert states == ("", "store.unfinished")
+    assert again.code == 0, again.err
+    assert (usable(old), usable(new)) == ("store.moved", "")
 
 
 @pytest.mark.parametrize(
