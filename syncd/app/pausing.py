@@ -18,7 +18,7 @@ from syncd.config.values import parse_duration
 from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.store import installation, leases, pauses, runs
-from syncd.store.database import Database
+from syncd.store.database import Connection, Database
 from syncd.store.installation import Action
 from syncd.store.pauses import Pause
 
@@ -53,10 +53,9 @@ def pause(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
         reason=body["reason"].strip(),
     )
     with engine.database.begin() as connection:
-        leases.hold_still(connection, name, engine.clock.wall())
+        running = _is_running(connection, engine, name)
         before = pauses.put(connection, made)
         installation.record(connection, _action("pause", body, now, made.reason))
-        running = bool(runs.unfinished(connection, name))
     emit(events.OPERATOR_PAUSED, **_said(body, made))
     if before is not None and not before.holds(now):
         before = None
@@ -66,6 +65,17 @@ def pause(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
         "running": running,
         "now": now,
     }
+
+
+def _is_running(connection: Connection, engine: Engine, name: str) -> bool:
+    """Whether a run is in progress; none begins any more until the pause is there.
+
+    One that is seen at first is not waited for: it may be writing a large plan.
+    """
+    if runs.unfinished(connection, name):
+        return True
+    leases.hold_still(connection, name, engine.clock.wall())
+    return bool(runs.unfinished(connection, name))
 
 
 def resume(

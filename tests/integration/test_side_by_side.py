@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from syncd.app import pausing
+from syncd.app.engine import Engine
 from syncd.model import Feed, IdType, Operation, Trigger
 from syncd.store import erasing, feeds, forgotten, leases, runs, traces
 from syncd.store.bindings import Binding
-from syncd.store.database import Database
+from syncd.store.database import Connection, Database
 from syncd.store.migrate import migrate
 from syncd.store.tables import trace
 from tests.builders import NOW, PATIENCE, World, people, rows
@@ -69,33 +70,57 @@ class Other(threading.Thread):
         return self.answer
 
 
+def began(connection: Connection, world: World) -> None:
+    """Another process begins a run."""
+    leases.acquire(connection, "vip", ELSEWHERE, world.clock.wall())
+    runs.begin(
+        connection,
+        run_id="019e19b3-a8b5-76f6-8dec-9f32a3373d68",
+        sync_name="vip",
+        slot=None,
+        trigger=Trigger.MANUAL,
+        config_hash="x",
+        now=world.clock.now(),
+    )
+
+
+def pause(engine: Engine) -> dict[str, Any]:
+    body = {"sync": "vip", "actor": "ann", "via": "cli", "reason": "maintenance"}
+    return pausing.pause(engine, body | {"span": "4h", "until": None})
+
+
 def test_whoever_pauses_a_sync_is_told_of_the_run_that_was_just_beginning(
     world: World, database: Database
 ) -> None:
     world.sync(members=people(1))
-    body = {"sync": "vip", "actor": "ann", "via": "cli", "reason": "maintenance"}
     with world.engine() as engine:
-        one = Other(
-            database,
-            lambda: pausing.pause(engine, body | {"span": "4h", "until": None}),
-        )
+        one = Other(database, lambda: pause(engine))
 
         with database.begin() as beginning:
-            leases.acquire(beginning, "vip", ELSEWHERE, world.clock.wall())
-            runs.begin(
-                beginning,
-                run_id="019e19b3-a8b5-76f6-8dec-9f32a3373d68",
-                sync_name="vip",
-                slot=None,
-                trigger=Trigger.MANUAL,
-                config_hash="x",
-                now=world.clock.now(),
-            )
+            began(beginning, world)
             waited = one.waits()
         answer = one.ended()
 
     assert waited
     assert answer["running"], "it saw no pause, and goes on to its end"
+
+
+def test_a_pause_does_not_wait_for_a_run_that_is_storing_its_plan(
+    world: World, database: Database
+) -> None:
+    world.sync(members=people(1))
+    with world.engine() as engine:
+        with database.begin() as beginning:
+            began(beginning, world)
+        one = Other(database, lambda: pause(engine))
+
+        with database.begin() as storing:
+            leases.hold_still(storing, "vip", world.clock.wall())
+            waited = one.waits()
+        answer = one.ended()
+
+    assert not waited
+    assert answer["running"]
 
 
 def left_trace(database: Database, owner: Binding, *ids: bytes) -> None:
