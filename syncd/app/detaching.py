@@ -6,7 +6,7 @@ first sync.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -14,7 +14,7 @@ from syncd.app.commands import shown
 from syncd.app.engine import Engine, UnknownSync
 from syncd.store import leases, pauses, runs
 from syncd.store.database import Connection
-from syncd.store.leases import Held
+from syncd.store.leases import Held, Lease
 from syncd.sync import commit
 from syncd.sync import detach as story
 from syncd.sync.beginning import Busy, WaitsForPerson
@@ -85,7 +85,8 @@ def _emptied(engine: Engine, farewell: Farewell, agreed: int) -> dict[str, Any]:
 
 def _let_go(engine: Engine, farewell: Farewell) -> Sequence[Left]:
     name, now = farewell.sync, engine.clock.now()
-    with _at_rest(engine, name), engine.database.begin() as connection:
+    with _at_rest(engine, name) as lease, engine.database.begin() as connection:
+        leases.check(connection, lease, engine.clock.wall())
         _settle_held(engine, connection, name)
         left = story.targets_of(connection, name, now)
         if not is_configured(engine, name):
@@ -109,18 +110,22 @@ def _settle_held(engine: Engine, connection: Connection, name: str) -> None:
     commit.drop_plan(connection, held)
 
 
-def _at_rest(engine: Engine, name: str) -> AbstractContextManager[object]:
+@contextmanager
+def _at_rest(engine: Engine, name: str) -> Iterator[Lease]:
     """The sync for this command alone, whether or not it is configured."""
     if name in engine.blueprint.specs:
-        return engine.at_rest(name)
+        with engine.at_rest(name) as (_, lease):
+            yield lease
+        return
     if name in engine.active():
         # A run goes on with the configuration it began with.
         raise Busy(f"{name} is being run", hint=f"syncd show {name}")
-    return _leased(engine, name)
+    with _leased(engine, name) as lease:
+        yield lease
 
 
 @contextmanager
-def _leased(engine: Engine, name: str) -> Iterator[None]:
+def _leased(engine: Engine, name: str) -> Iterator[Lease]:
     with engine.database.begin() as connection:
         lease = leases.acquire(
             connection,
@@ -132,10 +137,12 @@ def _leased(engine: Engine, name: str) -> Iterator[None]:
     if isinstance(lease, Held):
         raise Busy(f"{name} is being run by {lease.holder}", hint="syncd status")
     try:
-        yield
+        yield lease
     finally:
         with engine.database.begin() as connection:
-            leases.release(connection, lease)
+            leases.end(
+                connection, lease, engine.clock.wall(), quiet=not lease.taken_over
+            )
 
 
 def _answer(left: Sequence[Left], *, paused: bool, **more: Any) -> dict[str, Any]:

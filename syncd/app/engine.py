@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Self
 
@@ -22,7 +22,7 @@ from syncd.delivery.lane import Route
 from syncd.delivery.pool import Pool
 from syncd.delivery.record import Recorder
 from syncd.delivery.worker import Worker
-from syncd.errors import PutOff, SyncdError
+from syncd.errors import PutOff, StoreUnavailable, SyncdError
 from syncd.model import Trigger
 from syncd.sources import Answer, Question
 from syncd.store import (
@@ -32,6 +32,7 @@ from syncd.store import (
     runs,
     shared_clock,
 )
+from syncd.store.leases import Lease
 from syncd.store.unsettled import Unsettled
 from syncd.store.writer import Writer
 from syncd.sync import credentials, decide, finish, letting_go, run_id
@@ -52,6 +53,9 @@ as another process has newer files."""
 MOMENT = 3.0
 """Seconds that a person's decision waits for a due run, which sees the held plan and
 goes."""
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class UnknownSync(SyncdError):
@@ -96,6 +100,8 @@ class Engine:
         self._lock = threading.Lock()
         self._left = threading.Condition(self._lock)
         self._abandoned = False
+        self._away_at: float | None = None
+        """When a look for abandoned runs last found no store."""
 
     # ---- life ------------------------------------------------------------------
 
@@ -236,13 +242,14 @@ class Engine:
             )
 
     @contextmanager
-    def at_rest(self, name: str) -> Iterator[Parts]:
+    def at_rest(self, name: str) -> Iterator[tuple[Parts, Lease]]:
         """The sync for the caller alone, anywhere: nothing of it is on the wire.
 
-        Raises `Busy` while it is being run.
+        What is written meanwhile is written under the lease. Raises `Busy` while it is
+        being run.
         """
-        with self._alone(name) as (parts, spec), leased(parts, spec):
-            yield parts
+        with self._alone(name) as (parts, spec), leased(parts, spec) as lease:
+            yield parts, lease
 
     @contextmanager
     def alone(self, name: str) -> Iterator[tuple[Parts, Spec]]:
@@ -286,10 +293,16 @@ class Engine:
     def close_abandoned(self) -> list[str]:
         """Close the runs that a dead process left; returns the syncs to go on with.
 
-        A run of another live process, or one in progress here, is left alone.
+        A run of another live process, or one in progress here, is left alone. Back from
+        a while without the store, so is that of one that may live: it had no way to
+        renew its lease either.
         """
-        with self.database.read() as connection:
-            unfinished = runs.unfinished(connection)
+        try:
+            with self.database.read() as connection:
+                unfinished = runs.unfinished(connection)
+        except StoreUnavailable:
+            self._away_at = self.clock.monotonic()
+            raise
         # Asked after the rows: whoever made a row in this process is active by now, or
         # has closed it.
         active = self.active()
@@ -375,6 +388,12 @@ class Engine:
         return found[0].sync
 
     def _dead(self, found: runs.Run) -> bool:
-        now = self.clock.wall()
+        now, away_at = self.clock.wall(), self._away_at
+        soon = leases.renew_every(self._blueprint.settings.store.lease)
+        if (
+            away_at is not None
+            and self.clock.monotonic() - away_at < soon.total_seconds()
+        ):
+            now = _LONG_AGO  # by then every lease was good
         with self.database.read() as connection:
             return not leases.in_other_hands(connection, found.sync, self.holder, now)

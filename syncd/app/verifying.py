@@ -27,6 +27,7 @@ from syncd.store import (
     authorship,
     bindings,
     failovers,
+    leases,
     runs,
     verifications,
 )
@@ -88,7 +89,7 @@ def verify(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
     emit(events.OPERATOR_VERIFIED, sync=name, actor=body["actor"], via=body["via"])
     settings = engine.blueprint.settings
     sync = sync_of(settings, name)
-    with engine.at_rest(name) as parts:
+    with engine.at_rest(name) as (parts, lease):
         binding = readable_binding(parts.database, settings, sync)
         waiting = _unreconciled(parts, name)
         found = compared(parts, settings, sync, binding)
@@ -96,6 +97,7 @@ def verify(engine: Engine, body: Mapping[str, Any]) -> dict[str, Any]:
             return {"state": "postponed", "message": found.message}
         drift = found.differences.drift
         with parts.database.begin() as connection:
+            leases.check(connection, lease, parts.clock.wall())
             done = Verification(at=parts.clock.now(), drift=drift)
             verifications.note(connection, name, done)
             if not drift and waiting is not None and found.as_of > waiting:

@@ -275,6 +275,21 @@ def expire_all(connection: Connection, now: datetime) -> None:
     )
 
 
+def end(
+    connection: Connection, held: Lease, now: datetime, *, quiet: bool = True
+) -> None:
+    """Work on the sync no more; nothing happens if the lease is no longer ours.
+
+    Not quiet, where a request of a dead process may still land: it is over, and not
+    given back, so that another process may take it at once, and then waits for that.
+    """
+    if quiet:
+        release(connection, held)
+    elif is_ours(connection, held):
+        over = update(lease).where(lease.c.sync == held.sync).values(expires_at=now)
+        connection.execute(over)
+
+
 def release(connection: Connection, held: Lease) -> None:
     """Give the lease back at once; nothing happens if it is no longer ours."""
     connection.execute(

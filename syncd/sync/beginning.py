@@ -100,11 +100,9 @@ def _require_none_held(connection: Connection, name: str, trigger: Trigger) -> N
 
 def _leave(connection: Connection, parts: Parts, spec: Spec, lease: Lease) -> None:
     """Somebody else took the slot: nothing was begun."""
-    if lease.taken_over:
-        # Kept, for this process's next run, which must know why.
-        _mind_late_landings(parts, spec, lease)
-    else:
-        leases.release(connection, lease)
+    # This process's next run must know why.
+    _mind_late_landings(parts, spec, lease)
+    leases.end(connection, lease, parts.clock.wall(), quiet=not lease.taken_over)
 
 
 def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
@@ -130,8 +128,8 @@ def _mind_late_landings(parts: Parts, spec: Spec, lease: Lease) -> None:
 def leased(parts: Parts, spec: Spec) -> Iterator[Lease]:
     """The sync for this process alone, without a run. Raises `Busy`.
 
-    A lease taken over from a dead process is kept: its last request may still land,
-    and the next run must know that.
+    A lease taken over from a dead process is not given back: its last request may still
+    land, and the next run, here or elsewhere, must know that.
     """
     with parts.database.begin() as connection:
         lease = _acquire(connection, parts, spec)
@@ -141,6 +139,6 @@ def leased(parts: Parts, spec: Spec) -> Iterator[Lease]:
         yield lease
     finally:
         parts.writer.let_go(lease)
-        if not lease.taken_over:
-            with parts.database.begin() as connection:
-                leases.release(connection, lease)
+        with parts.database.begin() as connection:
+            quiet = not lease.taken_over
+            leases.end(connection, lease, parts.clock.wall(), quiet=quiet)

@@ -121,9 +121,10 @@ def _close(run: Run, now: datetime) -> bool:
             summary=report.summary(),
             now=now,
         )
-        # Not released, it makes the next process wait for what may still land.
-        if run.is_quiet():
-            leases.release(connection, run.lease)
+        # A request of ours may be about to begin: then it runs out by itself.
+        if not run.in_flight:
+            quiet = run.is_quiet()
+            leases.end(connection, run.lease, parts.clock.wall(), quiet=quiet)
     failing_over.noticed(marked)
     return closed
 

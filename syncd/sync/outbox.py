@@ -68,7 +68,8 @@ def drop(parts: Parts, spec: Spec, choice: Choice) -> Sequence[Unsettled]:
     Raises `NotSteerable`, and `Busy` while a run of the sync is in progress.
     """
     now = parts.clock.now()
-    with leased(parts, spec), parts.database.begin() as connection:
+    with leased(parts, spec) as lease, parts.database.begin() as connection:
+        leases.check(connection, lease, parts.clock.wall())
         chosen = _to_give_up(connection, spec, choice)
         why = f"dropped by {choice.actor}: {choice.reason}"
         give_up(connection, [each.id for each in chosen], why)

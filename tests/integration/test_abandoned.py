@@ -1,23 +1,28 @@
 """A run that is closed as abandoned: nobody works on it any more, whoever lives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from syncd.app import detaching
 from syncd.app.engine import Engine
 from syncd.config.settings import GuardSettings
+from syncd.errors import LeaseLost, StoreUnavailable
 from syncd.model import Outcome, Trigger
 from syncd.store import failovers, leases, runs
-from syncd.store.database import Database
-from syncd.store.leases import TTL
+from syncd.store.database import Connection, Database
+from syncd.store.leases import TTL, renew_every
 from syncd.sync import finish
+from syncd.sync.outbox import Choice
 from syncd.sync.run import run
 from syncd.sync.spec import Report
 from syncd.sync.steps import Run
-from tests.builders import FAILED_BEFORE, NOW, World, people, rows
+from tests.builders import FAILED_BEFORE, NOW, ManualClock, Mortal, World, people, rows
 
 SECOND = timedelta(seconds=1)
 ELSEWHERE = "elsewhere/1/1"
@@ -149,3 +154,129 @@ def test_whoever_lost_the_lease_settles_nothing_as_it_closes_its_run(
     assert outcomes(world) == ["failed"]
     with world.database.read() as connection:
         assert failovers.since(connection, "vip") == NOW
+
+
+def test_after_a_while_without_the_store_nobody_takes_the_others_for_dead_at_once(
+    world: World,
+) -> None:
+    """It was away for them as well, and they renew as soon as they can."""
+    store, later = Mortal(world.database), MovedClock()
+    world.clock = later
+    with world.engine() as engine, world.engine(store) as other:
+        other.holder = ELSEWHERE
+
+        def come_back() -> None:
+            later.advance(TTL + SECOND)
+            store.dead = True
+            with pytest.raises(StoreUnavailable):
+                other.close_abandoned()
+            store.dead = False
+            assert other.close_abandoned() == []
+            later.let_pass(renew_every(TTL).total_seconds() - 1)
+            assert other.close_abandoned() == []
+
+        once(world, come_back)
+        report = ran(engine, world)
+
+        def come_back_late() -> None:
+            later.advance(TTL + SECOND)
+            later.let_pass(1)
+            assert other.close_abandoned() == ["vip"]
+
+        once(world, come_back_late)
+        put_out = ran(engine, world)
+
+    assert report.outcome is Outcome.SUCCESS
+    assert put_out.reason == "lease.lost"
+
+
+class MovedClock(ManualClock):
+    """Its monotonic hand is moved by hand as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "_passed", [0.0])
+
+    def let_pass(self, seconds: float) -> None:
+        self.__dict__["_passed"][0] += seconds
+
+    def monotonic(self) -> float:
+        passed: list[float] = self.__dict__["_passed"]
+        return passed[0]
+
+
+def test_a_lease_that_is_kept_for_nobody_keeps_no_replica_out(world: World) -> None:
+    """Whoever took it over found nothing to do, or ended too soon to wait for what a
+    dead process may have sent; whoever has it next waits for that."""
+    with world.engine() as engine, world.engine() as other:
+        other.holder = ELSEWHERE
+        with world.database.begin() as connection:
+            leases.acquire(connection, "vip", "gone/1/1", NOW - TTL)
+
+        with engine.at_rest("vip"):
+            pass
+        with other.at_rest("vip") as (parts, lease):
+            pass
+
+    assert lease.taken_over
+    assert parts.quiet_until["vip"] == world.clock.now()
+
+
+class Overtaken(Mortal):
+    """The store of a process that stands still before one of its writes: until another
+    one took its sync over."""
+
+    before: int | None = None
+    """Which one from now on."""
+
+    @contextmanager
+    def begin(self, *, brief: bool = False) -> Iterator[Connection]:
+        if self.before is not None:
+            self.before -= 1
+            if self.before == 0:
+                self._take_over()
+        with super().begin(brief=brief) as connection:
+            yield connection
+
+    def _take_over(self) -> None:
+        with self._whole.begin() as connection:
+            leases.acquire(connection, "vip", ELSEWHERE, NOW + timedelta(days=1))
+
+
+DETACHED = {"sync": "vip", "actor": "ann", "via": "cli", "reason": "moved"}
+
+
+def drop(engine: Engine) -> None:
+    engine.drop_batches("vip", Choice(batches=(), actor="ann", via="cli", reason="old"))
+
+
+def detach(engine: Engine) -> None:
+    detaching.detach(engine, DETACHED)
+
+
+def detach_what_no_file_names(engine: Engine) -> None:
+    engine.replace(replace(engine.blueprint, specs={}))
+    detaching.detach(engine, DETACHED)
+
+
+@pytest.mark.parametrize(
+    ("act", "writes"), [(drop, 2), (detach, 2), (detach_what_no_file_names, 3)]
+)
+def test_what_a_person_decides_is_not_written_by_whoever_lost_the_lease(
+    world: World, act: Callable[[Engine], None], writes: int
+) -> None:
+    store = Overtaken(world.database)
+    with world.engine(store) as engine:
+        world.vendor.script.extend([FAILED_BEFORE] * 20)
+        ran(engine, world)
+        store.before = writes  # the last is what is done under the lease
+
+        with pytest.raises(LeaseLost):
+            act(engine)
+
+    assert rows(world.database, "SELECT DISTINCT state FROM batch") == [("open",)]
+    assert rows(world.database, "SELECT verb FROM action") == []
+    holders = rows(world.database, "SELECT holder, released FROM lease")
+    assert [(holder, bool(released)) for holder, released in holders] == [
+        (ELSEWHERE, False)
+    ]

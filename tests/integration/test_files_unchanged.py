@@ -528,7 +528,7 @@ def test_what_is_missing_there_is_found_though_the_file_is_as_it_was(
     with world.engine() as engine:
         run(engine, world)
         world.vendor.cohort.members -= people(5)
-        with engine.at_rest("vip") as parts:
+        with engine.at_rest("vip") as (parts, _):
             there: Listing = Standing(ListSource(world.vendor.cohort.members)).ask(
                 source.questions[0]
             )

@@ -95,7 +95,7 @@ def read_back(world: World) -> Belief:
 
 def lose_a_chunk(world: World) -> None:
     """A part of what is stored about the destination is gone."""
-    with world.engine() as engine, engine.at_rest("vip") as parts:
+    with world.engine() as engine, engine.at_rest("vip") as (parts, _):
         with parts.database.read() as connection:
             binding = bindings.current(connection, "vip")
         assert binding is not None

@@ -99,7 +99,7 @@ class Edits(Hands):
         binding = self.binding()
         if binding is None or binding.external_id is None:
             return None
-        with self.engine.at_rest(NAME) as parts:
+        with self.engine.at_rest(NAME) as (parts, _):
             found = verifying.compared_with(
                 self.cohort_listing(), parts, binding, others=[]
             )
