@@ -33,6 +33,10 @@ with absent("rich"):
 _HEAD = "ts level event msg service.name service.version instance".split()
 _CONTEXT = "sync owner direction run_id trigger attempt".split()
 _FOLD_SECONDS = 10.0
+_TOLD_APART_BY = "event sync run_id connection reason error.type".split()
+_OUTAGES_BY = "event operation code error".split()
+_OUTAGE, _OUTAGE_SECONDS = "store.unavailable", 60.0
+"""Whatever a daemon does needs the store: an outage is told once, then each minute."""
 
 
 class Clock(Protocol):
@@ -203,12 +207,15 @@ class _Repeats:
     """Equal warnings that were not written since the first one of them was."""
 
     since: float
+    seconds: float
+    """Until their count is written."""
     count: int = 0
     last: logging.LogRecord | None = None
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes lines; a warning that repeats within 10 s is counted, not written.
+    """Writes lines; a warning that repeats within 10 s is counted, not written, and so
+    is, for a minute, that the store is away.
 
     The count comes with the next line of any kind, or when the handler closes: one
     line like the last that was kept back, with `folded` = how many it stands for.
@@ -221,18 +228,19 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         now = self._clock.monotonic()
-        self._write_folded(before=now - _FOLD_SECONDS)
-        if record.levelno == logging.WARNING:
+        self._write_folded(now)
+        seconds = _fold_seconds(record)
+        if seconds:
             known = self._repeats.get(key := _fold_key(record))
             if known is not None:
                 known.count, known.last = known.count + 1, record
                 return
-            self._repeats[key] = _Repeats(since=now)
+            self._repeats[key] = _Repeats(since=now, seconds=seconds)
         super().emit(record)
 
     def close(self) -> None:
         """Write what was folded; the stream belongs to the caller and stays open."""
-        self._write_folded(before=float("inf"))
+        self._write_folded(float("inf"))
         super().close()
 
     def handleError(  # noqa: N802 (overrides logging's name)
@@ -245,17 +253,39 @@ class _Handler(logging.StreamHandler[TextIO]):
         with suppress(OSError, ValueError):
             self.stream.write(json.dumps(lost) + self.terminator)
 
-    def _write_folded(self, *, before: float) -> None:
-        over = [key for key, kept in self._repeats.items() if kept.since <= before]
-        for kept in map(self._repeats.pop, over):
-            if kept.last is not None:
-                kept.last.folded = kept.count
-                super().emit(kept.last)
+    def _write_folded(self, now: float) -> None:
+        repeats = self._repeats
+        over = [
+            key for key, kept in repeats.items() if kept.since + kept.seconds <= now
+        ]
+        for key in over:
+            kept = repeats.pop(key)
+            if kept.last is None:
+                continue
+            kept.last.folded = kept.count
+            super().emit(kept.last)
+            if kept.seconds == _OUTAGE_SECONDS:
+                # It goes on: this line stands for the next minute as well.
+                repeats[key] = _Repeats(since=now, seconds=kept.seconds)
+
+
+def _is_outage(record: logging.LogRecord) -> bool:
+    return isinstance(record.msg, dict) and record.msg.get("event") == _OUTAGE
+
+
+def _fold_seconds(record: logging.LogRecord) -> float:
+    """For how long an equal line is counted and not written; 0: it is written."""
+    if _is_outage(record):
+        return _OUTAGE_SECONDS
+    return _FOLD_SECONDS if record.levelno == logging.WARNING else 0.0
 
 
 def _fold_key(record: logging.LogRecord) -> tuple[object, ...]:
     """What makes two warnings the same one; a run's canonical line never repeats."""
     if not isinstance(record.msg, dict):
         return (record.name, record.msg)
-    names = ("event", "sync", "run_id", "connection", "reason", "error.type")
+    names = _TOLD_APART_BY
+    if _is_outage(record):
+        # Of every sync the same; what was tried, and another cause, are news.
+        names = _OUTAGES_BY
     return tuple(str(record.msg.get(name)) for name in names)

@@ -30,10 +30,7 @@ def unavailable_on_database_error() -> Iterator[None]:
 
 def as_store_error(error: SQLAlchemyError) -> StoreUnavailable:
     """The error as the rest of the product knows it."""
-    return StoreUnavailable(
-        f"the store failed: {_cause(error)}",
-        hint="check the disk and the database, then: syncd status",
-    )
+    return StoreUnavailable(f"the store failed: {_cause(error)}", hint=_hint(error))
 
 
 def sqlite_words(error: Exception) -> str:
@@ -43,13 +40,42 @@ def sqlite_words(error: Exception) -> str:
     return str(error)
 
 
+def _hint(error: SQLAlchemyError) -> str:
+    if not isinstance(error, DBAPIError):
+        return "syncd doctor"
+    if isinstance(error.orig, sqlite3.Error):
+        return "check the disk and the store's file, then: syncd status"
+    return "check Postgres and the way to it, then: syncd doctor"
+
+
 def _cause(error: SQLAlchemyError) -> str:
     if not isinstance(error, DBAPIError):
         return type(error).__name__
-    # Postgres' own text quotes key values; its SQLSTATE says enough.
-    state = getattr(error.orig, "sqlstate", None)
-    if state:
-        return f"{type(error.orig).__name__} (SQLSTATE {state})"
     if isinstance(error.orig, sqlite3.Error):
         return sqlite_words(error.orig)
-    return type(error.orig).__name__
+    name = type(error.orig).__name__
+    # Postgres' own text quotes key values; its SQLSTATE says enough.
+    state = getattr(error.orig, "sqlstate", None)
+    if state == _OF_A_POOLER:
+        return f"PgBouncer has no server for it ({name}, SQLSTATE {state})"
+    if state:
+        return f"{name} (SQLSTATE {state})"
+    if error.connection_invalidated or name in _OF_A_CONNECTION:
+        return f"no connection{_whereto(error.orig)} ({name})"
+    return name
+
+
+_OF_A_POOLER = "08P01"
+"""`protocol_violation`: a server has no cause for it, and PgBouncer says all of its own
+with it (its source, `disconnect_client`)."""
+_OF_A_CONNECTION = frozenset({"OperationalError", "ConnectionTimeout"})
+"""Without a SQLSTATE no server spoke: this is the driver's own word."""
+
+
+def _whereto(orig: object) -> str:
+    """` to 10.0.0.4:5432`, where the driver tells; never who logs in."""
+    tried = getattr(orig, "pgconn", None)
+    host, port = (getattr(tried, name, None) for name in ("host", "port"))
+    if not isinstance(host, bytes) or not isinstance(port, bytes) or not host:
+        return ""
+    return f" to {host.decode(errors='replace')}:{port.decode(errors='replace')}"

@@ -389,10 +389,49 @@ def test_canonical_lines_and_errors_are_never_folded(configured) -> None:
 
     for run in ("r1", "r2"):
         emit(events.RUN_FINISHED, level=held, sync="growth", run_id=run)
-        emit(events.STORE_UNAVAILABLE, error="disk full")
+        emit(events.DAEMON_CRASHED, error="disk full")
 
     assert len(lines(stream)) == 4
     assert not any("folded" in line for line in lines(stream))
+
+
+def test_that_the_store_is_away_is_told_at_once_and_then_each_minute(
+    configured,
+) -> None:
+    clock = StoppedClock()
+    stream = configured(clock=clock)
+
+    for second in range(0, 150, 5):
+        clock.seconds[0] = second
+        for sync in ("growth", "vip"):
+            emit(events.STORE_UNAVAILABLE, sync=sync, error="away", operation="run")
+    clock.seconds[0] = 400
+    emit(events.DAEMON_STOPPING, signal="SIGTERM", runs_in_flight=0)
+
+    told = [(line["event"], line.get("folded")) for line in lines(stream)]
+    assert told == [
+        ("store.unavailable", None),
+        ("store.unavailable", 23),
+        ("store.unavailable", 24),
+        ("store.unavailable", 12),
+        ("daemon.stopping", None),
+    ]
+    assert {line["level"] for line in lines(stream)[:4]} == {"error"}
+
+
+@pytest.mark.parametrize(
+    "other", [{"error": "disk full"}, {"operation": "finish"}, {"code": "lease.lost"}]
+)
+def test_another_trouble_of_the_store_is_told_at_once(
+    configured, other: dict[str, str]
+) -> None:
+    stream = configured()
+    first: dict[str, Any] = {"error": "away", "operation": "run", "code": "store"}
+
+    emit(events.STORE_UNAVAILABLE, **first)
+    emit(events.STORE_UNAVAILABLE, **first | other)
+
+    assert len(lines(stream)) == 2
 
 
 def test_warnings_of_different_syncs_are_different(configured) -> None:
