@@ -1059,13 +1059,19 @@ def test_text_that_postgres_does_not_take_is_counted_and_named(places: Places) -
     look_at(wish.source)
 
 
-def test_a_database_that_does_not_take_every_id_is_refused(places: Places) -> None:
-    narrow = places.server.database(more="ENCODING 'LATIN1' LOCALE 'C'")
+@pytest.mark.parametrize(
+    ("encoding", "code"), [("LATIN1", "store.refused"), ("SQL_ASCII", "copy.encoding")]
+)
+def test_a_database_that_does_not_look_at_every_id_as_utf_8_is_refused(
+    places: Places, encoding: str, code: str
+) -> None:
+    """The first as a store at all, the second as a new place: it checks nothing."""
+    narrow = places.server.database(more=f"ENCODING '{encoding}' LOCALE 'C'")
     wish = replace(places.wish("sqlite", "sqlite"), target=narrow)
 
     refused = refusal(lambda: move(wish, Clock()))
 
-    assert refused.code == "copy.encoding"
+    assert refused.code == code
     look_at(wish.source)
 
 
