@@ -69,9 +69,14 @@ def require_current(database: Database) -> None:
     with database.read() as connection:
         found = current(connection)
     refuse_newer(found)
+    if found is None:
+        raise StoreRefused(
+            "the store has no tables yet",
+            hint="syncd db migrate, or syncd serve, which makes them",
+        )
     if found != head():
         raise StoreRefused(
-            f"the store has schema {found or 'none'}, this program needs {head()}",
+            f"the store has schema {found}, this program needs {head()}",
             hint="syncd db migrate, or store.migrate: auto",
         )
 

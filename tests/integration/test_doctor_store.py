@@ -1,18 +1,22 @@
 """Doctor's line about the store, on both kinds of stores."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from syncd.app.doctor.findings import Finding, Verdict
+from syncd.app.doctor.machine import daemon_findings
 from syncd.app.doctor.store import look
 from syncd.app.store import locked
+from syncd.clock import Clock
 from syncd.config.settings import StoreSettings
 from syncd.errors import StoreError, StoreRefused
 from syncd.store.database import Database
 from syncd.store.file import create_file
 from syncd.store.migrate import head, migrate
+from tests.builders import settings_of
 
 
 def settings(url: str, migration: str = "auto") -> StoreSettings:
@@ -60,6 +64,14 @@ def test_an_empty_postgres_store_is_changed_by_the_next_start_or_by_a_person(
 
     assert (by_itself.verdict, by_itself.next) == (Verdict.WARN, "syncd serve")
     assert (by_person.verdict, by_person.next) == (Verdict.FAIL, "syncd db migrate")
+
+
+def test_in_an_empty_store_no_daemon_runs_and_that_is_no_failure(postgres_database):
+    configured = replace(settings_of(), store=settings(postgres_database))
+
+    first, *_ = daemon_findings(configured, Clock())
+
+    assert (first.verdict, first.detail) == (Verdict.WARN, "no daemon runs")
 
 
 def test_a_postgres_that_does_not_answer_is_an_error_without_its_password():

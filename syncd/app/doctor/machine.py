@@ -20,7 +20,7 @@ from syncd.store import figures, installation
 from syncd.store.database import Database
 from syncd.store.installation import Daemon
 from syncd.store.location import is_sqlite, sqlite_path
-from syncd.store.migrate import require_current
+from syncd.store.migrate import current, require_current
 
 CLOCK, DAEMON, WORKERS = "clock", "daemon", "workers"
 OFF = timedelta(seconds=5)
@@ -115,6 +115,9 @@ def daemon_findings(settings: Settings, clock: Clock) -> Iterator[Finding]:
 def _known(url: str) -> tuple[list[Daemon], dict[str, datetime]]:
     database = Database(url, readers=1)
     try:
+        with database.read() as connection:
+            if current(connection) is None:
+                return [], {}  # the store's own line says so
         require_current(database)
         with database.read() as connection:
             return installation.daemons(connection), figures.last_words(connection)
