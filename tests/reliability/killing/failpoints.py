@@ -67,7 +67,9 @@ BELOW = ("syncd.clients.http", "syncd.clients.deadline", "syncd.app.turns")
 """Through these everybody talks to others."""
 CLIENTS = "syncd.clients."
 STORE = "syncd.store."
-ENGINE_ROOM = ("syncd.store.database", "syncd.store.writer")
+ENGINE_ROOM = tuple(
+    f"syncd.store.{each}" for each in ("database", "postgres", "sqlite", "writer")
+)
 """Through these everybody writes."""
 SPACE = frozenset({"rewrite", "_give_pages_back"})
 
