@@ -61,7 +61,7 @@ def copy(
     if frame.as_json:
         frame.out.json("copy", _document(wish, copied))
     else:
-        _show(frame, wish, copied)
+        _show(frame, wish, copied, there_file=to_file)
 
 
 def _given(flag: str, url: str | None, file: Path | None) -> str | None:
@@ -107,7 +107,9 @@ def _document(wish: Wish, copied: Sequence[Copied]) -> dict[str, object]:
     }
 
 
-def _show(frame: Frame, wish: Wish, copied: Sequence[Copied]) -> None:
+def _show(
+    frame: Frame, wish: Wish, copied: Sequence[Copied], there_file: Path | None
+) -> None:
     rows = [
         (each.table, number(each.rows), each.digest) for each in copied if each.rows
     ]
@@ -115,7 +117,7 @@ def _show(frame: Frame, wish: Wish, copied: Sequence[Copied]) -> None:
     total = number(sum(each.rows for each in copied))
     empty = plural(len(copied) - len(rows), "empty table")
     frame.out.line(f"{total} rows, the same on both sides; {empty}")
-    old, new = place(wish.source), place(wish.target)
+    old = place(wish.source)
     if wish.keep:
         frame.out.error(
             f"warning: {old} still works. Never let a daemon run on both: each would "
@@ -123,6 +125,15 @@ def _show(frame: Frame, wish: Wish, copied: Sequence[Copied]) -> None:
         )
         return
     frame.out.message(f"{old} is retired: syncd refuses it from now on")
-    frame.out.message(
-        f"Next: store.url: {new}, then: syncd serve{frame.config_flags()}"
-    )
+    key = setting(wish.target, there_file)
+    frame.out.message(f"Next: {key}, then: syncd serve{frame.config_flags()}")
+
+
+def setting(target: str, file: Path | None) -> str:
+    """The line of the configuration that names the new store. Pure but for the path.
+
+    What was typed as a URL has no password; what a file holds may have one.
+    """
+    if file is not None:
+        return f"store.url_file: {file.absolute()}"
+    return f"store.url: {place(target) if is_sqlite(target) else target}"

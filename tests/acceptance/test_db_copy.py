@@ -210,7 +210,7 @@ def test_it_says_what_was_copied_and_what_to_do_next(
     assert moved.out.splitlines()[0].split()[:2] == ["TABLE", "ROWS"]
     assert "the same on both sides" in moved.out
     assert f"{sqlite(vip)} is retired" in moved.err
-    assert "Next: store.url: postgresql:" in moved.err
+    assert f"Next: store.url: {postgres_database}, then: " in moved.err
     assert "syncd serve -c" in moved.err
 
 
@@ -241,6 +241,7 @@ def test_no_password_is_asked_for_or_shown(
     assert typed.code == ExitCode.USAGE
     assert "--to-file" in typed.err
     assert read.code == 0, read.err
+    assert f"Next: store.url_file: {file}, then: " in read.err
     assert "store.moved" in refused.err
     for each in (typed, read, refused):
         assert PASSWORD not in each.out + each.err
