@@ -49,7 +49,8 @@ def _nobody(*, on_sqlite: bool) -> DaemonError:
         "the files are right; daemons on Postgres have no control socket and read "
         "them again on SIGHUP, each for itself",
         code="daemon.no_socket",
-        hint="kill -HUP PID on each host (systemctl reload syncd)",
+        hint="send SIGHUP to each daemon and worker: kill -HUP PID, or docker compose "
+        "kill -s SIGHUP syncd worker",
     )
 
 

@@ -147,5 +147,5 @@ def test_on_postgres_it_says_how_each_daemon_is_told(tmp_path: Path) -> None:
     )
 
     assert refused.returncode == 69
-    assert "SIGHUP" in refused.stderr
-    assert "kill -HUP" in refused.stderr
+    assert "SIGHUP to each daemon and worker: kill -HUP PID" in refused.stderr
+    assert "systemctl reload" not in refused.stderr

@@ -68,7 +68,14 @@ def test_what_a_unit_starts_is_a_command(command: list[str]) -> None:
 def test_every_command_was_found() -> None:
     started = [command[0] for command in commands()]
 
-    assert sorted(started) == ["db", "reload", "serve"]
+    assert sorted(started) == ["check", "db", "serve"]
+
+
+def test_a_reload_asks_nobody_who_is_only_there_beside_a_sqlite_store() -> None:
+    first, then = values("syncd.service", "ExecReload")
+
+    assert first == f"{PROGRAM} check"
+    assert then == "/bin/kill -HUP $MAINPID"
 
 
 def test_it_is_not_started_again_where_that_cannot_help() -> None:
