@@ -18,9 +18,9 @@ from syncd.report.standing import Activity, Standing
 from syncd.report.words import moment, number, relative, span
 from syncd.schedule import Manual, Once
 from syncd.store.connections import ConnectionState
+from syncd.store.lost_commits import hearing, reconciling
 from syncd.store.pauses import Pause
 from syncd.store.quotas import Quota
-from syncd.sync.failing_over import hearing, reconciling
 
 
 def state_words(one: Standing) -> str:

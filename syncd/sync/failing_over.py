@@ -17,10 +17,16 @@ from datetime import datetime
 
 from syncd import events
 from syncd.events import emit
-from syncd.model import Fed, Outcome, Trigger
+from syncd.model import Outcome
 from syncd.sources.feed_mark import Mark
 from syncd.store import bindings, failovers, runs
 from syncd.store.database import Connection
+from syncd.store.lost_commits import (
+    hearing,
+    lost_acknowledgements,
+    lost_events,
+    reconciling,
+)
 from syncd.sync.steps import Run
 
 FAILED_OVER = "store.failed_over"
@@ -82,45 +88,3 @@ def _unheard(connection: Connection, run: Run) -> datetime | None:
         return at
     failovers.heard(connection, name, at)
     return None
-
-
-# ---- in words -----------------------------------------------------------------------
-
-
-def lost_acknowledgements(at: datetime, *, also_events: bool) -> str:
-    """What a failover did to the target."""
-    what = "what was acknowledged last"
-    if also_events:
-        what += ", and events that were answered"
-    return f"{_failed_over(at)} {what}: reconcile first"
-
-
-def lost_events(at: datetime, fed: Fed) -> str:
-    """What a failover did to what was pushed, and what ends that."""
-    if fed.list_lag is None:
-        ends = "have its sender send everybody again, then say so"
-    else:
-        ends = f"a whole list made after {at + fed.list_lag:%Y-%m-%d %H:%M} UTC tells"
-    return f"{_failed_over(at)} events that were answered: {ends}"
-
-
-def _failed_over(at: datetime) -> str:
-    return f"the database failed over ({at:%Y-%m-%d %H:%M} UTC) and may have lost"
-
-
-def reconciling(name: str, *, readable: bool, tried: Trigger | None = None) -> str:
-    """The next command towards knowing who is at the target. `tried`: what a run did
-    that was not enough."""
-    adopt = f'syncd resync {name} --adopt --reason "..."'
-    if readable:
-        # A repair leaves strangers, who may be whom a lost commit named.
-        return adopt if tried is Trigger.REPAIR else f"syncd verify {name} --repair"
-    push = f'syncd resync {name} --push --reason "..."'
-    return adopt if tried is Trigger.RESYNC else push
-
-
-def hearing(name: str, fed: Fed) -> str:
-    """The next command towards having heard everything."""
-    if fed.list_lag is not None:
-        return f"syncd run {name}"
-    return f'syncd resync {name} --heard --reason "..."'

@@ -25,10 +25,10 @@ from syncd.report.states import State
 from syncd.schedule import Every, Manual, Once
 from syncd.store.connections import ConnectionState
 from syncd.store.installation import Daemon, Role
+from syncd.store.lost_commits import reconciling
 from syncd.store.pauses import Pause
 from syncd.store.quotas import Quota
 from syncd.store.runs import Run
-from syncd.sync.failing_over import reconciling
 from tests.builders import settings_of, sync_settings
 
 NOW = datetime(2026, 5, 12, 9, 41, tzinfo=UTC)
