@@ -15,7 +15,7 @@ from syncd.store import holders
 from syncd.store.database import Connection
 from syncd.store.installation import Daemon
 
-NAMED = 3
+NAMED = 8
 """Syncs that are named; of more it is told how many."""
 QUIET = timedelta(seconds=25)
 """Two heartbeats were missed: it may be gone, though it counts as alive for now."""

@@ -122,6 +122,18 @@ def test_a_command_beside_daemons_has_a_row_as_long_as_its_lease(
     assert said["version"] is said["heartbeat_at"] is None
 
 
+def test_eight_syncs_are_named_and_of_more_it_is_told_how_many(
+    store: Database,
+) -> None:
+    leased(store, "one", *(f"aud-{n}" for n in range(8)))
+    leased(store, "two", *(f"vip-{n}" for n in range(9)))
+
+    one, two = seen(store, process("one"), process("two", host="vm2"))
+
+    assert work_words(one).split(", ") == [f"aud-{n}" for n in range(8)]
+    assert work_words(two) == "9 syncs"
+
+
 def test_a_process_of_this_machine_that_is_gone_works_on_nothing(
     store: Database,
 ) -> None:
