@@ -75,7 +75,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
     """Its slot was not run (overlap, held, paused), on purpose and recorded."""
     INTERRUPTED = "interrupted"
-    """The daemon was asked to stop; resumes at the next start."""
+    """The daemon was asked to stop; another one goes on with it, or its next start."""
     ABANDONED = "abandoned"
     """Found unfinished at start: the process had died."""
 

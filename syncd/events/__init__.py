@@ -56,7 +56,8 @@ DAEMON_STOPPING = _info(
 DAEMON_STOPPED = _info("daemon.stopped", "stopped in {duration_ms} ms", "duration_ms")
 DAEMON_FORCED_STOP = _warning(
     "daemon.forced_stop",
-    "stopped before every run came to rest; the next start resumes them",
+    "stopped before every run came to rest; another daemon goes on with them, or the "
+    "next start does",
     "run_ids",
     then="syncd serve",
 )
@@ -186,7 +187,8 @@ RUN_FINISHED = _info(
 """The canonical line: exactly one per run, whatever happened to it."""
 RUN_INTERRUPTED = _warning(
     "run.interrupted",
-    "{sync}: stopped with {pending} batches to send; resumes at the next start",
+    "{sync}: stopped, batches still to send: {pending}; another daemon goes on "
+    "with it, or it resumes at the next start",
     "accepted pending",
     then="syncd serve",
 )

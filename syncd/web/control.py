@@ -32,7 +32,7 @@ Command = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Carries out one command; JSON in, JSON out; raises `SyncdError` to refuse."""
 
 _GRACE = 1
-"""Seconds; a run that is not through by then resumes at the next start."""
+"""Seconds; a run that is not through by then is gone on with at the next start."""
 _COMMANDS = 16
 """Commands at one time; a run takes as long as it takes."""
 _LIMITS = Limits(connections=128)

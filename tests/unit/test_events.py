@@ -51,6 +51,15 @@ def test_fields_carry_the_names_that_other_tools_know() -> None:
     assert lines[0]["server.address"] == "amplitude.com"
 
 
+def test_who_goes_on_with_a_run_that_was_stopped_may_be_another_daemon() -> None:
+    with capture_logs() as lines:
+        emit(events.RUN_INTERRUPTED, sync="growth", accepted=0, pending=1)
+
+    said = lines[0]["msg"]
+    assert "batches still to send: 1;" in said
+    assert "another daemon goes on with it, or it resumes at the next start" in said
+
+
 def test_error_types_are_a_closed_list() -> None:
     with capture_logs() as lines:
         emit(events.STORE_UNAVAILABLE, error="full", error_type="DiskFullError")
