@@ -28,6 +28,13 @@ HEADINGS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 """Of each page, in this order; those of the runbooks of prometheus-operator."""
 
 _NEAREST = 3
+_ALSO = {
+    "lease": ("lease.lost",),
+    "replica": ("lease.lost", "run.abandoned"),
+    "worker": ("jobs.unattended", "job.given_back", "cluster.embedded"),
+    "cluster": ("cluster.embedded", "cluster.needs_postgres", "jobs.unattended"),
+}
+"""Words of `status` and the configuration that are no code, and what is about them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +71,7 @@ def find(word: str) -> tuple[Page, ...]:
     """The pages about a word; empty where there is none.
 
     A whole code first; else what ends with it after a dot: `held` is a state, an
-    outcome and why a run was skipped.
+    outcome and why a run was skipped. `workers` are no code, and have pages as well.
     """
     wanted = _spelled(word)
     known = _by_code()
@@ -72,7 +79,8 @@ def find(word: str) -> tuple[Page, ...]:
         return (known[wanted],)
     ending = f".{wanted}"
     ends = [page for code, page in known.items() if code.endswith(ending)]
-    return tuple(dict.fromkeys(ends))
+    also = [known[code] for code in _ALSO.get(wanted.removesuffix("s"), ())]
+    return tuple(dict.fromkeys([*ends, *also]))
 
 
 def nearest(word: str) -> list[str]:

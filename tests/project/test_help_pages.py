@@ -251,6 +251,21 @@ def test_a_bare_word_finds_all_that_it_is() -> None:
     assert runbook.find("catch_up: skip")[0].codes == ("skipped.catch_up",)
 
 
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        ("lease", "lease.lost"),
+        ("replicas", "lease.lost"),
+        ("worker", "jobs.unattended"),
+        ("cluster", "cluster.needs_postgres"),
+    ],
+)
+def test_a_word_that_is_no_code_leads_to_the_pages_about_it(
+    word: str, code: str
+) -> None:
+    assert code in {each for page in runbook.find(word) for each in page.codes}
+
+
 def test_the_nearest_three_are_named_for_a_word_without_a_page() -> None:
     assert runbook.nearest("guard.max_exits")[0] == "guard.max_exit"
     assert len(runbook.nearest("guard.max_exits")) == 3
