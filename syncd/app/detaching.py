@@ -14,6 +14,7 @@ from syncd.app.commands import shown
 from syncd.app.engine import Engine, UnknownSync
 from syncd.store import leases, pauses, runs
 from syncd.store.database import Connection
+from syncd.store.holders import shown as shown_holder
 from syncd.store.leases import Held, Lease
 from syncd.sync import commit
 from syncd.sync import detach as story
@@ -135,7 +136,9 @@ def _leased(engine: Engine, name: str) -> Iterator[Lease]:
             engine.blueprint.settings.store.lease,
         )
     if isinstance(lease, Held):
-        raise Busy(f"{name} is being run by {lease.holder}", hint="syncd status")
+        raise Busy(
+            f"{name} is being run by {shown_holder(lease.holder)}", hint="syncd status"
+        )
     try:
         yield lease
     finally:

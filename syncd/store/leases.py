@@ -19,7 +19,6 @@ from syncd.store.bulk import native
 from syncd.store.database import insert_into
 from syncd.store.direct import Direct
 from syncd.store.tables import lease
-from syncd.store.tables import sync as known_sync
 
 TTL = timedelta(seconds=90)
 """How long a lease lasts where nobody says otherwise (`store.lease`)."""
@@ -193,17 +192,6 @@ def put_out(connection: Connection, sync: str, holder: str, now: datetime) -> bo
         .values(fence=lease.c.fence + 1, expires_at=now)
     )
     return True
-
-
-def worked_on(connection: Connection) -> list[tuple[str, str]]:
-    """(sync, holder) of every sync whose lease was not given back, by name."""
-    # Whoever tells notifications has a lease as well, of that.
-    syncs = select(known_sync.c.name)
-    query = select(lease.c.sync, lease.c.holder).where(
-        lease.c.released.is_(False), lease.c.sync.in_(syncs)
-    )
-    rows = connection.execute(query.order_by(lease.c.sync))
-    return [(row.sync, row.holder) for row in rows]
 
 
 def last_holder(connection: Connection, sync: str) -> str | None:

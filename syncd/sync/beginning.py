@@ -15,6 +15,7 @@ from syncd.events import emit
 from syncd.model import Trigger
 from syncd.store import bindings, doubts, failovers, leases, pauses, runs
 from syncd.store.database import Connection
+from syncd.store.holders import shown
 from syncd.store.leases import Held, Lease
 from syncd.sync import failing_over
 from syncd.sync.run_id import run_id
@@ -110,7 +111,9 @@ def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
         connection, spec.name, parts.holder, parts.clock.wall(), parts.lease_ttl
     )
     if isinstance(lease, Held):
-        raise Busy(f"{spec.name} is being run by {lease.holder}", hint="syncd status")
+        raise Busy(
+            f"{spec.name} is being run by {shown(lease.holder)}", hint="syncd status"
+        )
     if lease.taken_over:
         owned = [each.id for each in bindings.of_sync(connection, spec.name)]
         doubts.of_open(connection, owned, parts.clock.now(), spec.late_landings)

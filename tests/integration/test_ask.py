@@ -351,7 +351,10 @@ def test_a_list_is_fetched_for_a_person_by_one_process_at_a_time(
     with world.database.begin() as connection:
         leases.acquire(connection, "vip", "elsewhere/1/1", NOW)
 
-    with world.engine() as engine, pytest.raises(Busy, match="elsewhere"):
+    with (
+        world.engine() as engine,
+        pytest.raises(Busy, match="by process 1 on elsewhere"),
+    ):
         engine.fetch("vip")
 
     assert source.questions == []

@@ -202,7 +202,7 @@ def test_a_sync_that_another_process_works_on_is_not_let_go(
     with world.database.begin() as connection:
         leases.acquire(connection, "vip", "elsewhere/1/1", world.clock.wall())
 
-    with world.engine() as engine, pytest.raises(Busy):
+    with world.engine() as engine, pytest.raises(Busy, match="process 1 on "):
         detaching.detach(engine, ASKED)
 
     assert believed(world.database).acknowledged == people(*range(10))
