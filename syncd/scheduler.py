@@ -32,6 +32,9 @@ RUN_THREADS = 1_000
 made when they are needed."""
 HOUSE_THREADS = 2
 """Of their own, so that no number of long runs keeps the heartbeat waiting."""
+PULSE = "pulse"
+"""The action that asks nobody, in a thread of its own: where the store hangs, all that
+keep the house hang with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,7 @@ class Ticker:
             executors={
                 "default": ThreadPoolExecutor(RUN_THREADS),
                 "house": ThreadPoolExecutor(HOUSE_THREADS),
+                PULSE: ThreadPoolExecutor(1),
             },
             job_defaults={"misfire_grace_time": None, "coalesce": True},
         )
@@ -163,14 +167,14 @@ class Ticker:
 
     def every(self, period: timedelta, name: str, action: Callable[[], None]) -> None:
         """Call `action` each `period` of real time, the first time after one; instead
-        of what had this name."""
+        of what had this name. The action named `PULSE` waits for no other."""
         self._house[name] = period, action
         self._running().add_job(
             self._call,
             _Regularly(period),
             args=(action,),
             id=f"every:{name}",
-            executor="house",
+            executor=PULSE if name == PULSE else "house",
             max_instances=1,
             replace_existing=True,
         )

@@ -36,7 +36,7 @@ from syncd.app.telling import Telling
 from syncd.clock import Clock
 from syncd.config.settings import Loaded, Settings
 from syncd.events import emit
-from syncd.scheduler import Ticker
+from syncd.scheduler import PULSE, Ticker
 from syncd.store import leases
 from syncd.store.installation import Role
 
@@ -99,6 +99,7 @@ class Server:
         with ExitStack() as stack:
             stack.callback(self._engine.close)
             self._engine.start()
+            self._health.tick()
             self._beat()
             cut_off = self._engine.close_abandoned()
             # Only now: a run asked for earlier would look like one of a dead process.
@@ -136,6 +137,7 @@ class Server:
     # ---- housekeeping --------------------------------------------------------------
 
     def _keep_house(self) -> None:
+        self._ticker.every(HEARTBEAT, PULSE, self._health.tick)
         self._ticker.every(HEARTBEAT, "heartbeat", partial(say_refused, self._beat))
         probe = self._engine.probe_connections
         self._ticker.every(PROBE, "probe", partial(say_refused, probe))
@@ -186,7 +188,6 @@ class Server:
         self._soon(f"again:{name}", partial(self._slots.make_up_put_off, name))
 
     def _beat(self) -> None:
-        self._health.tick()
         beat(self._engine, self._clock, self._started_at, Role.DAEMON)
 
     def _say_started(self) -> None:

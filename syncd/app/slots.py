@@ -296,6 +296,8 @@ class Slots:
             self.make_up_put_off(sync.name)
 
     def _make_up(self, sync: SyncSettings, slot: datetime) -> None:
+        if sync.name in self._engine.active():
+            return  # it may be about to take just this one; whoever looks again knows
         if sync.catch_up == "skip":
             self._skip(sync.name, slot, "catch_up: skip")
             return

@@ -33,7 +33,7 @@ from syncd.config.settings import Listen, Loaded, Settings
 from syncd.errors import SyncdError
 from syncd.events import emit
 from syncd.model import Trigger
-from syncd.scheduler import Ticker
+from syncd.scheduler import PULSE, Ticker
 from syncd.store import runs
 from syncd.store.installation import Role
 
@@ -100,11 +100,13 @@ class Working:
         with ExitStack() as stack:
             stack.callback(self._engine.close)
             self._engine.start()
+            self._health.tick()
             self._beat()
             expect(self._engine.blueprint.settings)
             if self._probed is not None:
                 self._probed.open(stack)
             self._ticker.start(())
+            self._ticker.every(HEARTBEAT, PULSE, self._tick)
             self._ticker.every(HEARTBEAT, "heartbeat", partial(say_refused, self._beat))
             follow = partial(say_refused, self._engine.remembered.follow)
             self._ticker.every(FOLLOW, "forgotten", follow)
@@ -145,10 +147,16 @@ class Working:
     # ---- housekeeping ----------------------------------------------------------------
 
     def _beat(self) -> None:
-        if self._taking.has_ended and not self._engine.stop_event.is_set():
-            return  # by a bug: whoever looks after this process starts another one
-        self._health.tick()
-        beat(self._engine, self._clock, self._started_at, Role.WORKER)
+        if not self._is_beyond_help():
+            beat(self._engine, self._clock, self._started_at, Role.WORKER)
+
+    def _tick(self) -> None:
+        if not self._is_beyond_help():
+            self._health.tick()
+
+    def _is_beyond_help(self) -> bool:
+        """By a bug: whoever looks after this process starts another one."""
+        return self._taking.has_ended and not self._engine.stop_event.is_set()
 
     def _say_started(self) -> None:
         metrics.config_read(good=True, at=self._clock.wall().timestamp())

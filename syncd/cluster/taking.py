@@ -182,7 +182,7 @@ class Taking:
     # ---- what workers left -------------------------------------------------------
 
     async def _look_after_others(self, jobs: PatientJobs) -> None:
-        steady = LOOKS
+        steady = 0
         while True:
             await asyncio.sleep(self._every)
             try:

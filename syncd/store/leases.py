@@ -274,8 +274,9 @@ def end(
     if quiet:
         release(connection, held)
     elif is_ours(connection, held):
-        over = update(lease).where(lease.c.sync == held.sync).values(expires_at=now)
-        connection.execute(over)
+        # With another fence: a renewal that is under way would bring it back.
+        over = {"expires_at": now, "fence": lease.c.fence + 1}
+        connection.execute(update(lease).where(lease.c.sync == held.sync).values(over))
 
 
 def release(connection: Connection, held: Lease) -> None:

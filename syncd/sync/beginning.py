@@ -76,7 +76,6 @@ def begin(
     failing_over.noticed(marked)
     if not began:
         return None
-    _mind_late_landings(parts, spec, lease)
     emit(events.LEASE_ACQUIRED, sync=spec.name, holder=lease.holder, fence=lease.fence)
     return Run(parts=parts, spec=spec, lease=lease, report=report, unreconciled=waiting)
 
@@ -101,9 +100,7 @@ def _require_none_held(connection: Connection, name: str, trigger: Trigger) -> N
 
 def _leave(connection: Connection, parts: Parts, spec: Spec, lease: Lease) -> None:
     """Somebody else took the slot: nothing was begun."""
-    # This process's next run must know why.
-    _mind_late_landings(parts, spec, lease)
-    leases.end(connection, lease, parts.clock.wall(), quiet=not lease.taken_over)
+    leases.end(connection, lease, parts.clock.wall(), quiet=_is_quiet(parts, spec))
 
 
 def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
@@ -117,14 +114,14 @@ def _acquire(connection: Connection, parts: Parts, spec: Spec) -> Lease:
     if lease.taken_over:
         owned = [each.id for each in bindings.of_sync(connection, spec.name)]
         doubts.of_open(connection, owned, parts.clock.now(), spec.late_landings)
+        # Already now: a COMMIT whose answer is lost makes the lease ours as well.
+        parts.mind_late_requests(spec)
     return lease
 
 
-def _mind_late_landings(parts: Parts, spec: Spec, lease: Lease) -> None:
-    """A request of the process that had the lease before may still be on the wire."""
-    if lease.taken_over:
-        late = spec.request_deadline * parts.clock.speed
-        parts.quiet_until[spec.name] = parts.clock.now() + late
+def _is_quiet(parts: Parts, spec: Spec) -> bool:
+    """Whether no request of a dead process may still land, as far as we remember."""
+    return parts.quiet_at(spec) <= parts.clock.now()
 
 
 @contextmanager
@@ -136,12 +133,11 @@ def leased(parts: Parts, spec: Spec) -> Iterator[Lease]:
     """
     with parts.database.begin() as connection:
         lease = _acquire(connection, parts, spec)
-    _mind_late_landings(parts, spec, lease)
     parts.writer.keep(lease)
     try:
         yield lease
     finally:
         parts.writer.let_go(lease)
         with parts.database.begin() as connection:
-            quiet = not lease.taken_over
+            quiet = _is_quiet(parts, spec)
             leases.end(connection, lease, parts.clock.wall(), quiet=quiet)

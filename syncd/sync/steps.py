@@ -61,6 +61,24 @@ class Parts:
     quiet_until: dict[str, datetime]
     """Per sync: when the last request of a dead process is surely over."""
 
+    def mind_late_requests(self, spec: Spec) -> None:
+        """One of the process that had the lease before may still be on the wire."""
+        self.quiet_until[spec.name] = self._longest(spec)
+
+    def quiet_at(self, spec: Spec) -> datetime:
+        """When the last request of a dead process is surely over; now, if it is.
+
+        A moment that is further away than a request may take is one of a clock that was
+        set back since: the sync waits for as long as a request takes from now on.
+        """
+        now, until = self.clock.now(), self.quiet_until
+        if until.get(spec.name, now) > self._longest(spec):
+            self.mind_late_requests(spec)
+        return max(now, until.get(spec.name, now))
+
+    def _longest(self, spec: Spec) -> datetime:
+        return self.clock.now() + spec.request_deadline * self.clock.speed
+
 
 @dataclass(slots=True, kw_only=True)
 class Run:
@@ -99,16 +117,8 @@ class Run:
         return not self.in_flight and self.quiet_at() <= self.parts.clock.now()
 
     def quiet_at(self) -> datetime:
-        """When the last request of a dead process is surely over; now, if it is.
-
-        A moment that is further away than a request may take is one of a clock that was
-        set back since: the sync waits for as long as a request takes from now on.
-        """
-        now, until = self.parts.clock.now(), self.parts.quiet_until
-        longest = now + self.spec.request_deadline * self.parts.clock.speed
-        if until.get(self.spec.name, now) > longest:
-            until[self.spec.name] = longest
-        return max(now, until.get(self.spec.name, now))
+        """When the last request of a dead process is surely over; now, if it is."""
+        return self.parts.quiet_at(self.spec)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -16,7 +16,7 @@ from syncd.errors import LeaseLost, StoreUnavailable
 from syncd.model import Outcome, Trigger
 from syncd.store import failovers, leases, runs
 from syncd.store.database import Connection, Database
-from syncd.store.leases import TTL, renew_every
+from syncd.store.leases import TTL, Lease, renew_every
 from syncd.sync import finish
 from syncd.sync.outbox import Choice
 from syncd.sync.run import run
@@ -25,6 +25,7 @@ from syncd.sync.steps import Run
 from tests.builders import FAILED_BEFORE, NOW, ManualClock, Mortal, World, people, rows
 
 SECOND = timedelta(seconds=1)
+HALF_A_MINUTE = timedelta(seconds=30)
 ELSEWHERE = "elsewhere/1/1"
 STRICT = GuardSettings(max_exit=0.2, max_enter=10.0, ignore_below=0, on_trip="hold")
 
@@ -208,6 +209,7 @@ class MovedClock(ManualClock):
 def test_a_lease_that_is_kept_for_nobody_keeps_no_replica_out(world: World) -> None:
     """Whoever took it over found nothing to do, or ended too soon to wait for what a
     dead process may have sent; whoever has it next waits for that."""
+    world.request_deadline = HALF_A_MINUTE
     with world.engine() as engine, world.engine() as other:
         other.holder = ELSEWHERE
         with world.database.begin() as connection:
@@ -219,7 +221,40 @@ def test_a_lease_that_is_kept_for_nobody_keeps_no_replica_out(world: World) -> N
             pass
 
     assert lease.taken_over
-    assert parts.quiet_until["vip"] == world.clock.now()
+    assert parts.quiet_until["vip"] == world.clock.now() + HALF_A_MINUTE
+
+
+def test_what_a_process_waits_for_it_still_knows_when_it_takes_a_lease_again(
+    world: World,
+) -> None:
+    """By then it had the lease itself before: nothing of that says why to wait."""
+    world.request_deadline = HALF_A_MINUTE
+    with world.engine() as engine, world.engine() as other:
+        other.holder = ELSEWHERE
+        with world.database.begin() as connection:
+            leases.acquire(connection, "vip", "gone/1/1", NOW - TTL)
+
+        for _ in range(2):
+            with engine.at_rest("vip"):
+                pass
+        with other.at_rest("vip") as (_, lease):
+            pass
+
+    assert lease.taken_over
+
+
+def test_a_renewal_that_was_under_way_brings_no_ended_lease_back(world: World) -> None:
+    with world.database.begin() as connection:
+        held = leases.acquire(connection, "vip", "a/1/1", NOW)
+        assert isinstance(held, Lease)
+        leases.end(connection, held, NOW, quiet=False)
+
+        renewed = leases.renew(connection, held, NOW)
+        other = leases.acquire(connection, "vip", ELSEWHERE, NOW)
+
+    assert not renewed
+    assert isinstance(other, Lease)
+    assert other.taken_over
 
 
 class Overtaken(Mortal):

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -12,7 +13,7 @@ from freezegun import freeze_time
 
 from syncd.clock import Clock
 from syncd.schedule import Cron, Every, Manual, Once
-from syncd.scheduler import Ticker, Timing
+from syncd.scheduler import PULSE, Ticker, Timing
 from tests.builders import PATIENCE
 
 HOUR = timedelta(hours=1)
@@ -229,6 +230,23 @@ def test_an_action_is_repeated_and_a_failing_one_stops_nobody() -> None:
     with ticking(calls) as ticker:
         ticker.every(timedelta(seconds=0.05), "heartbeat", sometimes)
         more.wait_for(lambda: len(more.due) >= 2)
+
+
+def test_where_all_that_keeps_the_house_hangs_the_pulse_goes_on() -> None:
+    """The store hangs, and whoever watches this process would kill it for nothing."""
+    hang, pulse = threading.Event(), Calls()
+
+    def hangs() -> None:
+        hang.wait()
+
+    with ticking(Calls()) as ticker:
+        for number in range(9):
+            ticker.every(timedelta(seconds=0.01), f"house-{number}", hangs)
+        ticker.every(
+            timedelta(seconds=0.01), PULSE, partial(pulse.note(pulse.due), "x")
+        )
+        pulse.wait_for(lambda: len(pulse.due) >= 3)
+        hang.set()
 
 
 def test_a_ticker_that_was_not_started_refuses_and_stops_quietly() -> None:

@@ -262,6 +262,27 @@ def test_a_slot_that_nobody_settled_is_made_up_for_while_serving(world: World) -
     assert stored(world) == [(1, "catch_up", "success", None)]
 
 
+def test_a_due_time_that_is_just_being_taken_is_no_overlap_of_itself(
+    world: World,
+) -> None:
+    """Both who announces it and who looks for what was missed found it open."""
+    world.sync(members=people(1), schedule=HOURLY)
+    world.vendor.known = people(1)
+    later = Later()
+    with world.engine() as engine:
+        slots = slots_of(engine, world, later)
+        advance(world, 90 * MINUTE)
+        with engine.alone("vip"):
+            slots.catch_up()
+            later.do_all()
+        meanwhile = stored(world)
+        slots.catch_up()
+        later.do_all()
+
+    assert meanwhile == []
+    assert stored(world) == [(1, "catch_up", "success", None)]
+
+
 def test_no_sync_runs_in_the_thread_that_looks_for_what_was_missed(
     world: World,
 ) -> None:

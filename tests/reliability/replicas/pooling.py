@@ -57,7 +57,7 @@ def reached(way: str, url: str) -> Iterator[str]:
 
 
 @contextmanager
-def pooled(url: str, idle: int = 0, size: int = 12) -> Iterator[str]:
+def pooled(url: str, idle: int = 0, size: int = 36) -> Iterator[str]:
     """One before the server of this URL; the URL by which it is used.
 
     `idle` seconds a transaction may say nothing (0: for ever); `size` connections.
