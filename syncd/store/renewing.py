@@ -2,16 +2,18 @@
 
 A lease that is not renewed in time is another's, so nothing may be in its way: it has
 no other work, and it waits for no lock. An acknowledgement may queue behind whatever
-the store is busy with; a renewal must not.
+the store is busy with; a renewal must not. So it is this thread, too, that ends whoever
+stands still with something locked: every other one may be waiting for just that.
 """
 
 import threading
+from contextlib import suppress
 from datetime import timedelta
 
 from syncd.clock import Clock
 from syncd.errors import StoreError
-from syncd.store import leases
-from syncd.store.database import Database
+from syncd.store import leases, stuck
+from syncd.store.database import AT_LEAST, Database
 from syncd.store.leases import Lease, renew_every
 
 AGAIN = 1.0
@@ -25,6 +27,7 @@ class Renewals:
     def __init__(self, database: Database, clock: Clock, ttl: timedelta) -> None:
         self._database = database
         self._clock = clock
+        self._ttl = ttl
         self._every = renew_every(ttl).total_seconds()
         self._leases: dict[str, Lease] = {}
         self._ended = threading.Event()
@@ -67,7 +70,16 @@ class Renewals:
             return False
         return all(renewed)
 
+    def end_the_stuck(self) -> None:
+        """End processes that stand still in the middle of a message for a lease."""
+        if self._database.dialect == "sqlite":
+            return
+        # A store that is away has nobody who could be.
+        with suppress(StoreError), self._database.begin(brief=True) as connection:
+            stuck.end(connection, max(self._ttl, AT_LEAST))
+
     def _loop(self) -> None:
         pause = self._every
         while not self._ended.wait(pause):
             pause = self._every if self.renew() else min(AGAIN, self._every)
+            self.end_the_stuck()

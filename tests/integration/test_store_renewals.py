@@ -4,11 +4,12 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import select, text
 
 from syncd.clock import Clock
-from syncd.store import feeds, leases
+from syncd.store import feeds, leases, stuck
 from syncd.store.database import Database
 from syncd.store.leases import TTL, Lease, renew_every
 from syncd.store.migrate import migrate
@@ -49,6 +50,34 @@ def left(database: Database, sync: str = "vip") -> timedelta:
     with database.read() as connection:
         found: datetime = connection.execute(query).scalar_one()
     return found - NOW
+
+
+def test_who_is_stopped_among_many_rows_locks_nobody_out_for_ever(
+    postgres_database: str,
+) -> None:
+    """Postgres counts it as at work: it has asked for no answer yet."""
+    store, stopped = Database(postgres_database), Database(postgres_database)
+    migrate(store)
+    held = lease_of(store)
+    raw = psycopg.connect(**stopped.driver_arguments())
+    raw.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 1")
+    raw.pgconn.enter_pipeline_mode()
+    raw.pgconn.send_query_params(b"UPDATE lease SET fence = fence", None)
+    raw.pgconn.send_flush_request()
+    raw.pgconn.flush()
+    ended = 0
+    while not ended:
+        with store.begin() as connection:
+            ended = stuck.end(connection, timedelta(milliseconds=100))
+
+    with store.begin() as connection:
+        renewed = leases.renew(connection, held, NOW)
+    raw.close()
+    store.close()
+    stopped.close()
+
+    assert ended == 1
+    assert renewed
 
 
 @pytest.fixture
