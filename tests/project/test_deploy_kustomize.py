@@ -381,9 +381,10 @@ def test_a_worker_is_probed_where_its_configuration_says(
     args = container["args"]
     admin = settings("postgres").web.admin
 
+    assert admin is not None
     assert main.run([*args, "--help"], dict) == 0
     assert address_of(args[args.index("--listen") + 1]) == admin
-    assert ports(container) == {"admin": admin.port if admin else None}
+    assert ports(container) == {"admin": admin.port}
 
 
 @beside_daemons
