@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -52,19 +53,27 @@ def left(database: Database, sync: str = "vip") -> timedelta:
     return found - NOW
 
 
-def test_who_is_stopped_among_many_rows_locks_nobody_out_for_ever(
-    postgres_database: str,
-) -> None:
-    """Postgres counts it as at work: it has asked for no answer yet."""
-    store, stopped = Database(postgres_database), Database(postgres_database)
-    migrate(store)
-    held = lease_of(store)
+def stopped_among_rows(url: str) -> psycopg.Connection[Any]:
+    """It has locked every lease, and asked for no answer yet."""
+    stopped = Database(url)
     raw = psycopg.connect(**stopped.driver_arguments())
+    stopped.close()
     raw.execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 1")
     raw.pgconn.enter_pipeline_mode()
     raw.pgconn.send_query_params(b"UPDATE lease SET fence = fence", None)
     raw.pgconn.send_flush_request()
     raw.pgconn.flush()
+    return raw
+
+
+def test_who_is_stopped_among_many_rows_locks_nobody_out_for_ever(
+    postgres_database: str,
+) -> None:
+    """Postgres does not end it."""
+    store = Database(postgres_database)
+    migrate(store)
+    held = lease_of(store)
+    raw = stopped_among_rows(postgres_database)
     ended = 0
     while not ended:
         with store.begin() as connection:
@@ -76,9 +85,21 @@ def test_who_is_stopped_among_many_rows_locks_nobody_out_for_ever(
             renewed = leases.renew(connection, held, NOW)
     raw.close()
     store.close()
-    stopped.close()
 
     assert ended == 1
+
+
+def test_who_only_reads_may_take_its_time(postgres_database: str) -> None:
+    store = Database(postgres_database)
+    migrate(store)
+
+    with store.read() as reading:
+        reading.execute(select(lease.c.sync)).all()
+        with store.begin() as connection:
+            ended = stuck.end(connection, timedelta(0))
+    store.close()
+
+    assert ended == 0
 
 
 @pytest.fixture
