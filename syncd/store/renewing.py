@@ -1,9 +1,9 @@
 """The thread that renews leases while their syncs are worked on.
 
-A lease that is not renewed in time is another's, so nothing may be in its way: it has
-no other work, and it waits for no lock. An acknowledgement may queue behind whatever
-the store is busy with; a renewal must not. So it is this thread, too, that ends whoever
-stands still with something locked: every other one may be waiting for just that.
+A lease that is not renewed in time is another's, so nothing may be in its way: it waits
+for no lock. An acknowledgement may queue behind whatever the store is busy with; a
+renewal must not. So it is this thread, too, that ends whoever stands still with
+something locked (`store.stuck`): every other one may be waiting for just that.
 """
 
 import threading
