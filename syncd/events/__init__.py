@@ -124,6 +124,13 @@ STORE_FAILED_OVER = _warning(
     "syncs",
     then="syncd status",
 )
+STORE_STUCK = _warning(
+    "store.stuck",
+    "{connections} connections of a process that stands still with something locked "
+    "were ended",
+    "connections",
+    then="syncd status",
+)
 STORE_UNAVAILABLE = _error(
     "store.unavailable",
     "the store cannot be used: {error}",

@@ -10,8 +10,10 @@ import threading
 from contextlib import suppress
 from datetime import timedelta
 
+from syncd import events
 from syncd.clock import Clock
 from syncd.errors import StoreError
+from syncd.events import emit
 from syncd.store import leases, stuck
 from syncd.store.database import AT_LEAST, Database
 from syncd.store.leases import Lease, renew_every
@@ -75,8 +77,11 @@ class Renewals:
         if self._database.dialect == "sqlite":
             return
         # A store that is away has nobody who could be.
-        with suppress(StoreError), self._database.begin(brief=True) as connection:
-            stuck.end(connection, max(self._ttl, AT_LEAST))
+        with suppress(StoreError):
+            with self._database.begin(brief=True) as connection:
+                ended = stuck.end(connection, max(self._ttl, AT_LEAST))
+            if ended:
+                emit(events.STORE_STUCK, connections=ended)
 
     def _loop(self) -> None:
         pause = self._every
